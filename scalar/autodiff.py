@@ -1,0 +1,141 @@
+"""Reverse-mode automatic differentiation over a graph of nodes.
+
+    grads <- backward <- backward_steps <- topological_order
+
+Nothing here recurses, so depth has no limit, and nothing here makes a node: it reads `.data .op .inputs .params`.
+"""
+
+from __future__ import annotations
+
+import operator
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from .ops import ieee
+
+
+class Mode(threading.local):
+    """Whether ops write down a graph, thread by thread."""
+
+    graph = True
+
+
+mode = Mode()
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Inside, ops compute values and write down no graph: `with no_grad(): ...`, or `@no_grad()` on a function."""
+    before, mode.graph = mode.graph, False
+    try:
+        yield
+    finally:
+        mode.graph = before
+
+
+def topological_order(output: Any) -> list[Any]:
+    """Every node that `output` depends on, each once, inputs before the nodes that use them; `output` comes last."""
+    order: list[Any] = []
+    seen, stack = set(), [output]
+    while stack:
+        node = stack.pop()
+        if node is None:  # a mark: everything below the next node is in `order`
+            order.append(stack.pop())
+        elif node not in seen:
+            seen.add(node)
+            stack += (node, None)
+            stack += node.inputs
+    return order
+
+
+class Step(NamedTuple):
+    """One node's turn in the backward pass: its whole gradient, and what it hands on to each input (None: nothing)."""
+
+    node: Any
+    gradient: Any
+    contributions: Sequence[Any]
+
+
+def backward_steps(output: Any, gradient: Any = 1.0, create_graph: bool = False) -> Iterator[Step]:
+    """The backward pass from `output`, a step for each node that takes part, from the output to the leaves.
+
+    A node's turn comes when all contributions to its gradient are in. Gradients are floats, or with `create_graph`
+    nodes, to be differentiated in turn. No node is changed: `backward` and `grad` collect what this generator yields.
+    """
+    gradients = {output: gradient}
+    for node in reversed(topological_order(output)):
+        if not node.requires_grad:
+            continue
+        g, contributions = gradients.pop(node), ()
+        if node.op:
+            out, xs = (node, node.inputs) if create_graph else (node.data, [x.data for x in node.inputs])
+            needed = [x.requires_grad for x in node.inputs]
+            contributions = node.op.gradients(g, out, xs, node.params or {}, needed)
+            for x, need, c in zip(node.inputs, needed, contributions, strict=True):
+                if need:
+                    gradients[x] = plus(gradients[x], c) if x in gradients else c
+        yield Step(node, g, contributions)
+
+
+def plus(a: Any, b: Any) -> Any:
+    total = a + b
+    if type(total) is float and total - total != 0.0:
+        total = ieee(operator.add, (a, b), {})
+    return total
+
+
+def backward(output: Any, gradient: float = 1.0) -> None:
+    """Give every node on the way its `.grad`, d output / d node: leaves add it to what they have, inner nodes start
+    anew at each call."""
+    for node, g, _ in backward_steps(output, gradient):
+        node.grad = g if node.op else plus(node.grad, g)
+
+
+def grad(output: Any, inputs: Any, create_graph: bool = False) -> Any:
+    """d output / d input for a list of inputs (or for one), as floats; `.grad` stays as it is.
+
+    With `create_graph` the result is nodes: differentiate them again for second derivatives. An input that `output`
+    does not depend on has gradient 0. Raises TypeError for an input that is no node.
+    """
+    several = isinstance(inputs, (list, tuple))
+    wanted = list(inputs) if several else [inputs]
+    for x in wanted:
+        if not hasattr(x, "requires_grad"):
+            raise TypeError(f"grad: expected nodes to differentiate by, got {type(x).__name__}")
+    found = {x: 0.0 for x in wanted}
+    for node, g, _ in backward_steps(output, 1.0, create_graph):
+        if node in found:
+            found[node] = g
+    results = [output.lift(found[x]) if create_graph else found[x] for x in wanted]
+    return results if several else results[0]
+
+
+def gradcheck(f: Callable[..., Any], inputs: Sequence[Any], rtol: float = 1e-4) -> bool:
+    """Compare the gradient of `f(*inputs)` with central differences, (f(x + h) - f(x - h)) / 2h, for every input.
+
+    `f` takes nodes and returns one. The step h = eps^(1/3) max(1, |x|) balances truncation, O(h^2), against rounding,
+    O(eps |f| / h). Returns True. Raises ValueError naming the input and both numbers where they differ by more than
+    `rtol` times the larger of them plus what rounding can do to the difference.
+    """
+    output = f(*inputs)
+    slopes = grad(output, list(inputs))
+    for i, (x, slope) in enumerate(zip(inputs, slopes, strict=True)):
+        before = x.data
+        h = 6e-6 * max(1.0, abs(before))
+        try:
+            x.data = before + h
+            above = f(*inputs).data
+            x.data = before - h
+            below = f(*inputs).data
+        finally:
+            x.data = before
+        difference = (above - below) / (2.0 * h)
+        allowed = rtol * max(abs(slope), abs(difference)) + 1e-9 * (1.0 + abs(above) + abs(below))
+        if not abs(slope - difference) <= allowed:
+            raise ValueError(
+                f"gradcheck: input {i} = {before!r}: the backward pass gives {slope!r}, "
+                f"central differences give {difference!r}"
+            )
+    return True
