@@ -90,9 +90,7 @@ def fashion_mnist(folder: str | os.PathLike[str] | None = None) -> FashionMNIST:
         try:
             return _load(Path(own).expanduser())
         except ValueError as problem:
-            hint = (
-                "Nothing was removed; put a good copy there, or name no folder to have the data set fetched."
-            )
+            hint = "Nothing was removed. Put a good copy there, or name no folder to have one fetched."
             raise ValueError(f"{problem}\n{hint}") from problem
     cache = _cache_folder()
     for place in (cache, SYSTEM_FOLDER):
@@ -117,7 +115,7 @@ def fashion_mnist_sample() -> FashionMNIST:
         return FashionMNIST(*(arrays[field] for field in FashionMNIST._fields))
 
 
-# Reading ----------------------------------------------------------------------------------------------------
+# Reading --------------------------------------------------------------------------------------------------
 
 
 def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
@@ -136,20 +134,17 @@ _IDX_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x
 
 def _parse_idx(raw: bytes, name: str) -> np.ndarray:
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in _IDX_DTYPES:
-        came = raw[:4].hex(" ") or "nothing"
-        expected = "the magic number of an IDX file (00 00, a dtype code, the number of dimensions)"
-        raise ValueError(f"{name}: expected {expected}, got {came}")
+        magic = "the magic number of an IDX file (00 00, a dtype code, the number of dimensions)"
+        raise ValueError(f"{name}: expected {magic}, got {raw[:4].hex(' ') or 'nothing'}")
     dtype, ndim = np.dtype(_IDX_DTYPES[raw[2]]), raw[3]
     start = 4 + 4 * ndim
     if len(raw) < start:
         raise ValueError(f"{name}: expected {ndim} dimensions in the header, but the file ends within them")
     shape = tuple(int.from_bytes(raw[i : i + 4], "big") for i in range(4, start, 4))
-    expected_bytes, came_bytes = math.prod(shape) * dtype.itemsize, len(raw) - start
-    if came_bytes != expected_bytes:
-        fault = "the file is truncated" if came_bytes < expected_bytes else "the file has trailing bytes"
-        raise ValueError(
-            f"{name}: expected {expected_bytes:,} bytes for shape {shape}, got {came_bytes:,}: {fault}"
-        )
+    expected, came = math.prod(shape) * dtype.itemsize, len(raw) - start
+    if came != expected:
+        fault = "the file is truncated" if came < expected else "the file has trailing bytes"
+        raise ValueError(f"{name}: expected {expected:,} bytes for shape {shape}, got {came:,}: {fault}")
     try:
         return np.frombuffer(raw[start:], dtype).reshape(shape).astype(dtype.newbyteorder("="))
     except ValueError as problem:  # more dimensions, or longer ones, than numpy has
@@ -167,9 +162,7 @@ def _raw_bytes(stream: IO[bytes], name: str, limit: int | None = None) -> bytes:
     try:
         raw = source.read(-1 if limit is None else limit + 1)
     except EOFError as problem:
-        raise ValueError(
-            f"{name}: truncated gzip: the file ends before its compressed data does"
-        ) from problem
+        raise ValueError(f"{name}: truncated gzip: the file ends before its data does") from problem
     except (gzip.BadGzipFile, zlib.error) as problem:
         raise ValueError(f"{name}: corrupt gzip: {problem}") from problem
     if limit is not None and len(raw) > limit:
@@ -208,7 +201,7 @@ def _load(folder: Path) -> FashionMNIST:
     return data
 
 
-# Fetching ---------------------------------------------------------------------------------------------------
+# Fetching -------------------------------------------------------------------------------------------------
 
 
 def _cache_folder() -> Path:
@@ -248,6 +241,8 @@ def _fetch(cache: Path) -> None:
                 missing.remove(file)
             except (HTTPError, HTTPException, ValueError) as problem:
                 problems.append(f"{url}: {problem}")
+                if isinstance(problem, HTTPError):
+                    problem.close()
             except OSError as problem:  # a mirror out of reach is not asked for the next file
                 problems.append(f"{url}: {problem}")
                 break
@@ -305,7 +300,7 @@ def _download(url: str, limit: int, deadline: float) -> bytes:
                 if len(content) > limit:
                     raise ValueError(f"expected at most {limit:,} bytes, but more came")
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"not finished after {FETCH_SECONDS:g} s")
+                    raise TimeoutError(f"not finished within {FETCH_SECONDS:g} s")
     return bytes(content)
 
 
@@ -314,6 +309,9 @@ def _open(url: str, seconds: float) -> HTTPResponse:
 
     In a thread, since a socket's own timeout bounds neither the look-up of a name nor many addresses in turn.
     """
+    if seconds <= 0:
+        raise TimeoutError(f"not begun within {FETCH_SECONDS:g} s")
+
     import queue
     import threading
     from urllib.request import urlopen
@@ -322,13 +320,13 @@ def _open(url: str, seconds: float) -> HTTPResponse:
 
     def ask() -> None:
         try:
-            answers.put(urlopen(url, timeout=max(seconds, 0.001)))
+            answers.put(urlopen(url, timeout=seconds))
         except Exception as problem:
             answers.put(problem)
 
     threading.Thread(target=ask, daemon=True).start()
     try:
-        answer = answers.get(timeout=max(seconds, 0.001))
+        answer = answers.get(timeout=seconds)
     except queue.Empty:
         raise TimeoutError(f"no answer within {seconds:.1f} s") from None
     if isinstance(answer, Exception):
@@ -364,18 +362,14 @@ def _fetch_from_debian(missing: list[_File], cache: Path, deadline: float) -> No
 
     def run(*command: str, check: bool = True) -> None:
         seconds = max(deadline - time.monotonic(), 0.001)
-        environ = {**os.environ, "LC_ALL": "C"}
-        pipe, null = subprocess.PIPE, subprocess.DEVNULL
+        null = subprocess.DEVNULL
         done = subprocess.run(
-            command, cwd=home, env=environ, stdin=null, stdout=null, stderr=pipe, text=True, timeout=seconds
+            command, cwd=home, stdin=null, stdout=null, stderr=subprocess.PIPE, text=True, timeout=seconds
         )
         if check and done.returncode:
             raise OSError(f"{command[0]} failed with exit code {done.returncode}: {done.stderr.strip()}")
 
-    print(
-        f"Fashion-MNIST: no mirror in reach; taking it from the Debian package {DEBIAN_PACKAGE}",
-        file=sys.stderr,
-    )
+    print(f"Fashion-MNIST: no mirror has it; taking the Debian package {DEBIAN_PACKAGE}", file=sys.stderr)
     with tempfile.TemporaryDirectory() as home:
         for folder in ("state", "lists/partial", "cache/archives/partial"):
             Path(home, folder).mkdir(parents=True)
@@ -389,13 +383,13 @@ def _fetch_from_debian(missing: list[_File], cache: Path, deadline: float) -> No
             _keep(Path(home, "unpacked", DEBIAN_FOLDER, f"{file.name}.gz").read_bytes(), file, cache)
 
 
-# Batches ----------------------------------------------------------------------------------------------------
+# Batches --------------------------------------------------------------------------------------------------
 
 
 class Batches:
     """Shuffled batches of a data set that is itself never copied; each `iter()` begins the next epoch.
 
-    A batch is `(images, labels)`, both fresh arrays: images times `scale` in the given dtype, class numbers as
+    A batch is `(images, labels)`, both fresh arrays: images times `scale` in the given dtype, and classes as
     int64. `scale=None` keeps the images' values, for images that are scaled already. The last batch of an
     epoch may be shorter, unless `drop_last`. `len()` is the number of batches in an epoch.
 
@@ -446,9 +440,9 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         n = len(self.images)
-        order = (
-            np.random.default_rng([self.seed, self.epoch]).permutation(n) if self.shuffle else np.arange(n)
-        )
+        order = np.arange(n)
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(n)
         self.epoch += 1
         return self._gather(order)
 
