@@ -297,7 +297,20 @@ def test_a_bad_mirror_is_passed_over_file_by_file(house, monkeypatch, mirror, an
 def test_a_bad_answer_is_never_kept(house, monkeypatch, mirror, answer):
     pages = {name: BAD_ANSWERS[answer](page) for name, page in good_pages().items()}
     monkeypatch.setattr(datasets, "MIRRORS", (mirror(pages),))
-    with pytest.raises(FileNotFoundError, match="could not be fetched"):
+    with pytest.raises(FileNotFoundError, match="could not be fetched") as error:
+        fashion_mnist()
+    tried = str(error.value).partition("What was tried:")[2]
+    assert all(f"{name}: " in tried for name in pages)
+    assert contents(house / "cache") == {}
+
+
+def test_no_temporary_file_outlives_a_failed_rename(house, monkeypatch, mirror):
+    def full(source, target):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(datasets, "MIRRORS", (mirror(good_pages()),))
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(FileNotFoundError, match="no space left"):
         fashion_mnist()
     assert contents(house / "cache") == {}
 
