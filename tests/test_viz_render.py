@@ -1,0 +1,143 @@
+"""Pictures as files: every format, with `dot` and without, whole or not at all, and quiet."""
+
+import importlib.util
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import viz
+import viz.rendering
+from scalar import Value
+
+STARTS = {"svg": b"<?xml", "png": b"\x89PNG\r\n\x1a\n", "pdf": b"%PDF-"}
+
+
+@pytest.fixture
+def node() -> Value:
+    x = Value(2.0, label="x")
+    result = x * x
+    result.backward()
+    return result
+
+
+@pytest.fixture
+def no_dot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+
+
+@pytest.fixture
+def fake_dot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A `dot` on the PATH that answers with its options and what it read."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    dot = folder / "dot"
+    dot.write_text(f"#!{sys.executable}\nimport sys\nprint(sys.argv[1:], sys.stdin.read())\n")
+    dot.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+    return dot
+
+
+@pytest.mark.parametrize("form", STARTS)
+def test_the_wheel_writes_every_format_and_says_nothing(
+    form: str, node: Value, no_dot: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / f"picture.{form}"
+    assert viz.render(viz.draw(node), path) == path
+    assert path.read_bytes().startswith(STARTS[form])
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_png_is_sharp(node: Value, no_dot: None, tmp_path: Path) -> None:
+    picture = viz.render(node, tmp_path / "picture.png").read_bytes()
+    width = int(re.findall(r'svg width="(\d+)pt"', viz.svg(node))[0])
+    assert int.from_bytes(picture[16:20], "big") == pytest.approx(width * 192 / 72, rel=0.02)
+
+
+def test_dot_is_used_where_it_is(node: Value, fake_dot: Path, tmp_path: Path) -> None:
+    path = viz.render(node, tmp_path / "picture.PNG")
+    assert path.read_text() == f"['-Tpng', '-Gdpi=192'] {viz.draw(node).source}\n"
+
+
+@pytest.mark.skipif(not shutil.which("dot"), reason="no dot on the PATH to compare with the wheel")
+def test_dot_and_the_wheel_show_the_same_text(node: Value, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_dot = re.findall(r"<text.*>", viz.svg(node))
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert [re.sub(r".*?>", "", text, count=1) for text in re.findall(r"<text.*>", viz.svg(node))] == [
+        re.sub(r".*?>", "", text, count=1) for text in by_dot
+    ]
+
+
+def test_without_any_graphviz_the_error_says_how_to_get_one(
+    node: Value, no_dot: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(RuntimeError) as error:
+        viz.render(node, tmp_path / "picture.svg")
+    assert str(error.value) == (
+        "render: expected Graphviz, found none; pip install 'twograd[see]', or install Graphviz with its dot"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["picture.jpg", "picture", "svg"])
+def test_another_format_is_refused(name: str, node: Value, tmp_path: Path) -> None:
+    message = f"render: expected a path that ends in .svg, .png or .pdf, got {str(tmp_path / name)!r}"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        viz.render(node, tmp_path / name)
+
+
+def test_a_failure_tells_what_graphviz_said_and_keeps_the_old_file(node: Value, fake_dot: Path, tmp_path: Path) -> None:
+    fake_dot.write_text(f"#!{sys.executable}\nimport sys\nsys.exit('syntax error in line 1')\n")
+    path = tmp_path / "picture.svg"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match=r"^render: Graphviz failed: syntax error in line 1$"):
+        viz.render(node, path)
+    assert path.read_text() == "old"
+
+
+def test_a_file_that_cannot_take_its_place_leaves_nothing_behind(node: Value, tmp_path: Path) -> None:
+    (tmp_path / "picture.svg").mkdir()
+    with pytest.raises(OSError):
+        viz.render(node, tmp_path / "picture.svg")
+    assert [path.name for path in tmp_path.iterdir()] == ["picture.svg"]
+
+
+def test_a_picture_may_be_read_by_whom_other_files_may(node: Value, tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("")
+    path = viz.render(node, tmp_path / "picture.svg")
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((tmp_path / "other").stat().st_mode)
+
+
+def test_a_machine_without_fonts_gets_those_of_matplotlib(
+    node: Value, no_dot: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = viz.svg(node)
+    empty = tmp_path / "fonts.conf"
+    empty.write_text("<fontconfig></fontconfig>")
+    monkeypatch.setenv("FONTCONFIG_FILE", str(empty))
+    assert viz.svg(node) == usual  # as wide, so in the same letters
+    monkeypatch.setattr(viz.rendering, "_fonts", lambda folder: {})
+    assert viz.svg(node) != usual
+
+
+def test_svg_is_an_element_for_a_page(node: Value) -> None:
+    picture = viz.svg(node)
+    assert picture.startswith("<svg")
+    assert picture.rstrip().endswith("</svg>")
+    assert 'font-family="DejaVu Sans,Verdana,Helvetica,Arial,sans-serif"' in picture
+
+
+def test_a_node_shows_itself_in_a_notebook(node: Value) -> None:
+    assert node._repr_svg_() == viz.svg(node)
+
+
+def test_viz_imports_neither_engine() -> None:
+    code = "import sys, viz; print(sorted({'scalar', 'vector', 'pygraphviz', 'matplotlib'} & set(sys.modules)))"
+    root = Path(viz.__file__).parent.parent
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True).stdout == "[]\n"

@@ -1,0 +1,137 @@
+"""The picture of a computation: a card for every node with its value and gradient, an edge for every use.
+
+A node is anything with ``.data .grad .op .inputs .label``: this module knows neither engine and draws both.
+It reads a graph, never changes it, and never recurses over it.
+"""
+
+import math
+from collections.abc import Sequence
+
+import graphviz
+import numpy as np
+
+from viz.cards import THEMES, Node, aside, captions, card, is_constant, norm
+from viz.text import number
+
+__all__ = ["Node", "draw"]
+
+FONT = "DejaVu Sans,Verdana,Helvetica,Arial,sans-serif"  # the widest first: what a page has instead, fits too
+
+LARGE = 1000  # nodes; beyond, a rougher layout with straight edges keeps Graphviz to seconds
+ROUGH = {"splines": "line", "nslimit": "0.1", "nslimit1": "0.1", "mclimit": "0.01"}
+
+
+def draw(
+    root: Node | Sequence[Node],
+    *,
+    rankdir: str = "LR",
+    gradients: bool = True,
+    local_derivatives: bool = False,
+    depth: int | None = None,
+    theme: str = "light",
+    max_nodes: int = 500,
+) -> graphviz.Digraph:
+    """The graph that ends in `root` (a node, or a list of them), to look at, to save or to `viz.render`.
+
+    A card says how a node was made, its value and its gradient. Blue: more of it raises the result; orange:
+    more of it lowers it; the stronger, the deeper. Constants stand aside in small grey print. Tensors show
+    shape, dtype and Euclidean norm; where their gradient has both signs the tint is grey. The same graph
+    gives the same bytes.
+
+    Args:
+        root: The node to start from, or a list of nodes.
+        rankdir: Where the forward pass runs to: ``"LR"``, ``"TB"``, ``"RL"`` or ``"BT"``.
+        gradients: Whether to show gradients (they are zero until a backward pass has run).
+        local_derivatives: Whether to write on each edge, after ``∂``, the derivative of its end by its start:
+            what the backward pass multiplies by (between numbers; that of a tensor is too large to write).
+        depth: Draw only what is within so many steps of a root; a dotted ``…`` stands for the rest.
+        theme: ``"light"`` or ``"dark"``.
+        max_nodes: The most nodes to draw.
+
+    Raises:
+        TypeError: `root` is neither a node nor a list of nodes.
+        ValueError: An argument has a value not named here, or there are more than `max_nodes` nodes to draw.
+    """
+    if theme not in THEMES:
+        raise ValueError(f"draw: expected theme 'light' or 'dark', got {theme!r}")
+    if rankdir not in ("LR", "TB", "RL", "BT"):
+        raise ValueError(f"draw: expected rankdir 'LR', 'TB', 'RL' or 'BT', got {rankdir!r}")
+    if depth is not None and depth < 0:
+        raise ValueError(f"draw: expected a depth of 0 or more steps, or None for all, got {depth}")
+    roots: list[Node] = list(root) if isinstance(root, (list, tuple)) else [root]  # type: ignore[list-item]
+    for node in roots:
+        if not all(hasattr(node, name) for name in ("data", "grad", "op", "inputs", "label")):
+            raise TypeError(f"draw: expected a node or a list of nodes, got {type(node).__name__}")
+
+    nodes = _in_order(roots, _within(roots, depth, max_nodes))
+    names = {id(node): f"n{i}" for i, node in enumerate(nodes)}
+    ends = {id(node) for node in roots}
+    look = THEMES[theme]
+    strongest = None
+    if gradients:
+        norms = (norm(node.grad) for node in nodes if not is_constant(node))
+        strongest = max(filter(math.isfinite, norms), default=0.0)
+
+    text = {"fontname": FONT, "fontcolor": look.ink, "fontsize": "11"}
+    quiet = {"fontname": FONT, "fontcolor": look.still.ink, "fontsize": "9"}
+    box = {"shape": "box", "style": "rounded,filled", "margin": "0.14,0.07", "width": "0.3", "height": "0.3"}
+    space = {"pad": "0.2", "nodesep": "0.18", "ranksep": "0.4"} | (ROUGH if len(nodes) > LARGE else {})
+    graph = graphviz.Digraph(
+        graph_attr={"rankdir": rankdir, "bgcolor": look.paper} | space,
+        node_attr=text | box,
+        edge_attr=quiet | {"color": look.edge, "arrowsize": "0.6"},
+    )
+    for node, caption in zip(nodes, captions(nodes), strict=True):
+        drawn = aside(node, caption, look) if is_constant(node) else card(node, caption, look, strongest)
+        graph.node(names[id(node)], **drawn, **({"penwidth": "2"} if id(node) in ends else {}))
+    for node in nodes:
+        name = names[id(node)]
+        slopes = _slopes(node) if local_derivatives else [None] * len(node.inputs)
+        for source, slope in zip(node.inputs, slopes, strict=True):
+            if id(source) in names:
+                graph.edge(names[id(source)], name, slope, **({"style": "dashed"} if is_constant(source) else {}))
+        if any(id(source) not in names for source in node.inputs):
+            graph.node(f"{name}_cut", "…", shape="plaintext", style="", fontcolor=look.still.ink)
+            graph.edge(f"{name}_cut", name, style="dotted")
+    return graph
+
+
+def _within(roots: Sequence[Node], depth: int | None, max_nodes: int) -> set[int]:
+    """The ids of all nodes at most `depth` steps from a root."""
+    ring = {id(node): node for node in roots}
+    found, steps = dict(ring), 0
+    while ring and steps != depth and len(found) <= max_nodes:
+        ring = {id(x): x for node in ring.values() for x in node.inputs if id(x) not in found}
+        found |= ring
+        steps += 1
+    if len(found) > max_nodes:
+        part = f"draw the part near the root with depth={steps - 1}" if steps else "draw fewer roots"
+        raise ValueError(f"draw: the graph has more than max_nodes={max_nodes} nodes; {part}, or raise max_nodes")
+    return set(found)
+
+
+def _in_order(roots: Sequence[Node], kept: set[int]) -> list[Node]:
+    """The kept nodes, each after its inputs, first inputs first: the same order for the same graph."""
+    order: list[Node] = []
+    seen: set[int] = set()
+    stack = [(node, False) for node in reversed(roots)]
+    while stack:
+        node, ready = stack.pop()
+        if ready:
+            order.append(node)
+        elif id(node) in kept and id(node) not in seen:
+            seen.add(id(node))
+            stack.append((node, True))
+            stack.extend((source, False) for source in reversed(node.inputs))
+    return order
+
+
+def _slopes(node: Node) -> list[str | None]:
+    """For each input ``∂ −3``, what the op's own rule makes of a gradient of 1; None where none is wanted."""
+    wanted = [not (is_constant(node) or is_constant(source)) for source in node.inputs]
+    if not any(wanted) or any(np.ndim(each.data) for each in (node, *node.inputs)):
+        return [None] * len(wanted)
+    xs = [source.data for source in node.inputs]
+    with np.errstate(all="ignore"):
+        slopes = node.op.gradients(1.0, node.data, xs, getattr(node, "params", None) or {}, wanted)
+    return [f" ∂ {number(slope)}" if want else None for slope, want in zip(slopes, wanted, strict=True)]
