@@ -58,10 +58,7 @@ def categorical_cross_entropy(probabilities: Sequence[Any], labels: Any) -> Any:
     """
     rows, targets = batch("categorical_cross_entropy", probabilities, labels)
     return mean(
-        [
-            -expectation(t, [log(q) if p else 0.0 for p, q in zip(t, row, strict=True)])
-            for t, row in zip(targets, rows)
-        ]
+        [-expectation(t, [log(q) if p else 0.0 for p, q in zip(t, row, strict=True)]) for t, row in zip(targets, rows)]
     )
 
 

@@ -55,11 +55,10 @@ def activate(activation: Activation) -> Callable[[list[Any]], list[Any]] | None:
     if activation is None or activation in rows:
         return rows.get(activation)  # type: ignore[arg-type]
     if isinstance(activation, str):
-        if activation not in OPS or len(OPS[activation].rules) != 1:
-            names = sorted(
-                [*rows, *(name for name, op in OPS.items() if len(op.rules) == 1 and name != "clip")]
-            )
-            raise ValueError(f"Dense: expected an activation out of {', '.join(names)}, got {activation!r}")
+        names = {name for name, op in OPS.items() if len(op.rules) == 1 and not op.defaults}
+        names |= {"leaky_relu", "log_softmax", "softmax"}
+        if activation not in names:
+            raise ValueError(f"Dense: expected an activation out of {', '.join(sorted(names))}, got {activation!r}")
         activation = OPS[activation]
     return lambda outputs: [activation(x) for x in outputs]
 
@@ -81,12 +80,9 @@ class Sequential:
         return [p for layer in self.layers if hasattr(layer, "parameters") for p in layer.parameters()]
 
     def named(self) -> dict[str, Any]:
-        return {
-            f"{i}.{name}": nested
-            for i, layer in enumerate(self.layers)
-            if hasattr(layer, "state")
-            for name, nested in layer.state().items()
-        }
+        """The parameters by name; layers are counted from 0, those without parameters left out."""
+        states = [layer.state() for layer in self.layers if hasattr(layer, "state")]
+        return {f"{i}.{name}": nested for i, state in enumerate(states) for name, nested in state.items()}
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """The parameters' numbers as float64 arrays by name: "0.weight" is (n_in, n_out), "0.bias" (n_out,)."""
@@ -103,13 +99,9 @@ class Sequential:
         arrays = {name: np.asarray(state[name], dtype=np.float64) for name in own}
         for name, array in own.items():
             if array.shape != arrays[name].shape:
-                raise ValueError(
-                    f"load_state_dict: {name}: expected shape {array.shape}, got {arrays[name].shape}"
-                )
+                raise ValueError(f"load_state_dict: {name}: expected shape {array.shape}, got {arrays[name].shape}")
         for name, nested in self.named().items():
-            rows, values = (
-                (nested, arrays[name]) if arrays[name].ndim == 2 else ([nested], arrays[name][None])
-            )
+            rows, values = (nested, arrays[name]) if arrays[name].ndim == 2 else ([nested], arrays[name][None])
             for row, xs in zip(rows, values.tolist(), strict=True):
                 for parameter, x in zip(row, xs, strict=True):
                     parameter.data = x

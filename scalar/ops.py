@@ -41,7 +41,8 @@ class Op:
     def __init__(self, forward: Callable[..., Any], rules: tuple[Rule, ...], over: Rule | None = None):
         self.name = forward.__name__.rstrip("_")
         self.forward, self.rules, self.over = forward, rules, over
-        self.parameters = tuple(inspect.signature(forward).parameters)[len(rules) :] if rules else ()
+        parameters = list(inspect.signature(forward).parameters.values())[len(rules) :] if rules else []
+        self.defaults = {p.name: p.default for p in parameters}
         self.__doc__ = forward.__doc__
 
     def __repr__(self) -> str:
@@ -53,7 +54,7 @@ class Op:
         Raises TypeError for an input that is not a real number and for a wrong number of inputs.
         """
         inputs = self.sequence(args) if self.over else args[: len(self.rules)]
-        if not self.over and len(args) != len(self.rules):
+        if not self.over and (self.defaults or len(args) != len(self.rules)):
             params = self.bind(args, params)
         for x in inputs:
             if isinstance(x, np.ndarray):  # `ieee` below asks again on one-element arrays
@@ -71,9 +72,17 @@ class Op:
 
     def bind(self, args: tuple[Any, ...], params: Params) -> Params:
         n = len(self.rules)
-        if not n <= len(args) <= n + len(self.parameters):
+        if not n <= len(args) <= n + len(self.defaults):
             raise TypeError(f"{self.name}: expected {n} input{'s' * (n > 1)}, got {len(args)}")
-        return params | dict(zip(self.parameters, args[n:], strict=False))
+        bound = self.defaults | dict(zip(self.defaults, args[n:], strict=False)) | params
+        for name, value in bound.items():
+            if name not in self.defaults:
+                raise TypeError(f"{self.name}: expected {' and '.join(self.defaults) or 'no arguments'}, got {name}")
+            if value is inspect.Parameter.empty:
+                raise TypeError(f"{self.name}: expected {name}, got none")
+            if hasattr(value, "op"):
+                raise TypeError(f"{self.name}: expected a plain value for {name}, got a node")
+        return bound
 
     def sequence(self, args: tuple[Any, ...]) -> list[Any]:
         for xs in args:
@@ -85,16 +94,13 @@ class Op:
             raise ValueError(f"{self.name}: expected sequences of one length, got {lengths}")
         return [x for xs in columns for x in xs]
 
-    def gradients(
-        self, g: Any, out: Any, xs: Sequence[Any], params: Params, needed: Sequence[bool]
-    ) -> list[Any]:
+    def gradients(self, g: Any, out: Any, xs: Sequence[Any], params: Params, needed: Sequence[bool]) -> list[Any]:
         """dL/dx for each input, None where it is not needed: floats from floats, nodes from nodes."""
         call = ieee if isinstance(out, float) else plainly
         if self.over:
             return call(self.over, (g, out, *xs), params)
         return [
-            call(rule, (g, out, *xs), params) if need else None
-            for rule, need in zip(self.rules, needed, strict=True)
+            call(rule, (g, out, *xs), params) if need else None for rule, need in zip(self.rules, needed, strict=True)
         ]
 
 
@@ -257,10 +263,10 @@ def tanh(x):
     return np.tanh(x)
 
 
-# --- corners: where there is no derivative, the subgradient of least norm ------------------------------------------------
+# --- corners: where there is no derivative, the subgradient of least norm -------------------------------------------
 
 
-@op(lambda g, out, x: g if x > 0 else 0.0)
+@op(lambda g, out, x: g * (1.0 if x > 0 else 0.0))
 def relu(x):
     """max(x, 0); derivative 1 above 0, else 0."""
     return 0.0 if x <= 0 else x

@@ -1,0 +1,179 @@
+"""Reverse-mode automatic differentiation over a graph of nodes.
+
+    grads <- backward <- backward_steps <- topological_order
+
+Nothing here recurses, so depth has no limit. Broadcasting is undone here (`unbroadcast`) and nowhere else.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import ops
+
+
+class Mode(threading.local):
+    """What ops do besides computing, thread by thread: write down a graph, and a program if there is a recorder."""
+
+    graph = True
+    recorder: Any = None
+
+
+mode = Mode()
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Inside, ops compute values and write down no graph: `with no_grad(): ...`, or `@no_grad()` on a function."""
+    before, mode.graph = mode.graph, False
+    try:
+        yield
+    finally:
+        mode.graph = before
+
+
+def topological_order(output: Any) -> list[Any]:
+    """Every node that `output` depends on, each once, inputs before the nodes that use them; `output` comes last."""
+    order: list[Any] = []
+    seen, stack = set(), [output]
+    while stack:
+        node = stack.pop()
+        if node is None:  # a mark: everything below the next node is in `order`
+            order.append(stack.pop())
+        elif node not in seen:
+            seen.add(node)
+            stack += (node, None)
+            stack += node.inputs
+    return order
+
+
+class Step(NamedTuple):
+    """One node's turn in the backward pass: its whole gradient, and what it hands on to each input (None: nothing)."""
+
+    node: Any
+    gradient: Any
+    contributions: Sequence[Any]
+
+
+def backward_steps(output: Any, gradient: Any = None, create_graph: bool = False) -> Iterator[Step]:
+    """The backward pass from `output`, a step for each node that takes part, from the output to the leaves.
+
+    A node's turn comes when all contributions to its gradient are in. Gradients are arrays of the node's shape and
+    dtype, or with `create_graph` nodes, to be differentiated in turn. No node is changed: `backward` and `grad`
+    collect what this generator yields. Raises ValueError for an output of several elements without a `gradient`.
+    """
+    gradients = {output: seed(output, gradient)}
+    for node in reversed(topological_order(output)):
+        if not node.requires_grad:
+            continue
+        g, contributions = gradients.pop(node), []
+        if node.op:
+            out, xs = (node, node.inputs) if create_graph else (node.data, [x.data for x in node.inputs])
+            needed = [x.requires_grad for x in node.inputs]
+            contributions = node.op.gradients(g, out, xs, node.params or {}, needed)
+            for i, (x, need) in enumerate(zip(node.inputs, needed, strict=True)):
+                if need:
+                    c = contributions[i] = unbroadcast(contributions[i], x)
+                    gradients[x] = gradients[x] + c if x in gradients else c
+        yield Step(node, g, contributions)
+
+
+def seed(output: Any, gradient: Any) -> Any:
+    """The gradient to start from: 1, or what the caller gave."""
+    if gradient is None:
+        if output.size != 1:
+            raise ValueError(
+                f"backward: expected an output of one element, got shape {output.shape}; "
+                f"reduce it (sum, mean) or pass gradient= of that shape"
+            )
+        return np.ones(output.shape, output.dtype)
+    if np.shape(gradient) != output.shape:
+        raise ValueError(f"backward: expected a gradient of shape {output.shape}, got {np.shape(gradient)}")
+    return gradient if hasattr(gradient, "op") else np.array(ops.array(gradient, "backward", output), output.dtype)
+
+
+def unbroadcast(g: Any, x: Any) -> Any:
+    """g summed over the axes along which x was repeated, in x's dtype: the transpose of broadcasting."""
+    if g.shape != x.shape:
+        extra = g.ndim - x.ndim
+        repeated = tuple(i for i in range(g.ndim) if i < extra or (x.shape[i - extra] == 1 and g.shape[i] != 1))
+        if repeated:
+            g = ops.sum(g, axis=repeated)
+        if g.shape != x.shape:
+            g = ops.reshape(g, x.shape)
+    return g if g.dtype == x.dtype else g.astype(x.dtype)
+
+
+def backward(output: Any, gradient: Any = None) -> None:
+    """Give every node on the way its `.grad`, d output / d node, an array of its shape and dtype: leaves add it to
+    what they have, inner nodes start anew at each call. Raises ValueError for an output of several elements without
+    a `gradient` of its shape.
+    """
+    taken: set[int] = set()
+    for node, g, _ in backward_steps(output, gradient):
+        if not node.op:  # a leaf owns its gradient, so that it may be changed in place
+            g = g.copy() if id(g) in taken or g.base is not None else g
+            g = g if node._grad is None else node._grad + g
+        node._grad = g
+        taken.add(id(g))
+
+
+def grad(output: Any, inputs: Any, create_graph: bool = False) -> Any:
+    """d output / d input for a list of inputs (or for one), as arrays; `.grad` stays as it is.
+
+    With `create_graph` the result is nodes: differentiate them again for second derivatives. An input that `output`
+    does not depend on has gradient 0. Raises TypeError for an input that is no node and ValueError for an output of
+    several elements.
+    """
+    several = isinstance(inputs, (list, tuple))
+    wanted = list(inputs) if several else [inputs]
+    for x in wanted:
+        if not hasattr(x, "requires_grad"):
+            raise TypeError(f"grad: expected nodes to differentiate by, got {type(x).__name__}")
+    found = {x: np.zeros(x.shape, x.dtype) for x in wanted}
+    for node, g, _ in backward_steps(output, None, create_graph):
+        if node in found:
+            found[node] = g
+    results = [output.lift(found[x], "grad") if create_graph else found[x] for x in wanted]
+    return results if several else results[0]
+
+
+def gradcheck(f: Callable[..., Any], inputs: Sequence[Any], rtol: float = 1e-4) -> bool:
+    """Compare the gradient of `f(*inputs)` with central differences, (f(x + h) - f(x - h)) / 2h, for every element.
+
+    `f` takes nodes and returns one; the elements of its value are weighed by fixed, distinct weights and summed. The
+    step h = eps^(1/3) max(1, |x|) balances truncation, O(h^2), against rounding, O(eps |f| / h). Returns True. Raises
+    ValueError naming the element and both numbers where they differ by more than `rtol` times the larger of them plus
+    what rounding can do to the difference; TypeError for inputs that are not float64.
+    """
+    for x in inputs:
+        if x.dtype != np.float64:
+            raise TypeError(f"gradcheck: expected float64, which differences need, got {x.dtype}")
+    output = f(*inputs)
+    weights = 1.0 + np.sin(np.arange(output.size) + 1.0).reshape(output.shape) / 2.0
+    slopes = grad(ops.sum(output * weights), list(inputs))
+    for i, (x, slope) in enumerate(zip(inputs, slopes, strict=True)):
+        for at in np.ndindex(x.shape):
+            before = float(x.data[at])
+            h = 6e-6 * max(1.0, abs(before))
+            try:
+                x.data[at] = before + h
+                above = float(np.sum(f(*inputs).data * weights))
+                x.data[at] = before - h
+                below = float(np.sum(f(*inputs).data * weights))
+            finally:
+                x.data[at] = before
+            difference = (above - below) / (2.0 * h)
+            allowed = rtol * max(abs(slope[at]), abs(difference)) + 1e-9 * (1.0 + abs(above) + abs(below))
+            if not abs(slope[at] - difference) <= allowed:
+                where = f"{i}{list(at) if at else ''}"
+                raise ValueError(
+                    f"gradcheck: input {where} = {before!r}: the backward pass gives {float(slope[at])!r}, "
+                    f"central differences give {difference!r}"
+                )
+    return True

@@ -1,0 +1,104 @@
+"""The losses, with labels checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import ops
+from .ops import array, primitive
+
+
+def cross_entropy(logits: Any, labels: Any) -> Any:
+    """The mean over samples of -sum_j p_j log softmax(logits)_j, computed without overflow for any finite logits.
+
+    logits  (k,) or (n, k)
+    labels  () or (n,) class numbers from 0 to k - 1, or probabilities (one-hot, or smoothed) of the logits' shape
+
+    Raises ValueError for shapes that do not fit, an empty batch, class numbers out of range and NaN labels;
+    TypeError for class numbers that are not integers.
+    """
+    logits, labels = batch("cross_entropy", logits, labels)
+    if labels.dtype == bool:
+        return ops.cross_entropy_(logits, hot=labels)
+    labels = labels.astype(logits.dtype)
+    logs = ops.where(labels != 0, ops.log_softmax(logits), 0.0)
+    return -ops.sum(logs * labels) / float(labels.shape[0])
+
+
+def categorical_cross_entropy(probabilities: Any, labels: Any) -> Any:
+    """The mean over samples of -sum_j p_j log q_j for predicted probabilities q; infinite where the truth has q = 0.
+
+    Takes shapes and labels, and raises, as `cross_entropy` does. Where q comes from a softmax, `cross_entropy` on the
+    logits is the exact way.
+    """
+    probabilities, labels = batch("categorical_cross_entropy", probabilities, labels)
+    labels = labels.astype(probabilities.dtype)
+    logs = ops.log(ops.where(labels != 0, probabilities, 1.0))
+    return -ops.sum(logs * labels) / float(labels.shape[0])
+
+
+def mse(predictions: Any, targets: Any) -> Any:
+    """The mean of (prediction - target)^2 over all elements of two arrays of one shape.
+
+    Raises ValueError for shapes that differ and for no elements at all.
+    """
+    predictions, targets = (x if hasattr(x, "op") else array(x, "mse") for x in (predictions, targets))
+    if predictions.shape != targets.shape:
+        raise ValueError(
+            f"mse: expected targets of shape {predictions.shape} like the predictions, got {targets.shape}"
+        )
+    if 0 in predictions.shape:
+        raise ValueError(f"mse: expected at least one sample, got shape {predictions.shape}")
+    differences = ops.subtract(predictions, targets)
+    return ops.mean(ops.multiply(differences, differences))
+
+
+def batch(where: str, outputs: Any, labels: Any) -> tuple[Any, Any]:
+    """The samples' outputs (n, k), and their labels (n, k): bools for class numbers, else probabilities."""
+    outputs = outputs if hasattr(outputs, "op") else array(outputs, where)
+    expected, labels = outputs.shape, labels.data if hasattr(labels, "op") else labels
+    labels = labels if hasattr(labels, "dtype") else np.asarray(labels)
+    if 0 in expected or not expected:
+        raise ValueError(f"{where}: expected at least one sample, got shape {expected}")
+    classes = expected[-1]
+    if labels.dtype.kind not in "iuf":
+        raise TypeError(f"{where}: expected labels as class numbers or probabilities, got {labels.dtype}")
+    if labels.shape == expected:
+        labels = probabilities(labels, where)
+    elif labels.shape == expected[:-1]:
+        labels = one_hot(labels, classes, where)
+    else:
+        raise ValueError(
+            f"{where}: expected labels of shape {expected[:-1]} or {expected} for predictions of shape {expected}, "
+            f"got {labels.shape}"
+        )
+    if len(expected) == 1:
+        outputs, labels = ops.reshape(outputs, (1, classes)), labels.reshape(1, classes)
+    return outputs, labels
+
+
+@primitive
+def one_hot(labels: np.ndarray, classes: int, where: str = "one_hot") -> np.ndarray:
+    """Class numbers (...) as bools (..., classes). Raises TypeError or ValueError for what is no class number."""
+    if labels.dtype.kind == "f":
+        probabilities(labels, where)
+        raise TypeError(f"{where}: expected integer class numbers, got {labels.dtype}")
+    try:
+        hot = np.eye(classes, dtype=bool).take(labels, 0)
+        wrong = np.minimum.reduce(labels, axis=None) < 0
+    except IndexError:
+        wrong = True
+    if wrong:
+        first = labels[(labels < 0) | (labels >= classes)][0]
+        raise ValueError(f"{where}: expected class numbers from 0 to {classes - 1}, got {first}")
+    return hot
+
+
+@primitive
+def probabilities(labels: np.ndarray, where: str) -> np.ndarray:
+    """The labels themselves. Raises ValueError when there is a NaN among them."""
+    if np.isnan(labels).any():
+        raise ValueError(f"{where}: expected labels as class numbers or probabilities, got nan")
+    return labels

@@ -1,0 +1,267 @@
+"""Layers on tensors, and a stack of them that trains itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from . import ops
+from .autodiff import no_grad
+from .blas import blas_threads
+from .datasets import Batches
+from .losses import cross_entropy
+from .ops import OPS
+from .optim import Optimizer, Schedule
+from .tensor import Tensor
+
+Activation = str | Callable[[Any], Any] | None
+Initializer = Callable[[np.random.Generator, int, int], np.ndarray]
+
+
+def glorot_uniform(rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
+    """Uniform between +-sqrt(6 / (n_in + n_out)) (Glorot and Bengio, 2010). Returns (n_in, n_out), float64."""
+    limit = np.sqrt(6.0 / (n_in + n_out))
+    return rng.uniform(-limit, limit, (n_in, n_out))
+
+
+def he_normal(rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
+    """Normal with standard deviation sqrt(2 / n_in), for relu (He et al., 2015). Returns (n_in, n_out), float64."""
+    return rng.normal(0.0, np.sqrt(2.0 / n_in), (n_in, n_out))
+
+
+def zeros(rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
+    """All 0. Returns (n_in, n_out), float64."""
+    return np.zeros((n_in, n_out))
+
+
+class Flatten:
+    """Each sample as one vector: (n, ...) to (n, features)."""
+
+    def __call__(self, x: Any) -> Any:
+        """(n, ...) to (n, features). Raises ValueError for an array without axes."""
+        if not np.ndim(x):
+            raise ValueError("Flatten: expected a batch of samples, got shape ()")
+        return ops.reshape(x, (x.shape[0], int(np.prod(x.shape[1:]))))
+
+
+class Dense:
+    """A fully connected layer: (n, n_in) to (n, n_out), activation(x W + b).
+
+    W is (n_in, n_out), from `init` with the seed, glorot uniform unless told; b is (n_out,), 0. The same seed gives
+    the same numbers as `scalar.nn.Dense`, rounded to `dtype`: float64, or float32, which trains twice as fast.
+    `activation` is the name of an op of one input, "softmax", "log_softmax", a function of a tensor, or None.
+    """
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        activation: Activation = None,
+        seed: int | None = None,
+        init: Initializer = glorot_uniform,
+        dtype: Any = np.float64,
+    ) -> None:
+        if n_in < 1 or n_out < 1:
+            raise ValueError(f"Dense: expected widths of at least 1, got {n_in} and {n_out}")
+        self.n_in, self.n_out = n_in, n_out
+        self.weight = Tensor(init(np.random.default_rng(seed), n_in, n_out).astype(dtype), "weight")
+        self.bias = Tensor(np.zeros(n_out, dtype), "bias")
+        self.activation = activate(activation)
+
+    def __call__(self, x: Any) -> Tensor:
+        """(n, n_in) or (n_in,) to (n, n_out) or (n_out,). Raises ValueError for another number of features."""
+        got = np.shape(x)[-1] if np.ndim(x) else 0
+        if got != self.n_in:
+            raise ValueError(f"Dense: expected {self.n_in} features, got {got}")
+        out = ops.matmul(x, self.weight) + self.bias
+        return self.activation(out) if self.activation else out
+
+    def parameters(self) -> list[Tensor]:
+        """The weights, then the biases."""
+        return [self.weight, self.bias]
+
+    def state(self) -> dict[str, Tensor]:
+        """The parameters by name."""
+        return {"weight": self.weight, "bias": self.bias}
+
+
+def activate(activation: Activation) -> Callable[[Any], Any] | None:
+    if not isinstance(activation, str):
+        return activation
+    names = {name for name, op in OPS.items() if len(op.rules) == 1 and not op.defaults}
+    names |= {"leaky_relu", "log_softmax", "softmax"}
+    if activation not in names:
+        raise ValueError(f"Dense: expected an activation out of {', '.join(sorted(names))}, got {activation!r}")
+    return OPS[activation]
+
+
+class Sequential:
+    """Layers one after the other, with training, evaluation and prediction."""
+
+    def __init__(self, *layers: Callable[[Any], Any]) -> None:
+        self.layers = layers
+        for name, parameter in self.named().items():
+            parameter.label = name
+
+    def __call__(self, x: Any) -> Any:
+        """A batch (n, ...) through all layers."""
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def parameters(self) -> list[Tensor]:
+        """All layers' parameters, in order."""
+        return [p for layer in self.layers if hasattr(layer, "parameters") for p in layer.parameters()]
+
+    def named(self) -> dict[str, Tensor]:
+        """The parameters by name; layers are counted from 0, those without parameters left out."""
+        states = [layer.state() for layer in self.layers if hasattr(layer, "state")]
+        return {f"{i}.{name}": p for i, state in enumerate(states) for name, p in state.items()}
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of the parameters' arrays by name: "0.weight" is (n_in, n_out), "0.bias" (n_out,)."""
+        return {name: p.data.copy() for name, p in self.named().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the numbers of a state dict of either engine.
+
+        Raises ValueError, and changes nothing, when names or shapes are not this model's.
+        """
+        own = self.named()
+        if own.keys() != state.keys():
+            raise ValueError(f"load_state_dict: expected the names {sorted(own)}, got {sorted(state)}")
+        for name, p in own.items():
+            if p.shape != np.shape(state[name]):
+                raise ValueError(f"load_state_dict: {name}: expected shape {p.shape}, got {np.shape(state[name])}")
+        for name, p in own.items():
+            p.data[...] = state[name]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the state dict to an .npz file, whole or not at all."""
+        temporary = f"{os.fspath(path)}.{os.getpid()}.tmp"
+        try:
+            with open(temporary, "wb") as file:
+                np.savez(file, allow_pickle=False, **self.state_dict())
+            os.replace(temporary, path)
+        finally:
+            if os.path.exists(temporary):
+                os.remove(temporary)
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Read the state dict that `save` wrote. Raises as `load_state_dict` does, and ValueError for another file."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                state = {name: file[name] for name in file.files}
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise ValueError(f"{os.fspath(path)}: expected a model saved as .npz, got {error}") from error
+        self.load_state_dict(state)
+
+    def fit(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        optimizer: Optimizer,
+        epochs: int = 1,
+        batch_size: int = 32,
+        loss: Callable[[Any, Any], Any] = cross_entropy,
+        schedule: Schedule | None = None,
+        seed: int = 0,
+        validation: tuple[np.ndarray, np.ndarray] | None = None,
+        on_epoch: Callable[[dict[str, float]], None] | None = None,
+        progress: bool = False,
+        threads: int | None = None,
+    ) -> list[dict[str, float]]:
+        """Train on images (n, ...) and labels, in batches shuffled by `seed`; uint8 images are scaled to 0..1.
+
+        schedule    the learning rate by step number, from 0; without one the optimizer keeps its own
+        validation  images and labels to evaluate on after each epoch
+        on_epoch    called with each epoch's row of the history as soon as it is there
+        progress    show a bar with the running loss and accuracy
+        threads     BLAS threads while training; None chooses
+
+        Returns the history, a dict an epoch: epoch, loss and accuracy as they were while training, and with
+        `validation` test_loss and test_accuracy. Raises ValueError for images and labels that do not fit.
+        """
+        batches = self.batches(images, labels, batch_size, seed)
+
+        def step(x: Any, y: Any) -> Any:
+            logits = self(x)
+            value = loss(logits, y)
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+            return value, logits
+
+        history: list[dict[str, float]] = []
+        count = 0
+        with blas_threads(threads):
+            for epoch in range(1, epochs + 1):
+                bar = progress_bar(len(batches), f"epoch {epoch}/{epochs}", progress)
+                total, right, seen = 0.0, 0, 0
+                for x, y in batches:
+                    if schedule is not None:
+                        optimizer.lr = schedule(count)
+                    value, logits = step(x, y)
+                    count += 1
+                    total += float(value.data) * len(y)
+                    right += hits(logits.data, y)
+                    seen += len(y)
+                    if bar is not None and bar.update():
+                        bar.set_postfix_str(f"loss {total / seen:.4f}  accuracy {right / seen:.4f}", refresh=False)
+                row = {"epoch": epoch, "loss": total / seen, "accuracy": right / seen}
+                if bar is not None:
+                    bar.close()
+                if validation is not None:
+                    row["test_loss"], row["test_accuracy"] = self.evaluate(*validation, loss=loss)
+                history.append(row)
+                if on_epoch:
+                    on_epoch(row)
+        return history
+
+    def batches(
+        self, images: np.ndarray, labels: np.ndarray, size: int, seed: int = 0, shuffle: bool = True
+    ) -> Batches:
+        dtype = self.parameters()[0].dtype
+        scale = 1 / 255 if np.asarray(images).dtype == np.uint8 else None
+        return Batches(images, labels, size, seed=seed, shuffle=shuffle, dtype=dtype, scale=scale)
+
+    def evaluate(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        loss: Callable[[Any, Any], Any] = cross_entropy,
+        batch_size: int = 1000,
+    ) -> tuple[float, float]:
+        """The mean loss, and the accuracy: the part of samples whose largest output is at their label."""
+        total, right = 0.0, 0
+        with no_grad():
+            for x, y in self.batches(images, labels, batch_size, shuffle=False):
+                logits = self(x)
+                total += loss(logits, y).item() * len(y)
+                right += hits(logits.data, y)
+        return total / len(labels), right / len(labels)
+
+    def predict(self, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
+        """The outputs (n, k) for images (n, ...), in the order given."""
+        with no_grad():
+            batches = self.batches(images, np.zeros(len(images), np.int64), batch_size, shuffle=False)
+            return np.concatenate([self(x).data for x, _ in batches])
+
+
+def hits(outputs: np.ndarray, labels: np.ndarray) -> int:
+    """How many rows have their largest output at the label: a class number, or where the probabilities are largest."""
+    expected = labels if labels.ndim < outputs.ndim else labels.argmax(-1)
+    return int(np.count_nonzero(outputs.argmax(-1) == expected))
+
+
+def progress_bar(total: int, text: str, wanted: bool) -> Any:
+    if not wanted:
+        return None
+    from tqdm import tqdm  # only when a bar is shown: importing it takes longer than importing this package
+
+    return tqdm(total=total, desc=text, unit="batch", leave=False, mininterval=0.1)

@@ -1,0 +1,541 @@
+"""The calculus page on arrays: what each op computes and how it differentiates.
+
+Every block reads the same way, derivatives first, one for each input:
+
+    g      the gradient arriving from above, dL/dout, of out's shape
+    out    the op's value
+    x, y   its inputs (xs: all the inputs of an op over a sequence)
+
+A derivative is a pure function of these. Given arrays it gives an array, which is what the ordinary backward pass
+uses; given nodes it builds nodes, which is how second derivatives come about. It need not undo broadcasting: the
+backward pass sums a gradient back to its input's shape. To add an op, add its block here and, if it should be a
+method, one name in `tensor.py`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import numbers
+from collections.abc import Callable, Sequence
+from types import MethodType
+from typing import Any
+
+import numpy as np
+
+Rule = Callable[..., Any]
+Params = dict[str, Any]
+OPS: dict[str, Op] = {}
+
+
+class Op:
+    """One operation: its name, its value `forward(*xs, **params)`, and its derivatives.
+
+    `rules` holds one derivative per input, `rule(g, out, *xs, **params) -> dL/dx`. An op over a sequence has any
+    number of inputs and one rule, `over`, that returns the list of all their gradients.
+    """
+
+    def __init__(self, forward: Callable[..., Any], rules: tuple[Rule, ...], over: Rule | None = None):
+        self.name = forward.__name__.rstrip("_")
+        self.forward, self.rules, self.over = forward, rules, over
+        parameters = list(inspect.signature(forward).parameters.values())[len(rules) :] if rules else []
+        self.defaults = {p.name: p.default for p in parameters}
+        self.__doc__ = forward.__doc__
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+    def __call__(self, *args: Any, **params: Any) -> Any:
+        """On nodes, build the node of the result; on arrays and plain numbers, just compute.
+
+        Raises TypeError for an input that is not of real numbers and for a wrong number of inputs.
+        """
+        inputs = args if self.over else args[: len(self.rules)]
+        if not self.over and (self.defaults or len(args) != len(self.rules)):
+            params = self.bind(args, params)
+        for x in inputs:
+            if hasattr(x, "op"):
+                return x.apply(self, inputs, params)
+        return self.value([array(x, self.name) for x in inputs], params)
+
+    def __get__(self, node: Any, owner: type | None = None) -> Any:
+        """As a method: `node.tanh()` is `tanh(node)`."""
+        return self if node is None else MethodType(self, node)
+
+    def bind(self, args: tuple[Any, ...], params: Params) -> Params:
+        n = len(self.rules)
+        if not n <= len(args) <= n + len(self.defaults):
+            raise TypeError(f"{self.name}: expected {n} input{'s' * (n > 1)}, got {len(args)}")
+        bound = self.defaults | dict(zip(self.defaults, args[n:], strict=False)) | params
+        for name, value in bound.items():
+            if name not in self.defaults:
+                raise TypeError(f"{self.name}: expected {' and '.join(self.defaults) or 'no arguments'}, got {name}")
+            if value is inspect.Parameter.empty:
+                raise TypeError(f"{self.name}: expected {name}, got none")
+            if hasattr(value, "op"):
+                raise TypeError(f"{self.name}: expected a plain value for {name}, got a node")
+        return bound
+
+    def value(self, xs: Sequence[Any], params: Params | None) -> Any:
+        """The op on arrays. Raises ValueError naming the shapes where they do not go together."""
+        try:
+            return self.forward(*xs, **params) if params else self.forward(*xs)
+        except ValueError as error:
+            if len(xs) > 1 and "broadcast" in str(error):
+                shapes = " and ".join(str(np.shape(x)) for x in xs)
+                message = f"{self.name}: expected shapes that broadcast together, got {shapes}"
+                raise ValueError(message) from None
+            raise
+
+    def gradients(self, g: Any, out: Any, xs: Sequence[Any], params: Params, needed: Sequence[bool]) -> list[Any]:
+        """dL/dx for each input, None where it is not needed: arrays from arrays, nodes from nodes."""
+        if self.over:
+            return self.over(g, out, *xs, **params)
+        return [rule(g, out, *xs, **params) if need else None for rule, need in zip(self.rules, needed, strict=True)]
+
+
+def op(*rules: Rule, over: Rule | None = None) -> Callable[[Callable[..., Any]], Op]:
+    """Make an `Op` of the function below and write it into the table `OPS`."""
+
+    def declare(forward: Callable[..., Any]) -> Op:
+        made = Op(forward, rules, over)
+        OPS[made.name] = made
+        return made
+
+    return declare
+
+
+def primitive(f: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of arrays that a recorder, whose arrays have `record`, writes down as one step, whatever it does."""
+
+    @functools.wraps(f)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        for x in args:
+            if hasattr(x, "record"):
+                return x.record(call, args, kwargs)
+        return f(*args, **kwargs)
+
+    return call
+
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def array(x: Any, where: str, like: Any = None) -> Any:
+    """`x` as an array of float32 or float64: these are kept, integers become float64, a plain number takes the dtype
+    of `like` or float64. Raises TypeError naming the type for bool, complex, str, None and whatever else.
+    """
+    if isinstance(x, (list, tuple)):
+        x = np.asarray(x)
+    dtype = getattr(x, "dtype", None)
+    if dtype is None:
+        if isinstance(x, numbers.Real) and not isinstance(x, bool):
+            return np.asarray(float(x), dtype=getattr(like, "dtype", np.float64))
+        raise TypeError(f"{where}: expected a real number, got {type(x).__name__}")
+    if dtype in FLOATS:
+        return x
+    if dtype.kind in "iu":
+        return x.astype(np.float64)
+    wanted = "float32 or float64" if dtype.kind == "f" else "a real number"
+    raise TypeError(f"{where}: expected {wanted}, got {dtype.name}")
+
+
+def indicator(condition: Any, like: Any) -> Any:
+    """A bool array as ones and zeros. Arrays take the bools as they are, which is the quickest; nodes need numbers."""
+    return condition.astype(like.dtype) if hasattr(like, "op") else condition
+
+
+# --- arithmetic -------------------------------------------------------------------------------------------------------
+
+
+@op(
+    lambda g, out, x, y: g,
+    lambda g, out, x, y: g,
+)
+def add(x, y):
+    """x + y."""
+    return np.add(x, y)
+
+
+@op(
+    lambda g, out, x, y: g,
+    lambda g, out, x, y: -g,
+)
+def subtract(x, y):
+    """x - y."""
+    return np.subtract(x, y)
+
+
+@op(
+    lambda g, out, x, y: g * y,
+    lambda g, out, x, y: g * x,
+)
+def multiply(x, y):
+    """x y, element by element."""
+    return np.multiply(x, y)
+
+
+@op(
+    lambda g, out, x, y: g / y,
+    lambda g, out, x, y: -g * out / y,
+)
+def divide(x, y):
+    """x / y; derivatives 1/y and -x/y^2."""
+    return np.divide(x, y)
+
+
+@op(lambda g, out, x: -g)
+def negative(x):
+    """-x."""
+    return np.negative(x)
+
+
+# y = 0: the exponent y - 1 becomes 0, so that y x^(y-1) is 0 even at x = 0 and x = inf.
+# x = 0, y >= 0: log 1 stands for log 0, since x^y does not move with y there.
+@op(
+    lambda g, out, x, y: g * y * power(x, where(y != 0, y - 1.0, y)),
+    lambda g, out, x, y: g * out * log(where((x != 0) | (y < 0), x, 1.0)),
+)
+def power(x, y):
+    """x^y; derivatives y x^(y-1) and x^y log x. NaN, never complex, for a negative x and a broken y."""
+    return np.power(x, y)
+
+
+@op(lambda g, out, x: where(x > 0, g, where(x < 0, -g, 0.0)))
+def abs(x):
+    """|x|; derivative the sign of x, 0 at 0."""
+    return np.abs(x)
+
+
+# --- exponentials -----------------------------------------------------------------------------------------------------
+
+
+@op(lambda g, out, x: g * out)
+def exp(x):
+    """e^x, its own derivative."""
+    return np.exp(x)
+
+
+@op(lambda g, out, x: g / x)
+def log(x):
+    """The natural logarithm; derivative 1/x."""
+    return np.log(x)
+
+
+@op(lambda g, out, x: g / (2.0 * out))
+def sqrt(x):
+    """The square root; derivative 1 / (2 sqrt x), infinite at 0."""
+    return np.sqrt(x)
+
+
+@op(lambda g, out, x: g * out * (1.0 - out))
+def sigmoid(x):
+    """1 / (1 + e^-x), computed from e^-|x|, which cannot overflow; derivative s (1 - s)."""
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1.0, e) / (1.0 + e)
+
+
+@op(lambda g, out, x: g * sigmoid(x))
+def softplus(x):
+    """log(1 + e^x) without overflow; derivative sigmoid x."""
+    return np.logaddexp(x, 0.0)
+
+
+# --- trigonometry -----------------------------------------------------------------------------------------------------
+
+
+@op(lambda g, out, x: g * cos(x))
+def sin(x):
+    """sin x; derivative cos x."""
+    return np.sin(x)
+
+
+@op(lambda g, out, x: -g * sin(x))
+def cos(x):
+    """cos x; derivative -sin x."""
+    return np.cos(x)
+
+
+@op(lambda g, out, x: g * (1.0 - out * out))
+def tanh(x):
+    """tanh x; derivative 1 - tanh^2 x."""
+    return np.tanh(x)
+
+
+# --- corners: where there is no derivative, the subgradient of least norm ---------------------------------------------
+
+
+@op(lambda g, out, x: g * indicator(x > 0, g))
+def relu(x):
+    """max(x, 0); derivative 1 above 0, else 0."""
+    return np.maximum(x, 0.0)
+
+
+@op(lambda g, out, x, slope: where(x > 0, g, slope * g))
+def leaky_relu(x, slope=0.01):
+    """x above 0, else slope x; derivative 1 above 0, else slope."""
+    return np.where(x > 0, x, slope * x)
+
+
+@op(
+    lambda g, out, x, y: where(x > y, g, where(x == y, 0.5 * g, 0.0)),
+    lambda g, out, x, y: where(y > x, g, where(x == y, 0.5 * g, 0.0)),
+)
+def maximum(x, y):
+    """The larger of x and y, NaN if either is; a tie shares the derivative."""
+    return np.maximum(x, y)
+
+
+@op(
+    lambda g, out, x, y: where(x < y, g, where(x == y, 0.5 * g, 0.0)),
+    lambda g, out, x, y: where(y < x, g, where(x == y, 0.5 * g, 0.0)),
+)
+def minimum(x, y):
+    """The smaller of x and y, NaN if either is; a tie shares the derivative."""
+    return np.minimum(x, y)
+
+
+@op(lambda g, out, x, low, high: where((x > low) & (x < high), g, 0.0))
+def clip(x, low, high):
+    """x kept between the numbers low and high; derivative 1 strictly between them, else 0."""
+    return np.minimum(np.maximum(x, low), high)
+
+
+@op(
+    lambda g, out, x, y, condition: where(condition, g, 0.0),
+    lambda g, out, x, y, condition: where(condition, 0.0, g),
+)
+def where_(x, y, condition):
+    """x where the condition holds, else y; the one that was not chosen has derivative 0."""
+    return np.where(condition, x, y)
+
+
+def where(condition: Any, x: Any, y: Any) -> Any:
+    """x where the condition, an array of bools, holds, else y. All three broadcast together. The one that was not
+    chosen has derivative 0, but 0 times an infinite slope is NaN: guard the argument too,
+    `where(x > 0, sqrt(where(x > 0, x, 1)), 0)`.
+
+    Raises TypeError when the condition is not of bools, as comparisons give them.
+    """
+    kind = getattr(condition, "dtype", type(condition))
+    if kind != bool:
+        raise TypeError(f"where: expected a bool condition such as x > 0, got {getattr(kind, 'name', kind.__name__)}")
+    return where_(x, y, condition=condition)
+
+
+# --- shapes -----------------------------------------------------------------------------------------------------------
+
+
+@op(lambda g, out, x, shape: reshape(g, x.shape))
+def reshape(x, shape):
+    """The same elements in a new shape, a tuple that may hold one -1."""
+    return np.reshape(x, shape)
+
+
+@op(lambda g, out, x, axes: transpose(g, None if axes is None else tuple(int(i) for i in np.argsort(axes))))
+def transpose(x, axes=None):
+    """The axes in the order `axes`, or reversed."""
+    return np.transpose(x, axes)
+
+
+@op(lambda g, out, x, shape: g)  # the backward pass sums it back to x's shape
+def broadcast_to(x, shape):
+    """x repeated to `shape` without copying."""
+    return np.broadcast_to(x, shape)
+
+
+@op(lambda g, out, x, dtype: g)  # the backward pass gives it x's dtype
+def cast(x, dtype):
+    """The same numbers as float32 or float64."""
+    return x.astype(FLOATS[FLOATS.index(dtype)])
+
+
+@op(lambda g, out, x, key: scatter(g, key, x.shape))
+def index(x, key):
+    """x[key], for any key that numpy takes."""
+    return x[key]
+
+
+@op(lambda g, out, x, key, shape: index(g, key))
+@primitive
+def scatter(x, key, shape):
+    """Zeros of `shape` with x added at `key`, as often as an element is named there: the transpose of `index`."""
+    out = np.zeros(shape, x.dtype)
+    np.add.at(out, key, x)
+    return out
+
+
+def take(x: Any, indices: Any, axis: int = 0) -> Any:
+    """The slices of x at integer `indices` along `axis`; a slice taken twice gets both gradients."""
+    return index(x, (slice(None),) * (axis % np.ndim(x)) + (indices,))
+
+
+def parts(g: Any, xs: Sequence[Any], axis: int) -> list[Any]:
+    before = (slice(None),) * (axis % g.ndim)
+    ends = np.cumsum([x.shape[axis] for x in xs]).tolist()
+    return [index(g, (*before, slice(end - x.shape[axis], end))) for x, end in zip(xs, ends, strict=True)]
+
+
+@op(over=lambda g, out, *xs, axis: parts(g, xs, axis))
+def concatenate_(*xs, axis):
+    """Arrays joined along an axis they have."""
+    return np.concatenate(xs, axis=axis)
+
+
+def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
+    """Tensors joined along an axis they have. Raises ValueError for other shapes that do not fit."""
+    return concatenate_(*xs, axis=axis)
+
+
+def stack(xs: Sequence[Any], axis: int = 0) -> Any:
+    """Tensors of one shape joined along a new axis."""
+    at = axis % (np.ndim(xs[0]) + 1) if len(xs) else 0
+    return concatenate([reshape(x, (*np.shape(x)[:at], 1, *np.shape(x)[at:])) for x in xs], axis=at)
+
+
+# --- over axes --------------------------------------------------------------------------------------------------------
+
+Axis = int | tuple[int, ...] | None
+
+
+def spread(g: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
+    """g, reduced over `axis`, with these axes back as 1, so that it broadcasts against x."""
+    if keepdims or (axis is None and not x.ndim):
+        return g
+    axes = range(x.ndim) if axis is None else [i % x.ndim for i in (axis if isinstance(axis, tuple) else (axis,))]
+    return reshape(g, tuple(1 if i in axes else n for i, n in enumerate(x.shape)))
+
+
+def count(x: Any, axis: Axis) -> int:
+    """How many elements each sum over `axis` has. Raises ValueError for none."""
+    axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    return math.prod(x.shape[i] for i in axes)
+
+
+def some(x: Any, axis: Axis, where: str) -> int:
+    n = count(x, axis)
+    if not n:
+        raise ValueError(f"{where}: expected at least one element, got none")
+    return n
+
+
+@op(lambda g, out, x, axis, keepdims: broadcast_to(spread(g, x, axis, keepdims), x.shape))
+def sum(x, axis=None, keepdims=False):
+    """The sum over an axis, a tuple of axes, or all; derivative 1 for each element."""
+    return np.add.reduce(x, axis=axis, keepdims=keepdims)
+
+
+@op(lambda g, out, x, axis, keepdims: broadcast_to(spread(g / float(count(x, axis)), x, axis, keepdims), x.shape))
+def mean(x, axis=None, keepdims=False):
+    """The mean over an axis, a tuple of axes, or all; derivative 1/n for each element."""
+    return np.add.reduce(x, axis=axis, keepdims=keepdims) / float(some(x, axis, "mean"))
+
+
+def ties(g: Any, out: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
+    g, out = spread(g, x, axis, keepdims), spread(out, x, axis, keepdims)
+    tied = x == out
+    number = np.add.reduce(tied, axis=axis, keepdims=True, dtype=x.dtype)
+    share = where(tied, g / np.maximum(number, 1.0), 0.0)
+    return where(out != out, g * out, share)
+
+
+@op(ties)
+def max(x, axis=None, keepdims=False):
+    """The largest element, NaN if any is; k of them in a tie share the derivative, 1/k each."""
+    some(x, axis, "max")
+    return np.maximum.reduce(x, axis=axis, keepdims=keepdims)
+
+
+@op(ties)
+def min(x, axis=None, keepdims=False):
+    """The smallest element, NaN if any is; k of them in a tie share the derivative, 1/k each."""
+    some(x, axis, "min")
+    return np.minimum.reduce(x, axis=axis, keepdims=keepdims)
+
+
+@op(lambda g, out, x, axis, keepdims: spread(g, x, axis, keepdims) * exp(x - spread(out, x, axis, keepdims)))
+def logsumexp(x, axis=None, keepdims=False):
+    """log(e^x1 + ... + e^xn), shifted by the largest so that nothing overflows; derivative softmax."""
+    some(x, axis, "logsumexp")
+    largest = np.maximum.reduce(x, axis=axis, keepdims=True)
+    shift = np.where(np.isfinite(largest), largest, 0.0)
+    total = np.log(np.add.reduce(np.exp(x - shift), axis=axis, keepdims=keepdims))
+    return total + np.reshape(shift, np.shape(total))
+
+
+def shifted(x: Any, axis: int) -> Any:
+    some(x, axis, "softmax")
+    return x - np.maximum.reduce(x, axis=axis, keepdims=True)
+
+
+@op(lambda g, out, x, axis: out * (g - sum(g * out, axis=axis, keepdims=True)))
+def softmax(x, axis=-1):
+    """e^xi / (e^x1 + ... + e^xn) along an axis, shifted by the largest so that nothing overflows."""
+    e = np.exp(shifted(x, axis))
+    return e / np.add.reduce(e, axis=axis, keepdims=True)
+
+
+@op(lambda g, out, x, axis: g - exp(out) * sum(g, axis=axis, keepdims=True))
+def log_softmax(x, axis=-1):
+    """xi - log(e^x1 + ... + e^xn) along an axis, shifted by the largest so that nothing overflows."""
+    d = shifted(x, axis)
+    return d - np.log(np.add.reduce(np.exp(d), axis=axis, keepdims=True))
+
+
+# --- products ---------------------------------------------------------------------------------------------------------
+
+
+@op(
+    lambda g, out, x, y: product(g, y.mT),
+    lambda g, out, x, y: product(x.mT, g),
+)
+def product(x, y):
+    """The matrix product of (..., n, k) and (..., k, m); derivatives g y^T and x^T g."""
+    if x.shape[-1] != y.shape[-2]:
+        raise ValueError(f"matmul: expected inner dimensions that agree, got shapes {x.shape} and {y.shape}")
+    if x.shape[-1] == 1:  # numpy's matmul leaves BLAS aside here and takes four times as long
+        return np.multiply(x, y)
+    return np.matmul(x, y)
+
+
+def matmul(x: Any, y: Any) -> Any:
+    """The matrix product x @ y as numpy has it: a vector counts as a row on the left, as a column on the right.
+
+    Raises ValueError naming both shapes where the inner dimensions differ.
+    """
+    x, y = (v if hasattr(v, "op") else array(v, "matmul") for v in (x, y))
+    if not x.ndim or not y.ndim:
+        raise ValueError(f"matmul: expected at least one axis on both sides, got shapes {x.shape} and {y.shape}")
+    if x.ndim > 1 and y.ndim > 1:
+        return product(x, y)
+    if (x.shape[-1] if x.ndim else 0) != y.shape[-2 if y.ndim > 1 else 0]:
+        raise ValueError(f"matmul: expected inner dimensions that agree, got shapes {x.shape} and {y.shape}")
+    left = reshape(x, (1, *x.shape)) if x.ndim == 1 else x
+    right = reshape(y, (*y.shape, 1)) if y.ndim == 1 else y
+    out = product(left, right)
+    shape = out.shape[: -1 - (x.ndim == 1)] if y.ndim == 1 else (*out.shape[:-2], out.shape[-1])
+    return reshape(out, shape)
+
+
+def dot(x: Any, y: Any) -> Any:
+    """x1 y1 + ... + xn yn, of two vectors. Raises ValueError when they differ in length or are no vectors."""
+    x, y = (v if hasattr(v, "op") else array(v, "dot") for v in (x, y))
+    if x.ndim != 1 or y.ndim != 1:
+        raise TypeError(f"dot: expected a sequence, got shapes {x.shape} and {y.shape}")
+    if x.shape != y.shape:
+        raise ValueError(f"dot: expected sequences of one length, got {x.shape[0]} and {y.shape[0]}")
+    return matmul(x, y)
+
+
+# --- cross-entropy ----------------------------------------------------------------------------------------------------
+
+
+@op(lambda g, out, x, hot: (softmax(x) - indicator(hot, x)) * (g / float(x.shape[0])))
+def cross_entropy_(x, hot):
+    """The mean over rows of log(e^x1 + ... + e^xk) - x_true, where the bools `hot` mark each row's true class;
+    derivative (softmax - hot) / n."""
+    d = shifted(x, -1)
+    total = np.log(np.add.reduce(np.exp(d), axis=-1))
+    true = np.add.reduce(d, axis=-1, where=hot)
+    return np.add.reduce(total - true) / float(x.shape[0])

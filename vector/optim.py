@@ -1,0 +1,160 @@
+"""Optimizers: what to do with a parameter's gradient; and schedules: which learning rate when.
+
+All that changes from step to step (velocities, powers of beta, the learning rate) is held in tensors, so that a
+recorded step goes on from where it stands.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from .tensor import Tensor
+
+
+def state(data: Any) -> Tensor:
+    return Tensor(np.array(data), requires_grad=False)
+
+
+class Optimizer:
+    """What all optimizers share: the parameters and the learning rate `lr`, which may be set at any time."""
+
+    def __init__(self, parameters: Iterable[Tensor], lr: float, weight_decay: float) -> None:
+        self.parameters = list(parameters)
+        self.rate = state(float(lr))
+        self.weight_decay = weight_decay
+
+    @property
+    def lr(self) -> float:
+        """The learning rate."""
+        return float(self.rate.data)
+
+    @lr.setter
+    def lr(self, new: float) -> None:
+        self.rate.data[...] = new
+
+    def zero_grad(self) -> None:
+        """Set every parameter's gradient to 0."""
+        for p in self.parameters:
+            p.grad = None
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent: p -= lr g, with momentum p -= lr v where v = momentum v + g.
+
+    Nesterov's form looks ahead: p -= lr (g + momentum v). `weight_decay` adds weight_decay p to each gradient.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None:
+        if nesterov and not momentum:
+            raise ValueError("SGD: expected a momentum above 0 with nesterov=True, got 0")
+        super().__init__(parameters, lr, weight_decay)
+        self.momentum, self.nesterov = momentum, nesterov
+        self.velocity = [state(np.zeros_like(p.data)) for p in self.parameters] if momentum else []
+
+    def step(self) -> None:
+        """Move every parameter once, against its gradient."""
+        for i, p in enumerate(self.parameters):
+            lr = self.rate.data.astype(p.dtype)
+            g = p.grad + self.weight_decay * p.data if self.weight_decay else p.grad
+            if self.momentum:
+                v = self.velocity[i].data
+                v *= self.momentum
+                v += g
+                g = g + self.momentum * v if self.nesterov else v
+            p.data -= lr * g
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba, 2015): p -= lr m' / (sqrt(v') + eps), where m and v are running means of g and g^2,
+    and m' = m / (1 - beta1^t), v' = v / (1 - beta2^t) correct for their start at 0.
+
+    `weight_decay` adds weight_decay p to each gradient.
+    """
+
+    decoupled = False
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr, weight_decay)
+        self.betas, self.eps = betas, eps
+        self.mean = [state(np.zeros_like(p.data)) for p in self.parameters]
+        self.square = [state(np.zeros_like(p.data)) for p in self.parameters]
+        self.powers = [state(1.0), state(1.0)]  # beta^t for both betas
+
+    def step(self) -> None:
+        """Move every parameter once, against its gradient."""
+        beta1, beta2 = self.betas
+        for power, beta in zip(self.powers, self.betas, strict=True):
+            power.data *= beta
+        rate = self.rate.data / (1.0 - self.powers[0].data)
+        root = np.sqrt(1.0 - self.powers[1].data)
+        for p, mean, square in zip(self.parameters, self.mean, self.square, strict=True):
+            g, m, v = p.grad, mean.data, square.data
+            if self.weight_decay and self.decoupled:
+                p.data -= (self.rate.data * self.weight_decay).astype(p.dtype) * p.data
+            elif self.weight_decay:
+                g = g + self.weight_decay * p.data
+            m *= beta1
+            m += (1.0 - beta1) * g
+            v *= beta2
+            v += (1.0 - beta2) * (g * g)
+            p.data -= rate.astype(p.dtype) * m / (np.sqrt(v) / root.astype(p.dtype) + self.eps)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019): p -= lr weight_decay p, apart from g."""
+
+    decoupled = True
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        super().__init__(parameters, lr, betas, eps, weight_decay)
+
+
+Schedule = Callable[[int], float]
+
+
+def constant(lr: float) -> Schedule:
+    """The same learning rate at every step."""
+    return lambda step: lr
+
+
+def stepped(lr: float, every: int, factor: float = 0.1) -> Schedule:
+    """lr times `factor` after each `every` steps."""
+    return lambda step: lr * factor ** (step // every)
+
+
+def cosine(lr: float, steps: int, warmup: int = 0, final: float = 0.0) -> Schedule:
+    """Up to lr in a straight line over `warmup` steps, then down to `final` along half a cosine wave until `steps`
+    (Loshchilov and Hutter, 2017)."""
+
+    def at(step: int) -> float:
+        if step < warmup:
+            return lr * (step + 1) / warmup
+        progress = min(1.0, (step - warmup) / max(1, steps - warmup))
+        return final + (lr - final) * (1.0 + math.cos(math.pi * progress)) / 2.0
+
+    return at
