@@ -10,11 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import graphviz
+import numpy as np
 import pytest
 
 import scalar
+import vector
 import viz
 from scalar import Value
+from vector import Tensor
 from viz.text import Term, number, plain, write
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -56,12 +59,29 @@ def notation() -> Value:
     return result
 
 
+def tensors() -> Tensor:
+    """Two dense layers and a loss on a batch of two, in float32."""
+    sizes = [(2, 4), (4, 3), (3,), (3, 2)]
+    arrays = [np.cos(np.arange(np.prod(shape), dtype=np.float32)).reshape(shape) for shape in sizes]
+    images, w1, b1, w2 = (
+        Tensor(array, label) for array, label in zip(arrays, ["images", "W1", "b1", "W2"], strict=True)
+    )
+    images.requires_grad = False
+    hidden = vector.relu(images @ w1 + b1)
+    hidden.label = "hidden"
+    loss = vector.cross_entropy(hidden @ w2, np.array([0, 1]))
+    loss.label = "loss"
+    loss.backward()
+    return loss
+
+
 GRAPHS: dict[str, Callable[[], graphviz.Digraph]] = {
     "tanh": lambda: viz.draw(tanh()),
     "tanh_dark": lambda: viz.draw(tanh(), theme="dark", local_derivatives=True, rankdir="TB"),
     "network": lambda: viz.draw(network()),
     "network_cut": lambda: viz.draw(network(), depth=4),
     "notation": lambda: viz.draw(notation(), local_derivatives=True),
+    "tensors": lambda: viz.draw(tensors(), local_derivatives=True),
     "no_gradients": lambda: viz.draw(tanh(), gradients=False),
 }
 
@@ -131,6 +151,39 @@ def test_the_same_graph_gives_the_same_bytes() -> None:
 def test_an_input_used_twice_has_two_edges() -> None:
     x = Value(3.0, label="x")
     assert viz.draw(x * x).source.count("n0 -> n1") == 2
+
+
+def test_both_engines_draw_the_same_expression_alike() -> None:
+    x, y = Tensor(-1.5, label="x"), Tensor(2.0, label="y")
+    u, v = Value(-1.5, label="x"), Value(2.0, label="y")
+    drawn = []
+    for result in ((x * y - x**2).tanh() / y, (u * v - u**2).tanh() / v):
+        result.backward()
+        drawn.append(viz.draw(result, local_derivatives=True).source)
+    assert re.sub(r"<FONT[^>]*>float64</FONT><BR/>|<BR/><FONT[^>]*>float64</FONT>", "", drawn[0]) == drawn[1]
+
+
+def test_a_tensor_shows_shape_dtype_and_norms() -> None:
+    x = Tensor(np.array([3.0, 4.0], dtype=np.float32), label="x")
+    (x * np.array([1.0, -1.0], dtype=np.float32)).sum().backward()
+    assert cards(x) == ["x|(2,)|float32|norm 5|grad norm 1.414"]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_tensor_is_tinted_by_the_signs_in_its_gradient(theme: str) -> None:
+    fills = []
+    for slopes in ([1.0, 1.0], [1.0, 0.0], [-1.0, -1.0], [1.0, -1.0], [0.0, 0.0]):
+        x = Tensor([1.0, 1.0])
+        (x * np.array(slopes)).sum().backward()
+        fills += re.findall(r'n0 .*fillcolor="(.*?)"', viz.draw(x, theme=theme).source)
+    up, mostly_up, down, mixed, none = fills
+    assert up == mostly_up
+    assert len({up, down, mixed, none}) == 4
+
+
+@pytest.mark.parametrize("data", [np.zeros((0, 3)), np.array([[np.nan, 1.0]]), np.full(2, 1e300), np.float32(2)])
+def test_no_tensor_is_too_odd_to_draw(data: np.ndarray) -> None:
+    assert len(cards(Tensor(data))) == 1
 
 
 def test_several_roots_share_what_they_share() -> None:
@@ -220,6 +273,11 @@ def test_ten_thousand_nodes_are_drawn_in_seconds() -> None:
     assert source.count(" -> ") == 9_999
 
 
+def test_a_large_graph_is_laid_out_roughly() -> None:
+    assert "splines=line" in viz.draw(chain(1001), max_nodes=1001).source
+    assert "splines" not in viz.draw(chain(1000), max_nodes=1001).source
+
+
 def test_a_million_nodes_are_refused_with_advice_that_works() -> None:
     end = chain(1_000_000)
     with pytest.raises(ValueError) as error:
@@ -289,10 +347,7 @@ def test_operations_are_written_as_people_do(name: str, args: list[Term], text: 
 
 
 def test_arguments_are_written_short() -> None:
-    assert (
-        write("take", [Term("x")], {"key": list(range(10**6)), "axis": None, "low": -1}).text
-        == "take(x, key=…, low=−1)"
-    )
+    assert write("take", [Term("x")], {"key": list(range(10**6)), "axis": None, "low": -1}).text == "take(x, …, low=−1)"
     assert plain("a\u202eb") == "a�b"
 
 

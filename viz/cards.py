@@ -157,7 +157,7 @@ def _value(data: Any) -> list[str]:
         return [number(data)]
     if data.ndim == 0:
         return [number(data.item()), str(data.dtype)]
-    return [" × ".join(map(str, data.shape)), str(data.dtype), f"norm {number(norm(data))}"]
+    return [str(data.shape), str(data.dtype), f"norm {number(norm(data))}"]
 
 
 def _tint(grad: Any, strongest: float, look: Theme) -> Tint:

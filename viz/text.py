@@ -26,7 +26,7 @@ INFIX = {
     "subtract": ("−", SUM),
     "multiply": ("×", PRODUCT),
     "divide": ("/", PRODUCT),
-    "matmul": ("@", PRODUCT),
+    "product": ("@", PRODUCT),
 }
 SUPERSCRIPT = str.maketrans("−0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -40,7 +40,7 @@ def write(name: str, args: Sequence[Term], params: Mapping[str, Any] | None = No
     >>> write("power", [a, Term("2")]).text, write("leaky_relu", [a], {"slope": 0.01}).text
     ('a²', 'leaky_relu(a, slope=0.01)')
     """
-    given = [f"{key}={_argument(value)}" for key, value in (params or {}).items() if value is not None]
+    given = [_argument(key, value) for key, value in (params or {}).items() if value is not None]
     if not given and len(args) == 2 and name in INFIX:
         sign, tightness = INFIX[name]
         left, right = args
@@ -52,15 +52,15 @@ def write(name: str, args: Sequence[Term], params: Mapping[str, Any] | None = No
         if set(exponent) <= set("−0123456789"):
             return Term(base + exponent.translate(SUPERSCRIPT), POWER)
         return Term(f"{base}^{args[1].within(ATOM)}", POWER)
-    shown = [arg.text for arg, last in zip(args, [None, *args], strict=False) if not arg == last == REST]
-    return Term(f"{name}({', '.join(shown + given)})")
+    texts = [arg.text for arg in args] + given
+    shown = [text for text, last in zip(texts, ["", *texts], strict=False) if not text == last == REST.text]
+    return Term(f"{name}({', '.join(shown)})")
 
 
-def _argument(value: Any) -> str:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return number(value)
-    text = reprlib.repr(value)
-    return text if len(text) <= 12 else "…"
+def _argument(key: str, value: Any) -> str:
+    plain_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    text = number(value) if plain_number else reprlib.repr(value)
+    return f"{key}={text}" if len(text) <= 12 else REST.text
 
 
 def number(value: float, *, signed: bool = False) -> str:
