@@ -108,6 +108,14 @@ def test_a_file_that_cannot_take_its_place_leaves_nothing_behind(node: Value, tm
     assert [path.name for path in tmp_path.iterdir()] == ["picture.svg"]
 
 
+def test_who_reads_the_old_file_meanwhile_reads_it_whole(node: Value, tmp_path: Path) -> None:
+    path = tmp_path / "picture.svg"
+    path.write_bytes(b"old")
+    with path.open("rb") as reader:
+        viz.render(node, path)
+        assert reader.read() == b"old"
+
+
 def test_a_picture_may_be_read_by_whom_other_files_may(node: Value, tmp_path: Path) -> None:
     (tmp_path / "other").write_text("")
     path = viz.render(node, tmp_path / "picture.svg")
