@@ -199,7 +199,17 @@ def negative(x):
 )
 def power(x, y):
     """x^y; derivatives y x^(y-1) and x^y log x. NaN, never complex, for a negative x and a broken y."""
-    return np.power(x, y)
+    return powers(x, y) if y.ndim else np.power(x, y)
+
+
+@primitive
+def powers(x, y):
+    """x^y for an array of exponents, each as numpy has it for that exponent alone: there it squares for 2, takes the
+    root for 1/2 and divides for -1, but for many exponents that depends on how they lie in memory."""
+    out = np.power(x, y)
+    for exponent in (2.0, 0.5, -1.0):
+        np.power(x, exponent, out=out, where=y == exponent, dtype=out.dtype)
+    return out
 
 
 @op(lambda g, out, x: where(x > 0, g, where(x < 0, -g, 0.0)))
