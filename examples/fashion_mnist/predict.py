@@ -1,0 +1,106 @@
+"""What a trained model says to images: class probabilities for PNG files, or for test images by number.
+
+    python examples/fashion_mnist/predict.py runs/fashion-mnist/model.npz 0 17 shoe.png
+
+A PNG of any size is made grey, square and 28 x 28. The data set shows light clothes on a black ground: an image whose
+rim is lighter than middle grey is inverted (--invert and --no-invert overrule that), and what is transparent counts as
+white. PNG files are read by matplotlib: pip install 'twograd[see]'.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from train import load_data, network
+
+import vector
+from vector import nn
+from vector.datasets import CLASS_NAMES
+
+SIDE = 28
+
+
+def load_model(path: str) -> nn.Sequential:
+    model = network()
+    model.load(path)
+    return model
+
+
+def read_image(path: str, invert: bool | None = None) -> np.ndarray:
+    """A PNG file as the model wants it: (28, 28), float32 from 0, the ground, to 1."""
+    try:
+        from matplotlib.image import imread
+    except ModuleNotFoundError as problem:
+        raise ValueError(f"{path}: reading a PNG needs matplotlib; pip install 'twograd[see]'") from problem
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: expected a PNG file or the number of a test image, found no such file")
+    try:
+        image = np.atleast_3d(imread(path, format="png").astype(np.float64))  # values from 0 to 1
+    except Exception as problem:
+        raise ValueError(f"{path}: expected a PNG file, got something else ({problem})") from problem
+    if image.shape[2] in (2, 4):  # the last channel is opacity
+        image = image[..., :-1] * image[..., -1:] + 1.0 - image[..., -1:]
+    grey = image @ [0.299, 0.587, 0.114] if image.shape[2] == 3 else image[..., 0]
+    rim = np.concatenate((grey[0], grey[-1], grey[:, 0], grey[:, -1])).mean()
+    if rim > 0.5 if invert is None else invert:
+        grey, rim = 1.0 - grey, 1.0 - rim
+    return shrink(square(grey, rim)).astype(np.float32)
+
+
+def square(image: np.ndarray, fill: float) -> np.ndarray:
+    """The image in the middle of a square of its longer side."""
+    height, width = image.shape
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    return np.pad(image, ((top, side - height - top), (left, side - width - left)), constant_values=fill)
+
+
+def shrink(image: np.ndarray) -> np.ndarray:
+    """A square image as 28 x 28, each new pixel the mean of the area it covers; 28 x 28 stays as it is."""
+    edges = np.linspace(0.0, len(image), SIDE + 1)
+    pixels = np.arange(len(image))
+    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    share = np.maximum(overlap, 0.0) * (SIDE / len(image))  # (28, side): of each old pixel in each new one
+    return share @ image @ share.T
+
+
+def is_number(text: str) -> bool:
+    return text.lstrip("-").isdecimal()
+
+
+def main(args: argparse.Namespace) -> None:
+    model = load_model(args.model)
+    data = load_data(args.data) if any(map(is_number, args.images)) else None
+    images, names = [], []
+    for text in args.images:
+        if data is not None and is_number(text):
+            if not 0 <= int(text) < len(data.test_images):
+                raise ValueError(f"test image {text}: expected a number from 0 to {len(data.test_images) - 1}")
+            images.append(data.test_images[int(text)] / np.float32(255))
+            names.append(f"test image {text}, {CLASS_NAMES[data.test_labels[int(text)]]}")
+        else:
+            images.append(read_image(text, args.invert))
+            names.append(text)
+    for name, row in zip(names, vector.softmax(model.predict(np.stack(images)), axis=-1), strict=True):
+        print(name)
+        for k in np.argsort(-row, kind="stable"):
+            print(f"  {CLASS_NAMES[k]:<12}{row[k]:>7.1%}  {'█' * round(30 * row[k])}".rstrip())
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="\n".join(__doc__.splitlines()[0:1] + __doc__.splitlines()[3:]),
+    )
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="the model.npz that train.py wrote")
+    add("images", metavar="IMAGE", nargs="+", help="a PNG file, or the number of a test image from 0")
+    add("--data", metavar="FOLDER", help="where the data set is, as for train.py; 'sample' for the shipped images")
+    add("--invert", action=argparse.BooleanOptionalAction, help="whether PNG files are dark on light (seen by the rim)")
+    try:
+        main(parser.parse_args())
+    except (OSError, ValueError) as problem:
+        sys.exit(f"predict.py: {problem}")

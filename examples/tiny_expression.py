@@ -1,0 +1,32 @@
+"""Build tanh(a * b + c), differentiate it, print it, draw it.
+
+python examples/tiny_expression.py [picture.png | picture.svg | picture.pdf]
+"""
+
+import sys
+from pathlib import Path
+
+import viz
+from scalar import Value, tanh
+
+
+def main(path: Path) -> None:
+    a, b, c = Value(2.0, "a"), Value(-3.0, "b"), Value(6.5, "c")
+    out = tanh(a * b + c)
+    out.label = "out"
+    out.backward()
+
+    print(f"tanh(a * b + c) = {out.data:.4f}")
+    for x in (a, b, c):
+        print(f"{x.label} = {x.data:4}   d out / d {x.label} = {x.grad:7.4f}")
+
+    graph = viz.draw(out, local_derivatives=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        print(f"picture: {viz.render(graph, path)}")
+    except RuntimeError as problem:  # no Graphviz here: the message says how to get it
+        print(f"no picture: {problem}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/tiny_expression.png"))

@@ -1,0 +1,251 @@
+"""Pictures of numbers: how training went, what a model says, where it errs. Drawn by matplotlib, which is optional.
+
+>>> from viz import plots
+>>> history = [{"epoch": 1, "loss": 0.54, "accuracy": 0.81}, {"epoch": 2, "loss": 0.41, "accuracy": 0.85}]
+>>> picture = plots.curves(history, "curves.png")  # doctest: +SKIP
+
+Every function writes one picture to `path`, whose suffix names the format (.png, .svg, .pdf), and returns the path.
+The file appears whole or not at all. No window opens, and matplotlib's settings stay as they are. Without matplotlib
+every function raises ModuleNotFoundError that says how to get it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from viz.cards import THEMES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.figure import Figure
+
+__all__ = ["boundary", "confusion", "curves", "predictions", "weights"]
+
+LOOK = THEMES["light"]
+INK, QUIET, FAINT = LOOK.ink, LOOK.still.ink, LOOK.still.border
+BLUE, ORANGE = LOOK.up, LOOK.down  # they differ to every common eye; what they say is written besides
+DOTS = 160  # an inch
+
+
+def curves(history: Sequence[Mapping[str, float]], path: str | os.PathLike[str]) -> Path:
+    """Loss and accuracy by epoch, while training and on the test images.
+
+    `history` holds a row an epoch with `epoch`, `loss`, `accuracy` and, if there was a test set, `test_loss` and
+    `test_accuracy`. Raises ValueError when it is empty.
+    """
+    if not history:
+        raise ValueError("curves: expected at least one epoch, got none")
+    figure = _figure(9.6, 3.9, "Training, epoch by epoch")
+    epochs = [row["epoch"] for row in history]
+    for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        _calm(axes)
+        axes.set_title(key, loc="left", fontsize=10, color=QUIET)
+        axes.set_xlabel("epoch", fontsize=9, color=QUIET)
+        axes.grid(axis="y", color=FAINT, linewidth=0.6, alpha=0.6)
+        ends = []
+        for name, field, tint, dash in (("train", key, BLUE, "-"), ("test", f"test_{key}", ORANGE, (0, (5, 1.5)))):
+            if field in history[-1]:
+                values = [row[field] for row in history]
+                axes.plot(epochs, values, color=tint.border, linestyle=dash, linewidth=2, marker="o", markersize=4)
+                ends.append((values[-1], f" {name} {values[-1]:.4f}", tint.ink))
+        if len(epochs) <= 12:
+            axes.set_xticks(epochs)
+        axes.margins(x=0.05, y=0.1)
+        for y, (_, text, ink) in zip(_apart([end[0] for end in ends], axes), ends, strict=True):
+            axes.annotate(text, (1.0, y), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=ink)
+    return _save(figure, path)
+
+
+def predictions(
+    images: np.ndarray,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    class_names: Sequence[str],
+    path: str | os.PathLike[str],
+) -> Path:
+    """A grid of images with the class predicted for each and how sure the model is; wrong ones framed and marked.
+
+    images (n, height, width); labels (n,) class numbers; probabilities (n, classes). Raises ValueError when they do
+    not fit together.
+    """
+    images, labels, probabilities = np.asarray(images), np.asarray(labels), np.asarray(probabilities)
+    n, expected = len(images), (len(images), len(class_names))
+    if not n or labels.shape != (n,) or probabilities.shape != expected:
+        raise ValueError(
+            f"predictions: expected labels of shape {(n,)} and probabilities of shape {expected} for {n} images "
+            f"and {len(class_names)} classes, got {labels.shape} and {probabilities.shape}"
+        )
+    predicted = probabilities.argmax(1)
+    columns = min(n, 8)
+    rows = -(-n // columns)
+    right = np.count_nonzero(predicted == labels)
+    figure = _figure(1.3 * columns, 1.62 * rows + 0.5, f"Predictions: {right:,} of {n:,} right")
+    for axes, i in zip(figure.subplots(rows, columns, squeeze=False).flat, range(rows * columns), strict=True):
+        axes.set_axis_off()
+        if i == n:
+            break
+        axes.imshow(images[i], cmap="gray_r")
+        says = f"{class_names[predicted[i]]} {probabilities[i, predicted[i]]:.0%}"
+        if predicted[i] == labels[i]:
+            axes.set_title(says, fontsize=8, color=INK, pad=4)
+        else:
+            axes.set_title(f"✗ {says}\nis {class_names[labels[i]]}", fontsize=8, color=ORANGE.ink, pad=4)
+            axes.set_axis_on()
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set(color=ORANGE.border, linewidth=2)
+    for axes in figure.axes[n:]:
+        axes.set_axis_off()
+    return _save(figure, path)
+
+
+def confusion(
+    labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str], path: str | os.PathLike[str]
+) -> Path:
+    """Of each class (a row), how many in a hundred were taken for which (a column): blue if right, orange if wrong.
+
+    labels (n,) and predicted (n,) class numbers. Raises ValueError when their shapes differ or there are none.
+    """
+    labels, predicted, k = np.asarray(labels), np.asarray(predicted), len(class_names)
+    if not labels.size or labels.shape != predicted.shape:
+        raise ValueError(
+            f"confusion: expected as many predictions as labels, got shapes {labels.shape} and {predicted.shape}"
+        )
+    counts = np.zeros((k, k), int)
+    np.add.at(counts, (labels, predicted), 1)
+    share = counts / np.maximum(1, counts.sum(1, keepdims=True))
+    right, diagonal = counts.trace(), np.eye(k, dtype=bool)
+
+    figure = _figure(7.2, 6.6, f"Test images by class: {right:,} of {labels.size:,} right ({right / labels.size:.2%})")
+    axes = figure.subplots()
+    axes.imshow(np.where(diagonal, share, np.nan), cmap=_shades(LOOK.paper, BLUE.border), vmin=0, vmax=1.15)
+    axes.imshow(np.where(diagonal, np.nan, np.sqrt(share)), cmap=_shades(LOOK.paper, ORANGE.border), vmin=0, vmax=0.8)
+    for (row, column), part in np.ndenumerate(share):
+        strong = part > (0.6 if row == column else 0.35)
+        ink = LOOK.paper if strong else INK if part >= 0.005 else FAINT
+        text = f"{100 * part:.0f}" if part >= 0.005 else "·"
+        axes.text(column, row, text, ha="center", va="center", fontsize=9, color=ink)
+    _calm(axes)
+    axes.spines[:].set_visible(False)
+    axes.set_xticks(range(k), class_names, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(k), class_names)
+    axes.tick_params(labelsize=9, labelcolor=INK)
+    axes.set_xlabel("taken for, in % of the class", fontsize=9, color=QUIET)
+    axes.set_ylabel("what it is", fontsize=9, color=QUIET)
+    return _save(figure, path)
+
+
+def weights(matrix: np.ndarray, path: str | os.PathLike[str]) -> Path:
+    """What each unit of a first layer looks for: its weights as an image, blue where light counts for it, orange
+    where light counts against it, each image by its own strongest weight.
+
+    matrix (side * side, units). Raises ValueError when a column makes no square image.
+    """
+    matrix = np.asarray(matrix)
+    side = round(len(matrix) ** 0.5) if matrix.ndim == 2 else 0
+    if not side or side * side != len(matrix) or not matrix.shape[1]:
+        raise ValueError(f"weights: expected a matrix of shape (side * side, units), got {matrix.shape}")
+    units = matrix.shape[1]
+    columns = min(units, 16)
+    rows = -(-units // columns)
+    figure = _figure(0.62 * columns + 0.2, 0.62 * rows + 0.6, f"What {units} hidden units look for")
+    colours = _shades(ORANGE.ink, ORANGE.fill, LOOK.paper, BLUE.fill, BLUE.ink)
+    for i, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        axes.set_axis_off()
+        if i < units:
+            largest = np.abs(matrix[:, i]).max() or 1.0
+            axes.imshow(matrix[:, i].reshape(side, side), cmap=colours, vmin=-largest, vmax=largest)
+    return _save(figure, path)
+
+
+def boundary(
+    score: Callable[[np.ndarray], Any], points: np.ndarray, labels: np.ndarray, path: str | os.PathLike[str]
+) -> Path:
+    """Points of two classes in the plane, and the line on which `score`, which takes (m, 2) to (m,), is 0.
+
+    points (n, 2); labels (n,), of which those above 0 are the class that `score` should find positive. Raises
+    ValueError for points that are not in the plane.
+    """
+    points, above = np.asarray(points), np.asarray(labels) > 0
+    if points.ndim != 2 or points.shape[1] != 2 or above.shape != points.shape[:1]:
+        raise ValueError(
+            f"boundary: expected points of shape (n, 2) and labels of shape (n,), got {points.shape} and {above.shape}"
+        )
+    (left, low), (right, high) = points.min(0) - 0.4, points.max(0) + 0.4
+    x, y = np.meshgrid(np.linspace(left, right, 91), np.linspace(low, high, 61))
+    heights = np.asarray(score(np.column_stack((x.ravel(), y.ravel())))).reshape(x.shape)
+    wrong = np.count_nonzero((np.asarray(score(points)).ravel() > 0) != above)
+
+    figure = _figure(6.4, 4.3, f"Decision boundary: {len(points) - wrong:,} of {len(points):,} points right")
+    axes = figure.subplots()
+    _calm(axes)
+    reach = np.abs(heights).max() or 1.0
+    tints = _shades(ORANGE.fill, LOOK.paper, BLUE.fill)
+    axes.contourf(x, y, heights, levels=np.linspace(-reach, reach, 25), cmap=tints, alpha=0.9)
+    if heights.min() < 0 < heights.max():
+        axes.contour(x, y, heights, levels=[0.0], colors=[INK], linewidths=1.4)
+    for which, tint, marker in ((above, BLUE, "o"), (~above, ORANGE, "s")):
+        x, y = points[which].T
+        axes.scatter(x, y, s=30, marker=marker, color=tint.border, edgecolor=LOOK.paper, linewidth=0.8)
+    axes.set_aspect("equal")
+    return _save(figure, path)
+
+
+def _figure(width: float, height: float, title: str) -> Figure:
+    """An empty figure of so many inches, tied to no window and to no list of open figures."""
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as problem:
+        raise ModuleNotFoundError(
+            "plots: expected matplotlib, found none; pip install 'twograd[see]'", name="matplotlib"
+        ) from problem
+    figure = Figure(figsize=(width, height), facecolor=LOOK.paper, layout="constrained")
+    figure.suptitle(title, fontsize=12, color=INK)
+    return figure
+
+
+def _calm(axes: Axes) -> None:
+    """Frame and ticks that step back behind what they hold."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(FAINT)
+    axes.tick_params(color=FAINT, labelcolor=QUIET, labelsize=8, length=3)
+
+
+def _shades(*colours: str) -> LinearSegmentedColormap:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("shades", colours)
+
+
+def _apart(heights: list[float], axes: Axes) -> list[float]:
+    """The heights at which to write one or two lines of text, so that they do not touch."""
+    low, high = axes.get_ylim()
+    gap = 0.07 * (high - low)
+    if len(heights) == 2 and abs(heights[0] - heights[1]) < gap:
+        middle = sum(heights) / 2
+        up = gap / 2 if heights[0] >= heights[1] else -gap / 2
+        return [middle + up, middle - up]
+    return heights
+
+
+def _save(figure: Figure, path: str | os.PathLike[str]) -> Path:
+    path = Path(path)
+    form = path.suffix.lower().removeprefix(".")
+    if form not in ("png", "svg", "pdf"):
+        raise ValueError(f"plots: expected a path that ends in .png, .svg or .pdf, got {str(path)!r}")
+    picture = io.BytesIO()
+    figure.savefig(picture, format=form, dpi=DOTS)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        part.write_bytes(picture.getvalue())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
