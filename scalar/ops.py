@@ -266,7 +266,7 @@ def tanh(x):
 # --- corners: where there is no derivative, the subgradient of least norm -------------------------------------------
 
 
-@op(lambda g, out, x: g * (1.0 if x > 0 else 0.0))
+@op(lambda g, out, x: g * (1.0 if out > 0 else 0.0))
 def relu(x):
     """max(x, 0); derivative 1 above 0, else 0."""
     return 0.0 if x <= 0 else x

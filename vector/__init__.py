@@ -10,6 +10,7 @@
 
 from . import datasets, nn, optim
 from .autodiff import backward_steps, grad, gradcheck, no_grad, topological_order
+from .compile import compile
 from .losses import categorical_cross_entropy, cross_entropy, mse
 from .ops import (
     abs,
@@ -59,6 +60,7 @@ __all__ = [
     "broadcast_to",
     "categorical_cross_entropy",
     "clip",
+    "compile",
     "concatenate",
     "cos",
     "cross_entropy",

@@ -116,10 +116,10 @@ def backward(output: Any, gradient: Any = None) -> None:
     """
     taken: set[int] = set()
     for node, g, _ in backward_steps(output, gradient):
-        if not node.op:  # a leaf owns its gradient, so that it may be changed in place
-            g = g.copy() if id(g) in taken or g.base is not None else g
-            g = g if node._grad is None else node._grad + g
-        node._grad = g
+        if node.op:
+            node._grad = g
+        else:  # a leaf owns its gradient, so that it may be changed in place
+            node.accumulate(g.copy() if id(g) in taken or g.base is not None else g)
         taken.add(id(g))
 
 

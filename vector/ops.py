@@ -276,7 +276,7 @@ def tanh(x):
 # --- corners: where there is no derivative, the subgradient of least norm ---------------------------------------------
 
 
-@op(lambda g, out, x: g * indicator(x > 0, g))
+@op(lambda g, out, x: g * indicator(out > 0, g))
 def relu(x):
     """max(x, 0); derivative 1 above 0, else 0."""
     return np.maximum(x, 0.0)
@@ -497,10 +497,10 @@ def log_softmax(x, axis=-1):
 
 
 @op(
-    lambda g, out, x, y: product(g, y.mT),
-    lambda g, out, x, y: product(x.mT, g),
+    lambda g, out, x, y: matmul_(g, y.mT),
+    lambda g, out, x, y: matmul_(x.mT, g),
 )
-def product(x, y):
+def matmul_(x, y):
     """The matrix product of (..., n, k) and (..., k, m); derivatives g y^T and x^T g."""
     if x.shape[-1] != y.shape[-2]:
         raise ValueError(f"matmul: expected inner dimensions that agree, got shapes {x.shape} and {y.shape}")
@@ -518,12 +518,12 @@ def matmul(x: Any, y: Any) -> Any:
     if not x.ndim or not y.ndim:
         raise ValueError(f"matmul: expected at least one axis on both sides, got shapes {x.shape} and {y.shape}")
     if x.ndim > 1 and y.ndim > 1:
-        return product(x, y)
+        return matmul_(x, y)
     if (x.shape[-1] if x.ndim else 0) != y.shape[-2 if y.ndim > 1 else 0]:
         raise ValueError(f"matmul: expected inner dimensions that agree, got shapes {x.shape} and {y.shape}")
     left = reshape(x, (1, *x.shape)) if x.ndim == 1 else x
     right = reshape(y, (*y.shape, 1)) if y.ndim == 1 else y
-    out = product(left, right)
+    out = matmul_(left, right)
     shape = out.shape[: -1 - (x.ndim == 1)] if y.ndim == 1 else (*out.shape[:-2], out.shape[-1])
     return reshape(out, shape)
 
@@ -546,6 +546,6 @@ def cross_entropy_(x, hot):
     """The mean over rows of log(e^x1 + ... + e^xk) - x_true, where the bools `hot` mark each row's true class;
     derivative (softmax - hot) / n."""
     d = shifted(x, -1)
-    total = np.log(np.add.reduce(np.exp(d), axis=-1))
-    true = np.add.reduce(d, axis=-1, where=hot)
-    return np.add.reduce(total - true) / float(x.shape[0])
+    total = np.log(np.add.reduce(np.exp(d), axis=-1, keepdims=True))
+    true = np.add.reduce(d, axis=-1, keepdims=True, where=hot)
+    return np.add.reduce(total - true, axis=None) / float(x.shape[0])

@@ -15,8 +15,8 @@ import numpy as np
 from .tensor import Tensor
 
 
-def state(data: Any) -> Tensor:
-    return Tensor(np.array(data), requires_grad=False)
+def state(data: Any, label: str) -> Tensor:
+    return Tensor(np.array(data), label, requires_grad=False)
 
 
 class Optimizer:
@@ -24,7 +24,7 @@ class Optimizer:
 
     def __init__(self, parameters: Iterable[Tensor], lr: float, weight_decay: float) -> None:
         self.parameters = list(parameters)
-        self.rate = state(float(lr))
+        self.rate = state(float(lr), "lr")
         self.weight_decay = weight_decay
 
     @property
@@ -35,6 +35,10 @@ class Optimizer:
     @lr.setter
     def lr(self, new: float) -> None:
         self.rate.data[...] = new
+
+    def step(self) -> None:
+        """Move every parameter once, against its gradient."""
+        raise NotImplementedError
 
     def zero_grad(self) -> None:
         """Set every parameter's gradient to 0."""
@@ -60,7 +64,9 @@ class SGD(Optimizer):
             raise ValueError("SGD: expected a momentum above 0 with nesterov=True, got 0")
         super().__init__(parameters, lr, weight_decay)
         self.momentum, self.nesterov = momentum, nesterov
-        self.velocity = [state(np.zeros_like(p.data)) for p in self.parameters] if momentum else []
+        self.velocity = (
+            [state(np.zeros_like(p.data), f"{p.label}.velocity") for p in self.parameters] if momentum else []
+        )
 
     def step(self) -> None:
         """Move every parameter once, against its gradient."""
@@ -94,9 +100,9 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(parameters, lr, weight_decay)
         self.betas, self.eps = betas, eps
-        self.mean = [state(np.zeros_like(p.data)) for p in self.parameters]
-        self.square = [state(np.zeros_like(p.data)) for p in self.parameters]
-        self.powers = [state(1.0), state(1.0)]  # beta^t for both betas
+        self.mean = [state(np.zeros_like(p.data), f"{p.label}.mean") for p in self.parameters]
+        self.square = [state(np.zeros_like(p.data), f"{p.label}.square") for p in self.parameters]
+        self.powers = [state(1.0, "beta1_power"), state(1.0, "beta2_power")]  # beta^t for both betas
 
     def step(self) -> None:
         """Move every parameter once, against its gradient."""

@@ -88,8 +88,12 @@ class Tensor:
     @property
     def grad(self) -> Any:
         """The gradient, an array like `data`; zeros before a backward pass. Assign an array or a number to set it."""
+        if mode.recorder is not None:
+            return mode.recorder.gradient(self)
         if self._grad is None:
-            self._grad = np.zeros_like(self._data) if mode.recorder is None else mode.recorder.zeros(self)
+            self._grad = np.zeros_like(self._data)
+        elif isinstance(self._grad, str):
+            raise RuntimeError(f"{self.label or 'Tensor'}.grad is {self._grad}; return it from the step to see it")
         return self._grad
 
     @grad.setter
@@ -101,6 +105,13 @@ class Tensor:
         self._grad = new
         if mode.recorder is not None:
             mode.recorder.gradient_set(self)
+
+    def accumulate(self, g: Any) -> None:
+        """Add `g`, an array that nobody else holds, to the gradient."""
+        if mode.recorder is not None:
+            mode.recorder.accumulate(self, g)
+        else:
+            self._grad = g if self._grad is None else self.grad + g
 
     @property
     def shape(self) -> tuple[int, ...]:

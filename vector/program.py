@@ -1,0 +1,325 @@
+"""A program: numpy calls in order, on arrays that have names.
+
+    Call(np.matmul, (images, weight), {}, out)        prints as    np.matmul(images, weight, out=out)
+
+Everything that happens to a program (the passes, the plan of its memory, its source) reads these two classes.
+"""
+
+from __future__ import annotations
+
+import keyword
+import linecache
+import math
+import operator
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+
+class Var:
+    """One array of a program.
+
+    kind   "input"     an argument of the step: another array at each replay
+           "state"     an array from outside, such as a parameter: read and written where it lies
+           "constant"  an array that never changes
+           "result"    what a call computes
+           "view"      another look at the memory of `base`: `view` is (function, args, kwargs) that makes it of the
+                       array of `base`, or None for that array itself
+    array  the array itself where it is fixed (state, constant), and while recording, any
+    """
+
+    def __init__(self, kind: str, array: np.ndarray, label: str = "", base: Var | None = None, view: Any = None):
+        self.kind, self.label, self.base, self.view = kind, label, base, view
+        self.array: Any = array
+        self.shape, self.dtype = array.shape, array.dtype
+        self.name = ""
+
+    @property
+    def root(self) -> Var:
+        """The variable whose memory this one looks at."""
+        var = self
+        while var.base is not None:
+            var = var.base
+        return var
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name or self.label} {self.shape} {self.dtype}>"
+
+
+class Call:
+    """One statement: `out = function(*args, **kwargs)`.
+
+    writes  whether `out` is an array that was there before (an update in place)
+    into    whether the function takes `out=`, so that it can compute into memory planned beforehand
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        out: Var,
+        writes: bool = False,
+        into: bool = True,
+    ):
+        self.function, self.args, self.kwargs, self.out = function, args, kwargs, out
+        self.writes, self.into = writes, into
+
+    def reads(self) -> Iterator[Var]:
+        """The variables among the arguments."""
+        return variables((self.args, self.kwargs))
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether each element of the result depends on the inputs' elements at its place alone."""
+        f = self.function
+        return (isinstance(f, np.ufunc) and f.signature is None) or f is np.copyto
+
+    def __repr__(self) -> str:
+        return statement(self, lambda x: repr(x))
+
+
+def variables(structure: Any) -> Iterator[Var]:
+    """Every Var in tuples, lists and dicts in each other."""
+    if isinstance(structure, Var):
+        yield structure
+    elif isinstance(structure, (tuple, list)):
+        for x in structure:
+            yield from variables(x)
+    elif isinstance(structure, dict):
+        yield from variables(tuple(structure.values()))
+
+
+def replace(structure: Any, new: Callable[[Any], Any]) -> Any:
+    """The same structure of tuples, lists and dicts, with `new(x)` for each x that is none of these."""
+    if isinstance(structure, (tuple, list)):
+        return type(structure)(replace(x, new) for x in structure)
+    if isinstance(structure, dict):
+        return {key: replace(x, new) for key, x in structure.items()}
+    return new(structure)
+
+
+class Program:
+    """A recorded step: its calls, and the structure of variables that it returns."""
+
+    def __init__(self, calls: list[Call], inputs: list[Var], outputs: Any):
+        self.calls, self.inputs, self.outputs = calls, inputs, outputs
+        self.memory = 0  # bytes planned for results
+        self.source = ""
+        self.listing = ""
+
+    def build(self, title: str) -> Callable[..., Any]:
+        """Plan the memory and write the source. Returns the source as a function; the first run's arrays are let go."""
+        source = Source(self, title)
+        self.source, self.listing = source.text, source.listing
+        for call in self.calls:
+            for var in (*call.reads(), call.out):
+                if var.kind in ("input", "result", "view"):
+                    var.array = None
+        return source.run
+
+    def __len__(self) -> int:
+        return len(self.calls)
+
+    def __str__(self) -> str:
+        return self.listing
+
+
+# --- memory -------------------------------------------------------------------------------------------------------------
+
+ALIGNMENT = 64  # bytes: a cache line, and what the widest vector instructions like
+
+
+def plan(program: Program) -> dict[Var, np.ndarray]:
+    """An array for every variable with a fixed place; results share memory when they are not needed at one time.
+
+    A call computes in place of an operand that is read there for the last time, when it goes element by element.
+    Otherwise it takes the smallest free piece that is large enough. Returned variables keep their own.
+    """
+    last: dict[Var, int] = {}
+    for i, call in enumerate(program.calls):
+        for var in (*call.reads(), call.out):
+            last[var.root] = i
+    for var in variables(program.outputs):
+        last[var.root] = len(program.calls)
+
+    arrays: dict[Var, np.ndarray] = {}
+    pieces: dict[Var, np.ndarray] = {}  # the memory of every result that is still needed
+    free: list[np.ndarray] = []
+    for i, call in enumerate(program.calls):
+        out, reads = call.out, [canonical(var) for var in call.reads()]
+        if out.kind == "result" and call.into and not call.writes:
+            size = out.dtype.itemsize * math.prod(out.shape)
+            dying = [var for var in reads if var in pieces and last[var] == i and call.elementwise and alike(var, out)]
+            dying = [var for var in dying if all(other is var for other in reads if other.root is var)]
+            fitting = [k for k, piece in enumerate(free) if piece.nbytes >= size]
+            if dying:
+                pieces[out] = pieces.pop(dying[0])
+            elif fitting:
+                pieces[out] = free.pop(min(fitting, key=lambda k: free[k].nbytes))
+            else:
+                pieces[out] = allocate(size)
+                program.memory += pieces[out].nbytes
+            arrays[out] = np.ndarray(out.shape, out.dtype, buffer=pieces[out])
+        for root in {var.root for var in (*reads, out)}:
+            if last[root] == i and root in pieces:
+                free.append(pieces.pop(root))
+    return arrays
+
+
+def alike(x: Var, y: Var) -> bool:
+    return x.shape == y.shape and x.dtype == y.dtype
+
+
+def canonical(var: Var) -> Var:
+    """The variable itself, without views that change nothing."""
+    while var.base is not None and var.view is None:
+        var = var.base
+    return var
+
+
+def allocate(size: int) -> np.ndarray:
+    """`size` bytes, rounded up to the alignment and aligned to it."""
+    size = max(1, -(-size // ALIGNMENT)) * ALIGNMENT
+    raw = np.empty(size + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size]
+
+
+# --- source -------------------------------------------------------------------------------------------------------------
+
+
+def function_name(function: Any) -> str:
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, np.ufunc):
+        return f"np.{owner.__name__}.{function.__name__}"
+    if isinstance(function, np.ufunc) or getattr(function, "__module__", "") == "numpy":
+        return f"np.{function.__name__}"
+    return function.__name__
+
+
+def statement(call: Call, show: Callable[[Any], str], name: str = "") -> str:
+    """The call as a line of Python."""
+    parts = [show(x) for x in call.args] + [f"{key}={show(x)}" for key, x in call.kwargs.items()]
+    name = name or function_name(call.function)
+    if call.function is np.copyto:
+        return f"{name}({', '.join([show(call.out), *parts])})"
+    if call.function is operator.getitem:
+        return f"{show(call.out)} = {parts[0]}[{parts[1]}]"
+    if call.into:
+        return f"{name}({', '.join([*parts, f'out={show(call.out)}'])})"
+    return f"{show(call.out)} = {name}({', '.join(parts)})"
+
+
+def identifier(label: str) -> str:
+    """A Python name for a label: "0.weight" becomes weight0."""
+    name = re.sub(r"^(\d+)\.([A-Za-z]+)", r"\2\1", label)
+    name = re.sub(r"\W", "_", name)
+    return f"_{name}" if not name or name[0].isdigit() or keyword.iskeyword(name) or name == "np" else name
+
+
+class Names:
+    """Python names for the arrays of a program, and what each stands for."""
+
+    def __init__(self) -> None:
+        self.of: dict[int, str] = {}
+        self.bound: dict[str, Any] = {"np": np}
+
+    def new(self, wanted: str) -> str:
+        name, k = wanted, 2
+        while name in self.bound:
+            name, k = f"{wanted}_{k}", k + 1
+        self.bound[name] = None
+        return name
+
+    def bind(self, wanted: str, x: Any) -> str:
+        """The name of the object `x`, the same at each call."""
+        if id(x) not in self.of:
+            name = self.of[id(x)] = self.new(wanted)
+            self.bound[name] = x
+        return self.of[id(x)]
+
+
+class Source:
+    """The source of a program: a function of its inputs that returns copies of its outputs, in a tuple.
+
+    Where an array has its place for good, so have its views: they are made here, once. Only inputs, and what a call
+    allocates anew, are looked at again at each replay.
+    """
+
+    def __init__(self, program: Program, title: str):
+        self.names = Names()
+        self.arrays = plan(program)
+        self.places: dict[Any, np.ndarray] = {}  # arrays of one place, shape and dtype share one name
+        self.local = {var: self.names.new(identifier(var.label)) for var in program.inputs}
+        self.lines: list[str] = []
+        self.remarks: list[str] = []
+        for call in program.calls:
+            name = self.function(call.function)
+            self.add(statement(call, self.show, name), call.out)
+        outputs = [f"{self.show(var)}.copy()" for var in variables(program.outputs)]
+        title = self.names.new(identifier(title))
+        head = f"def {title}({', '.join(self.local[var] for var in program.inputs)}):"
+        end = f"return ({', '.join(outputs)}{',' * (len(outputs) == 1)})"
+        self.text = "\n    ".join([head, *self.lines, end]) + "\n"
+        width = min(88, max(map(len, self.lines), default=0))
+        rows = [f"{i:3}  {a:{width}}  # {b}" for i, (a, b) in enumerate(zip(self.lines, self.remarks, strict=True))]
+        self.listing = "\n".join([head, *rows, f"     {end}"])
+        file = f"<recorded {title} {id(self):x}>"
+        linecache.cache[file] = (len(self.text), None, self.text.splitlines(True), file)
+        exec(compile(self.text, file, "exec"), self.names.bound)
+        self.run = self.names.bound[title]
+
+    def add(self, line: str, out: Var) -> None:
+        self.lines.append(line)
+        self.remarks.append(f"{'x'.join(map(str, out.shape)) or 'scalar'} {out.dtype}")
+
+    def function(self, f: Any) -> str:
+        """The name by which the source calls `f`."""
+        owner = getattr(f, "__self__", None)
+        if isinstance(owner, np.random.Generator):
+            return f"{self.names.bind('rng', owner)}.{f.__name__}"
+        name = function_name(f)
+        return name if name.startswith("np.") else self.names.bind(name, f)
+
+    def fixed(self, var: Var) -> np.ndarray | None:
+        """The array of a variable that has its place for good."""
+        if var.kind in ("state", "constant"):
+            return var.array
+        if var not in self.arrays and var.base is not None:
+            base = self.fixed(var.base)
+            if base is not None:
+                f, args, kwargs = var.view
+                self.arrays[var] = f(base, *args, **kwargs)
+        return self.arrays.get(var)
+
+    def show(self, x: Any) -> str:
+        """A variable's name, or a plain argument as Python."""
+        if isinstance(x, (tuple, list)):
+            inside = ", ".join(map(self.show, x))
+            return f"[{inside}]" if isinstance(x, list) else f"({inside}{',' * (len(x) == 1)})"
+        if not isinstance(x, Var):
+            plain = x is None or x is Ellipsis or type(x) in (bool, int, str, slice)
+            return repr(x) if plain or (type(x) is float and math.isfinite(x)) else self.names.bind("value", x)
+        x = canonical(x)
+        array = self.fixed(x)
+        if array is not None:
+            place = (array.ctypes.data, array.shape, array.strides, array.dtype)
+            return self.names.bind(self.wanted(x), self.places.setdefault(place, array))
+        if x not in self.local:
+            self.local[x] = self.names.new(self.wanted(x))
+            if x.base is not None:
+                f, args, kwargs = x.view
+                self.add(statement(Call(f, (x.base, *args), kwargs, x, into=False), self.show), x)
+        return self.local[x]
+
+    def wanted(self, var: Var) -> str:
+        """The name that a variable would like to have."""
+        if var.label:
+            return identifier(var.label)
+        if var.base is not None:
+            turned = var.view[0] in (np.transpose, np.swapaxes)
+            return f"{self.show(var.base)}{'_T' if turned else ''}"
+        return "t" if var.kind == "result" else var.kind
