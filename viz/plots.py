@@ -51,10 +51,10 @@ def curves(history: Sequence[Mapping[str, float]], path: str | os.PathLike[str])
         axes.set_xlabel("epoch", fontsize=9, color=QUIET)
         axes.grid(axis="y", color=FAINT, linewidth=0.6, alpha=0.6)
         ends = []
-        for name, field, tint, dash in (("train", key, BLUE, "-"), ("test", f"test_{key}", ORANGE, (0, (5, 1.5)))):
+        for name, field, tint, dots in (("train", key, BLUE, BLUE.border), ("test", f"test_{key}", ORANGE, LOOK.paper)):
             if field in history[-1]:
                 values = [row[field] for row in history]
-                axes.plot(epochs, values, color=tint.border, linestyle=dash, linewidth=2, marker="o", markersize=4)
+                axes.plot(epochs, values, "o-", color=tint.border, linewidth=2, markersize=5, markerfacecolor=dots)
                 ends.append((values[-1], f" {name} {values[-1]:.4f}", tint.ink))
         if len(epochs) <= 12:
             axes.set_xticks(epochs)
@@ -121,22 +121,22 @@ def confusion(
     counts = np.zeros((k, k), int)
     np.add.at(counts, (labels, predicted), 1)
     share = counts / np.maximum(1, counts.sum(1, keepdims=True))
+    percent = np.floor(100 * share + 0.5).astype(int)
     right, diagonal = counts.trace(), np.eye(k, dtype=bool)
 
     figure = _figure(7.2, 6.6, f"Test images by class: {right:,} of {labels.size:,} right ({right / labels.size:.2%})")
     axes = figure.subplots()
-    axes.imshow(np.where(diagonal, share, np.nan), cmap=_shades(LOOK.paper, BLUE.border), vmin=0, vmax=1.15)
+    axes.imshow(np.where(diagonal, share, np.nan), cmap=_shades(LOOK.paper, BLUE.border), vmin=0, vmax=1.05)
     axes.imshow(np.where(diagonal, np.nan, np.sqrt(share)), cmap=_shades(LOOK.paper, ORANGE.border), vmin=0, vmax=0.8)
     for (row, column), part in np.ndenumerate(share):
-        strong = part > (0.6 if row == column else 0.35)
-        ink = LOOK.paper if strong else INK if part >= 0.005 else FAINT
-        text = f"{100 * part:.0f}" if part >= 0.005 else "·"
-        axes.text(column, row, text, ha="center", va="center", fontsize=9, color=ink)
+        dark = part > (0.6 if row == column else 0.35)
+        ink = LOOK.paper if dark else INK if percent[row, column] else FAINT
+        axes.text(column, row, percent[row, column] or "·", ha="center", va="center", fontsize=9, color=ink)
     _calm(axes)
     axes.spines[:].set_visible(False)
     axes.set_xticks(range(k), class_names, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(k), class_names)
-    axes.tick_params(labelsize=9, labelcolor=INK)
+    axes.tick_params(labelsize=9, labelcolor=INK, length=0)
     axes.set_xlabel("taken for, in % of the class", fontsize=9, color=QUIET)
     axes.set_ylabel("what it is", fontsize=9, color=QUIET)
     return _save(figure, path)

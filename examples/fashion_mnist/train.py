@@ -51,7 +51,7 @@ OPTIMIZERS: dict[str, Callable[[list[vector.Tensor], float], optim.Optimizer]] =
 
 
 def network(seed: int = 0) -> nn.Sequential:
-    """Flatten, Dense(128, relu), Dense(10), of which the loss takes the softmax; glorot uniform weights, zero biases."""
+    """Flatten, Dense(128, relu), Dense(10), whose softmax the loss takes; glorot uniform weights, zero biases."""
     return nn.Sequential(
         nn.Flatten(),
         nn.Dense(784, 128, "relu", seed=2 * seed, dtype=np.float32),
