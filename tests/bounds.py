@@ -1,0 +1,93 @@
+"""How far two correct computations of one thing may be apart.
+
+The bound is derived, node by node, by a running error analysis (Higham, Accuracy and Stability of Numerical
+Algorithms, 2002, section 3.3). Beside each node's value v stands e, a bound on |v - what exact arithmetic gives|:
+
+    e  =  sum_i |dv/dx_i| e_i  +  4 eps n max(|v|, sum_i |dv/dx_i x_i|)
+
+The first part carries on what the inputs x_1 ... x_n bring along; the second is what rounding adds here. eps is 2^-52;
+numpy keeps its functions within 4 eps of their value; and n terms, added in any order, are within
+n eps sum |terms| of their sum, the terms being dv/dx_i x_i for sums, means and products. (log-sum-exp and its like
+take the logarithm of a sum of n numbers that is at least 1: the error of this sum is one in their value, so
+there the maximum is with 1 as well.) The derivatives are the op's own rules, which are tested elsewhere.
+
+Gradients are nodes too (`create_graph`), so that the same pass bounds first and second derivatives. Each engine's
+graph is analysed on its own, in its own order of summation with its own formulas. Both approximate one exact value, so
+they are at most e_scalar + e_vector apart; twice that is allowed, for the analysis is of first order in eps.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+import scalar
+import vector
+
+EPS, TINY = 2.0**-52, 5e-324
+SHIFTED = {"logsumexp", "log_softmax", "cross_entropy"}
+ELEMENTWISE = {name for name, op in scalar.ops.OPS.items() if not op.over}
+
+
+def errors(outputs: Sequence[Any], given: Mapping[Any, Any] | None = None) -> dict[Any, Any]:
+    """e for every node under `outputs`; leaves have the error `given` for them, or none."""
+    e: dict[Any, Any] = dict(given or {})
+    with np.errstate(all="ignore"):
+        for output in outputs:
+            engine = scalar if isinstance(output, scalar.Value) else vector
+            for node in engine.topological_order(output):
+                if node not in e:
+                    e[node] = (of_value if engine is scalar else of_tensor)(node, e) if node.op else 0.0 * node.data
+    return e
+
+
+def of_value(node: Any, e: Mapping[Any, Any]) -> float:
+    xs = [x.data for x in node.inputs]
+    slopes = node.op.gradients(1.0, node.data, xs, node.params or {}, [True] * len(xs))
+    carried = sum([abs(s) * e[x] for s, x in zip(slopes, node.inputs, strict=True) if e[x]])
+    terms = sum([abs(s * x) for s, x in zip(slopes, xs, strict=True)])
+    return carried + fresh(node, len(xs), terms)
+
+
+def of_tensor(node: Any, e: Mapping[Any, Any]) -> np.ndarray:
+    xs, out = [x.data for x in node.inputs], node.data
+
+    def slopes(g: np.ndarray) -> list[np.ndarray]:
+        return node.op.gradients(g, out, xs, node.params or {}, [True] * len(xs))
+
+    if node.op.name in ELEMENTWISE and node.op.name not in SHIFTED:
+        rows = [np.broadcast_to(np.abs(s), out.shape) for s in slopes(np.ones(out.shape, out.dtype))]
+        carried = sum([np.where(e[x] == 0, 0.0, s * e[x]) for s, x in zip(rows, node.inputs, strict=True)])
+        return carried + fresh(node, len(xs), sum([np.abs(s * x) for s, x in zip(rows, xs, strict=True)]))
+    result = np.zeros(out.shape)
+    for at in np.ndindex(out.shape):
+        one = np.zeros(out.shape)
+        one[at] = 1.0
+        row = [np.abs(vector.autodiff.unbroadcast(s, x)) for s, x in zip(slopes(one), node.inputs, strict=True)]
+        carried = sum([np.sum(np.where(e[x] == 0, 0.0, s * e[x])) for s, x in zip(row, node.inputs, strict=True)])
+        terms = sum([np.sum(np.abs(s * x)) for s, x in zip(row, xs, strict=True)])
+        n = sum([int(np.count_nonzero(s)) for s in row])
+        result[at] = carried + fresh(node, n, terms, at)
+    return result
+
+
+def fresh(node: Any, n: int, terms: Any, at: Any = ()) -> Any:
+    value = np.abs(node.data[at] if at else node.data)
+    least = 1.0 if node.op.name in SHIFTED else 0.0
+    return 4.0 * EPS * max(n, 1) * np.maximum(np.maximum(value, terms), least) + n * TINY
+
+
+def close(a: Any, b: Any, bound: Any) -> bool:
+    """Whether a and b are one number within twice the bound. Where there is no finite bound, NaN and infinities must
+    be the same."""
+    a, b, bound = (np.asarray(x, np.float64) for x in (a, b, bound))
+    assert a.shape == b.shape == bound.shape, (a.shape, b.shape, bound.shape)
+    with np.errstate(all="ignore"):
+        ok = (np.abs(a - b) <= 2.0 * bound) | (a == b) | (np.isnan(a) & np.isnan(b))
+    if not ok.all():
+        at = np.unravel_index(np.argmin(ok), ok.shape)
+        print(
+            f"at {tuple(map(int, at))}: {a[at]!r} and {b[at]!r} are {abs(a[at] - b[at])!r} apart, "
+            f"allowed {2 * bound[at]!r}"
+        )
+    return bool(ok.all())
