@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
@@ -169,6 +170,25 @@ def main(args: argparse.Namespace) -> int:
     return 130 if interrupted else 0
 
 
+def at_least(least: int) -> Callable[[str], int]:
+    def whole(text: str) -> int:
+        if not text.lstrip("-").isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, got {text!r}")
+        return int(text)
+
+    return whole
+
+
+def rate(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0.0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return number
+
+
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     recipes = "\n".join(
         f"  {name:<9}{r.about}:\n           {r.optimizer}, learning rate {r.lr:g}{' on a cosine' if r.cosine else ''}, "
@@ -184,33 +204,18 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "the test accuracy is printed, and the exit code is 130.",
     )
 
-    def count(text: str) -> int:
-        if (number := int(text)) < 1:
-            raise ValueError
-        return number
-
-    def seed(text: str) -> int:
-        if (number := int(text)) < 0:
-            raise ValueError
-        return number
-
-    def rate(text: str) -> float:
-        if not 0 < (number := float(text)) < float("inf"):
-            raise ValueError
-        return number
-
     add = parser.add_argument
     add("--recipe", choices=RECIPES, default="default", help="what the settings below are if not given (%(default)s)")
-    add("--epochs", type=count, help="how often to go through the training images")
-    add("--batch-size", type=count, help="images a step")
+    add("--epochs", type=at_least(1), help="how often to go through the training images")
+    add("--batch-size", type=at_least(1), help="images a step")
     add("--lr", type=rate, help="learning rate, with a cosine the largest")
     add("--optimizer", choices=OPTIMIZERS, help="rule that turns gradients into steps")
-    add("--seed", type=seed, default=0, help="of the first weights and of the order of the images (%(default)s)")
+    add("--seed", type=at_least(0), default=0, help="of the first weights and of the order of the images (%(default)s)")
     add("--data", metavar="FOLDER", help="folder with the four files, or 'sample': 1,000 images that come with the "
         "package; without it the data set is looked for, and fetched if need be")  # fmt: skip
     add("--out", type=Path, metavar="FOLDER", default=Path("runs/fashion-mnist"), help="where to write model.npz, "
         "history.json, curves.png, predictions.png and confusion.png (%(default)s)")  # fmt: skip
-    add("--threads", type=count, help="threads of the matrix products (chosen if not given)")
+    add("--threads", type=at_least(1), help="threads of the matrix products (chosen if not given)")
     args = parser.parse_args(arguments)
     for key in ("epochs", "batch_size", "lr", "optimizer"):
         if getattr(args, key) is None:

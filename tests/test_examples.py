@@ -1,0 +1,271 @@
+"""The examples run as a reader runs them, each in a process of its own, and print what they promise."""
+
+import json
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vector.datasets import CLASS_NAMES, fashion_mnist_sample
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+TRAIN, PREDICT = "fashion_mnist/train.py", "fashion_mnist/predict.py"
+PICTURES = ["curves.png", "predictions.png", "confusion.png"]
+# What a user who never installed matplotlib sees: a finder that turns it away.
+WITHOUT_MATPLOTLIB = """
+import sys, runpy
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "matplotlib":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+sys.argv = sys.argv[1:]
+sys.path.insert(0, sys.argv[0].rpartition("/")[0])
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def command(example: str, *arguments: object) -> list[str]:
+    return [sys.executable, str(EXAMPLES / example), *map(str, arguments)]
+
+
+def environment() -> dict[str, str]:
+    paths = [str(EXAMPLES.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"}
+
+
+def run(folder: Path, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(words, cwd=folder, env=environment(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def train(folder: Path, *arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    return run(folder, *command(TRAIN, "--data", "sample", *arguments), code=code)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """A folder in which the default recipe was followed for two epochs, and what was printed."""
+    folder = tmp_path_factory.mktemp("trained")
+    done = train(folder, "--epochs", 2, "--out", "here")
+    return folder / "here", done.stdout, done.stderr
+
+
+# --- the small ones -------------------------------------------------------------------------------------------------
+
+
+def test_tiny_expression(tmp_path: Path) -> None:
+    printed = run(tmp_path, *command("tiny_expression.py", "tiny.svg")).stdout
+    assert "tanh(a * b + c) = 0.4621" in printed
+    assert [float(x) for x in re.findall(r"d out / d \w = +(\S+)", printed)] == [-2.3593, 1.5729, 0.7864]
+    assert "<svg" in (tmp_path / "tiny.svg").read_text()
+
+
+def test_moons(tmp_path: Path) -> None:
+    printed = run(tmp_path, *command("moons.py", "--steps", 12, "--out", "moons.png")).stdout
+    losses = [float(x) for x in re.findall(r"loss (\S+)", printed)]
+    assert losses[-1] < losses[0] / 2
+    assert is_png(tmp_path / "moons.png")
+
+
+def test_compare_engines(tmp_path: Path) -> None:
+    printed = run(tmp_path, *command("compare_engines.py")).stdout
+    assert "all 101,770 gradients agree" in printed
+    scalar, vector = re.findall(r"^(scalar|vector) +([\d,]+) .* ([\d.,]+) MB$", printed, re.MULTILINE)
+    assert int(scalar[1].replace(",", "")) > 101_770 > int(vector[1])
+    assert float(scalar[2]) < 250
+
+
+def test_speed(tmp_path: Path) -> None:
+    printed = run(tmp_path, *command("speed.py", "--rounds", 1)).stdout
+    for name in ("scalar", "vector"):
+        assert re.search(rf"^  {name} +min +[\d.]+ +median +[\d.]+$", printed, re.MULTILINE)
+
+
+# --- the main job ---------------------------------------------------------------------------------------------------
+
+
+def test_training_prints_the_network_each_epoch_and_the_test_accuracy(trained: tuple[Path, str, str]) -> None:
+    _, printed, progress = trained
+    assert "101,770 parameters: 101,632 weights and 138 biases" in printed
+    assert len(re.findall(r"^epoch +\d/2 +train loss .* accuracy .* test loss .* accuracy", printed, re.MULTILINE)) == 2
+    assert re.fullmatch(r"test accuracy: 0\.\d{4}", printed.splitlines()[-1])
+    assert "epoch 1/2" in progress
+
+
+def test_training_writes_model_history_and_pictures(trained: tuple[Path, str, str]) -> None:
+    out, printed, _ = trained
+    assert sorted(path.name for path in out.iterdir()) == sorted([*PICTURES, "history.json", "model.npz"])
+    assert all(is_png(out / name) for name in PICTURES)
+    history = json.loads((out / "history.json").read_text())
+    assert [row["epoch"] for row in history["epochs"]] == [1, 2]
+    assert history["epochs"][-1]["test_accuracy"] == history["test_accuracy"] > 0.4
+    assert f"{history['test_accuracy']:.4f}" == printed.split()[-1]
+    assert history["settings"]["batch_size"] == 64 and not history["interrupted"]
+
+
+def test_the_same_seed_gives_the_same_model(trained: tuple[Path, str, str], tmp_path: Path) -> None:
+    train(tmp_path, "--epochs", 2, "--out", "again")
+    train(tmp_path, "--epochs", 2, "--out", "other", "--seed", 1)
+    first, again, other = (np.load(path / "model.npz") for path in (trained[0], tmp_path / "again", tmp_path / "other"))
+    assert all(np.array_equal(first[name], again[name]) for name in first.files)
+    assert not np.array_equal(first["1.weight"], other["1.weight"])
+
+
+@pytest.mark.parametrize(("recipe", "said"), [("seed", "batches of 1, 1 epochs"), ("keras", "batches of 32, 1 epochs")])
+def test_recipes(recipe: str, said: str, tmp_path: Path) -> None:
+    assert said in train(tmp_path, "--recipe", recipe, "--epochs", 1).stdout
+    assert (tmp_path / "runs/fashion-mnist/model.npz").exists()
+
+
+def test_every_setting_can_be_overruled(tmp_path: Path) -> None:
+    words = "--recipe keras --epochs 1 --batch-size 50 --lr 0.02 --optimizer nesterov --seed 3 --threads 1 --out x"
+    train(tmp_path, *words.split())
+    settings = json.loads((tmp_path / "x/history.json").read_text())["settings"]
+    assert settings == dict(recipe="keras", epochs=1, batch_size=50, lr=0.02, optimizer="nesterov", seed=3, threads=1)
+
+
+def test_help_explains_the_recipes(tmp_path: Path) -> None:
+    printed = run(tmp_path, *command(TRAIN, "--help")).stdout
+    assert all(name in printed for name in ("default", "seed", "keras", "Ctrl-C", "--threads"))
+
+
+def test_training_without_matplotlib_says_how_to_get_the_pictures(tmp_path: Path) -> None:
+    words = ["--data", "sample", "--epochs", "1", "--out", "x"]
+    printed = run(tmp_path, sys.executable, "-c", WITHOUT_MATPLOTLIB, str(EXAMPLES / TRAIN), *words).stdout
+    assert "pip install 'twograd[see]'" in printed
+    assert printed.splitlines()[-1].startswith("test accuracy: 0.")
+    assert sorted(path.name for path in (tmp_path / "x").iterdir()) == ["history.json", "model.npz"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGINT to send to another process")
+@pytest.mark.parametrize("moment", ["recipe", "epoch  2/"])
+def test_ctrl_c_ends_the_training_with_what_it_has(moment: str, tmp_path: Path) -> None:
+    words = command(TRAIN, "--data", "sample", "--epochs", 99, "--batch-size", 1, "--out", "x")
+    log = tmp_path / "progress"
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(
+            words,
+            cwd=tmp_path,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # who runs the tests may ignore it
+        ) as process,
+    ):
+        try:
+            printed = ""
+            while moment not in printed:
+                printed += process.stdout.readline()
+                assert process.poll() is None, printed
+            while not log.stat().st_size:  # the progress bar: training is under way
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            printed += process.communicate(timeout=60)[0]
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert "Traceback" not in log.read_text()
+    assert re.fullmatch(r"test accuracy: 0\.\d{4}", printed.splitlines()[-1])
+    history = json.loads((tmp_path / "x/history.json").read_text())
+    assert history["interrupted"] and len(history["epochs"]) == printed.count("\nepoch") < 99
+    pictures = PICTURES if history["epochs"] else PICTURES[1:]  # no curves of no epoch
+    assert sorted(path.name for path in (tmp_path / "x").iterdir()) == sorted([*pictures, "history.json", "model.npz"])
+    assert all(is_png(tmp_path / "x" / name) for name in pictures)
+    run(tmp_path, *command(PREDICT, "x/model.npz", "0", "--data", "sample"))
+
+
+MISTAKES = {
+    "no folder with data": (["--data", "nowhere"], "train-images-idx3-ubyte"),
+    "no such recipe": (["--recipe", "best"], "invalid choice: 'best'"),
+    "no epochs": (["--epochs", "0"], "argument --epochs: expected a whole number of at least 1, got '0'"),
+    "a learning rate that is none": (["--lr", "nan"], "argument --lr: expected a number above 0, got 'nan'"),
+    "a negative seed": (["--seed=-1"], "argument --seed: expected a whole number of at least 0, got '-1'"),
+    "a file in the way": (["--data", "sample", "--out", "taken"], "taken"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_named(mistake: str, tmp_path: Path) -> None:
+    arguments, said = MISTAKES[mistake]
+    (tmp_path / "taken").touch()
+    done = subprocess.run(
+        command(TRAIN, *arguments), cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode in (1, 2)
+    assert said in done.stderr and "Traceback" not in done.stderr
+
+
+# --- prediction -----------------------------------------------------------------------------------------------------
+
+
+def test_predicting_a_test_image_and_the_same_image_as_png(trained: tuple[Path, str, str], tmp_path: Path) -> None:
+    """The file may be as it is, dark on light, in colour with opacity, or larger: the answer is the same."""
+    data = fashion_mnist_sample()
+    image = data.test_images[5]
+    write_png(tmp_path / "same.png", image)
+    write_png(tmp_path / "dark.png", 255 - image)
+    write_png(tmp_path / "clear.png", np.dstack([np.zeros_like(image)] * 3 + [image]))
+    write_png(tmp_path / "large.png", image.repeat(4, 0).repeat(4, 1))
+    names = ["same.png", "dark.png", "clear.png", "large.png"]
+    printed = run(tmp_path, *command(PREDICT, trained[0] / "model.npz", 5, *names, "--data", "sample")).stdout
+    answers = re.split(r"^(?=\S)", printed, flags=re.MULTILINE)[1:]
+    titles, tables = zip(*(answer.split("\n", 1) for answer in answers), strict=True)
+    assert titles == (f"test image 5, {CLASS_NAMES[data.test_labels[5]]}", *names)
+    assert len(set(tables)) == 1
+    shares = [float(x) for x in re.findall(r"([\d.]+)%", tables[0])]
+    assert len(shares) == 10 and shares == sorted(shares, reverse=True) and abs(sum(shares) - 100) < 1
+
+
+WRONG_INPUTS = {
+    "no model": (["nothing.npz", "0"], "nothing.npz"),
+    "no model but text": (["text.png", "0"], "text.png: expected a model saved as .npz"),
+    "another model": (["other.npz", "0"], "load_state_dict: expected the names"),
+    "no image": (["{model}", "nothing.png"], "nothing.png: expected a PNG file or the number of a test image"),
+    "no image but text": (["{model}", "text.png"], "text.png: expected a PNG file, got something else"),
+    "number too large": (["{model}", "200"], "test image 200: expected a number from 0 to 199"),
+    "number below 0": (["{model}", "--", "-1"], "test image -1: expected a number from 0 to 199"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_INPUTS)
+def test_wrong_inputs_are_named(wrong: str, trained: tuple[Path, str, str], tmp_path: Path) -> None:
+    arguments, said = WRONG_INPUTS[wrong]
+    (tmp_path / "text.png").write_text("no picture")
+    np.savez(tmp_path / "other.npz", weight=np.zeros(3))
+    arguments = [argument.format(model=trained[0] / "model.npz") for argument in arguments]
+    done = run(tmp_path, *command(PREDICT, "--data", "sample", *arguments), code=1)
+    assert done.stderr.startswith("predict.py: ") and said in done.stderr
+
+
+def is_png(path: Path) -> bool:
+    """Whether the file is a whole PNG: its signature, and the chunk that ends it."""
+    content = path.read_bytes()
+    return content.startswith(b"\x89PNG\r\n\x1a\n") and content.endswith(b"IEND\xaeB`\x82")
+
+
+def write_png(path: Path, pixels: np.ndarray) -> None:
+    """Grey (height, width) or colour with opacity (height, width, 4), uint8."""
+    height, width = pixels.shape[:2]
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        check = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0 if pixels.ndim == 2 else 6, 0, 0, 0)
+    rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in pixels))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
