@@ -98,36 +98,89 @@ def write_through(program: Program) -> None:
 
 
 def scale_early(program: Program) -> None:
-    """Scale the small operand of a product instead of its large result: s (x^T g) as x^T (s g).
+    """Scale what flows into a linear call instead of its larger result: s (x^T g) as x^T (s g), s sum(g) as sum(s g).
 
-    So the learning rate meets the gradient that flows back, not the gradient of each weight.
+    Repeated until nothing moves, this carries the learning rate from the gradient of every weight up to the smallest
+    gradient on the way.
     """
-    uses = Counter(v.root for call in program.calls for v in (*call.reads(), call.out))
-    uses.update(v.root for v in variables(program.outputs))
-    made = {call.out: i for i, call in enumerate(program.calls) if call.function == np.matmul}
-    calls: list[Call | None] = list(program.calls)
-    for i, call in enumerate(program.calls):
-        if call.function is not np.multiply or len(call.args) != 2 or call.writes:
+    while any(scaled_earlier(program, i) for i in range(len(program.calls))):
+        share(program)
+
+
+def scaled_earlier(program: Program, i: int) -> bool:
+    """Rewrite call number i, if it scales the result of a linear call that nothing else reads."""
+    call = program.calls[i]
+    if call.function is not np.multiply or len(call.args) != 2 or call.writes or not call.out.shape:
+        return False
+    for scale, x in (call.args, call.args[::-1]):
+        if not isinstance(x, Var) or np.shape(value(scale)):
             continue
-        for scale, x in (call.args, call.args[::-1]):
-            at = made.get(canonical(x)) if isinstance(x, Var) else None
-            if at is None or np.ndim(getattr(scale, "array", scale)) or uses[x.root] != 2:
-                continue
-            product = program.calls[at]
-            small = min(product.args, key=lambda v: v.array.size)
-            overwritten = {c.out.root for c in program.calls[at + 1 : i] if c.writes}
-            if small.array.size >= x.array.size or overwritten & {v.root for v in product.reads()}:
-                continue
-            scaled = Var("result", np.multiply(getattr(scale, "array", scale), small.array))
-            calls[at] = None
-            args = tuple(scaled if v is small else v for v in product.args)
-            calls[i] = (Call(np.multiply, (scale, small), {}, scaled), Call(np.matmul, args, product.kwargs, call.out))
-            break
-    program.calls = [c for entry in calls if entry for c in (entry if isinstance(entry, tuple) else (entry,))]
+        root = x.root
+        at = next((k for k, c in enumerate(program.calls) if c.out is root and not c.writes), None)
+        if at is None or sum(v.root is root for c in program.calls for v in c.reads()) != 1:
+            continue
+        if any(v.root is root for v in variables(program.outputs)):
+            continue
+        linear = program.calls[at]
+        part = linear_part(program, linear, scale)
+        written = {c.out.root for c in program.calls[at:i] if c.writes}
+        if part is None or written & {v.root for v in (*linear.reads(), root)}:
+            continue
+        operand = linear.args[part]
+        scaled = Var("result", np.asarray(np.multiply(value(scale), value(operand))))
+        args = tuple(scaled if k == part else v for k, v in enumerate(linear.args))
+        out = Var("result", root.array)
+        call.out.kind, call.out.base, call.out.view = "view", *moved(x, out)
+        program.calls[i : i + 1] = [
+            Call(np.multiply, (scale, operand), {}, scaled),
+            Call(linear.function, args, linear.kwargs, out),
+        ]
+        del program.calls[at]
+        return True
+    return False
+
+
+def linear_part(program: Program, call: Call, scale: Any) -> int | None:
+    """Which argument of a linear call to scale so that there is less to do, or as little and it may go on."""
+    if call.function is np.matmul:
+        sizes = [np.size(value(x)) for x in call.args]
+        return sizes.index(min(sizes)) if min(sizes) < call.out.array.size else None
+    if call.function == np.add.reduce and "where" not in call.kwargs:
+        is_scaled = [
+            c for c in program.calls if c.function is np.multiply and same(c.args, (scale, call.args[0])) and not c.writes
+        ]
+        return 0 if is_scaled else None
+    if call.function is np.multiply and not call.kwargs:
+        for k, x in enumerate(call.args):
+            if not np.shape(value(x)):
+                return k
+        for k, x in enumerate(call.args):
+            if isinstance(x, Var) and any(c.out is x.root and c.function is np.matmul for c in program.calls):
+                return k
+    return None
+
+
+def same(xs: tuple[Any, ...], ys: tuple[Any, ...]) -> bool:
+    """Whether two arguments are the same two variables or numbers."""
+    return all(x is y or (isinstance(x, Var) and isinstance(y, Var) and canonical(x) is canonical(y))
+               for x, y in zip(xs, ys, strict=True))  # fmt: skip
+
+
+def moved(x: Var, root: Var) -> tuple[Var, Any]:
+    """Base and view of a variable that looks at `root` as x looks at its own root."""
+    if x.base is None:
+        return root, None
+    base, view = moved(x.base, root)
+    return (base if view is None else Var("view", x.base.array, base=base, view=view)), x.view
+
+
+def value(x: Any) -> Any:
+    """The array of a variable in the first run; a plain argument as it is."""
+    return x.array if isinstance(x, Var) else x
 
 
 EXACT = (drop_unread, fold_constants, share, write_through)
-REORDERING = (scale_early, share)
+REORDERING = (scale_early,)
 
 
 def optimize(program: Program, exact: bool = True) -> None:

@@ -33,7 +33,7 @@ class Var:
     def __init__(self, kind: str, array: np.ndarray, label: str = "", base: Var | None = None, view: Any = None):
         self.kind, self.label, self.base, self.view = kind, label, base, view
         self.array: Any = array
-        self.shape, self.dtype = array.shape, array.dtype
+        self.shape, self.dtype, self.strides = array.shape, array.dtype, array.strides
         self.name = ""
 
     @property
@@ -113,7 +113,7 @@ class Program:
     def build(self, title: str) -> Callable[..., Any]:
         """Plan the memory and write the source. Returns the source as a function; the first run's arrays are let go."""
         source = Source(self, title)
-        self.source, self.listing = source.text, source.listing
+        self.source, self.listing, self.memory = source.text, source.listing, source.plan.memory
         for call in self.calls:
             for var in (*call.reads(), call.out):
                 if var.kind in ("input", "result", "view"):
@@ -132,41 +132,71 @@ class Program:
 ALIGNMENT = 64  # bytes: a cache line, and what the widest vector instructions like
 
 
-def plan(program: Program) -> dict[Var, np.ndarray]:
-    """An array for every variable with a fixed place; results share memory when they are not needed at one time.
+class Plan:
+    """An array for every variable that has its place for good; results share memory when not needed at one time.
 
     A call computes in place of an operand that is read there for the last time, when it goes element by element.
-    Otherwise it takes the smallest free piece that is large enough. Returned variables keep their own.
+    Otherwise it takes the smallest free piece that is large enough. Returned variables keep their own. An array is
+    laid out as it was when recorded, so that sums run in the same order.
     """
-    last: dict[Var, int] = {}
-    for i, call in enumerate(program.calls):
-        for var in (*call.reads(), call.out):
-            last[var.root] = i
-    for var in variables(program.outputs):
-        last[var.root] = len(program.calls)
 
-    arrays: dict[Var, np.ndarray] = {}
-    pieces: dict[Var, np.ndarray] = {}  # the memory of every result that is still needed
-    free: list[np.ndarray] = []
-    for i, call in enumerate(program.calls):
-        out, reads = call.out, [canonical(var) for var in call.reads()]
-        if out.kind == "result" and call.into and not call.writes:
-            size = out.dtype.itemsize * math.prod(out.shape)
-            dying = [var for var in reads if var in pieces and last[var] == i and call.elementwise and alike(var, out)]
-            dying = [var for var in dying if all(other is var for other in reads if other.root is var)]
-            fitting = [k for k, piece in enumerate(free) if piece.nbytes >= size]
-            if dying:
-                pieces[out] = pieces.pop(dying[0])
-            elif fitting:
-                pieces[out] = free.pop(min(fitting, key=lambda k: free[k].nbytes))
-            else:
-                pieces[out] = allocate(size)
-                program.memory += pieces[out].nbytes
-            arrays[out] = np.ndarray(out.shape, out.dtype, buffer=pieces[out])
-        for root in {var.root for var in (*reads, out)}:
-            if last[root] == i and root in pieces:
-                free.append(pieces.pop(root))
-    return arrays
+    def __init__(self, program: Program) -> None:
+        self.arrays: dict[Var, np.ndarray] = {}
+        self.pieces: dict[Var, np.ndarray] = {}  # the memory of every result that is still needed
+        self.free: list[np.ndarray] = []
+        self.memory = 0
+        self.last: dict[Var, int] = {}
+        for i, call in enumerate(program.calls):
+            for var in (*call.reads(), call.out):
+                self.last[var.root] = i
+        for var in variables(program.outputs):
+            self.last[var.root] = len(program.calls)
+        for i, call in enumerate(program.calls):
+            if call.out.root.kind == "result" and call.into and call.out.root not in self.arrays:
+                self.place(i, call)
+            for root in {var.root for var in (*call.reads(), call.out)}:
+                if self.last[root] == i and root in self.pieces:
+                    self.free.append(self.pieces.pop(root))
+
+    def place(self, i: int, call: Call) -> None:
+        """Choose the memory of what call number i computes."""
+        out = call.out.root
+        size = out.dtype.itemsize * math.prod(out.shape)
+        fitting = [k for k, piece in enumerate(self.free) if piece.nbytes >= size]
+        given = self.given_up(i, call) if call.elementwise and out is call.out else None
+        if given is not None:
+            self.pieces[out] = self.pieces.pop(given)
+        elif fitting:
+            self.pieces[out] = self.free.pop(min(fitting, key=lambda k: self.free[k].nbytes))
+        else:
+            self.pieces[out] = allocate(size)
+            self.memory += self.pieces[out].nbytes
+        self.arrays[out] = np.ndarray(out.shape, out.dtype, buffer=self.pieces[out], strides=out.strides)
+
+    def given_up(self, i: int, call: Call) -> Var | None:
+        """The root of an operand that call number i may overwrite with its result: read for the last time, nowhere
+        else in the call, and covering its memory as the result will."""
+        reads = [canonical(var) for var in call.reads()]
+        for var in reads:
+            root = var.root
+            if root in self.pieces and self.last[root] == i and all(x is var for x in reads if x.root is root):
+                array = self.fixed(var)
+                if array is not None and alike(var, call.out) and array.strides == call.out.strides:
+                    if array.nbytes == self.arrays[root].nbytes:
+                        return root
+        return None
+
+    def fixed(self, var: Var) -> np.ndarray | None:
+        """The array of a variable that has its place for good, else None."""
+        var = canonical(var)
+        if var.kind in ("state", "constant"):
+            return var.array
+        if var not in self.arrays and var.base is not None:
+            base = self.fixed(var.base)
+            if base is not None:
+                f, args, kwargs = var.view
+                self.arrays[var] = f(base, *args, **kwargs)
+        return self.arrays.get(var)
 
 
 def alike(x: Var, y: Var) -> bool:
@@ -251,7 +281,7 @@ class Source:
 
     def __init__(self, program: Program, title: str):
         self.names = Names()
-        self.arrays = plan(program)
+        self.plan = Plan(program)
         self.places: dict[Any, np.ndarray] = {}  # arrays of one place, shape and dtype share one name
         self.local = {var: self.names.new(identifier(var.label)) for var in program.inputs}
         self.lines: list[str] = []
@@ -284,17 +314,6 @@ class Source:
         name = function_name(f)
         return name if name.startswith("np.") else self.names.bind(name, f)
 
-    def fixed(self, var: Var) -> np.ndarray | None:
-        """The array of a variable that has its place for good."""
-        if var.kind in ("state", "constant"):
-            return var.array
-        if var not in self.arrays and var.base is not None:
-            base = self.fixed(var.base)
-            if base is not None:
-                f, args, kwargs = var.view
-                self.arrays[var] = f(base, *args, **kwargs)
-        return self.arrays.get(var)
-
     def show(self, x: Any) -> str:
         """A variable's name, or a plain argument as Python."""
         if isinstance(x, (tuple, list)):
@@ -304,7 +323,7 @@ class Source:
             plain = x is None or x is Ellipsis or type(x) in (bool, int, str, slice)
             return repr(x) if plain or (type(x) is float and math.isfinite(x)) else self.names.bind("value", x)
         x = canonical(x)
-        array = self.fixed(x)
+        array = self.plan.fixed(x)
         if array is not None:
             place = (array.ctypes.data, array.shape, array.strides, array.dtype)
             return self.names.bind(self.wanted(x), self.places.setdefault(place, array))
