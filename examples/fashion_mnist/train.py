@@ -215,7 +215,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "package; without it the data set is looked for, and fetched if need be")  # fmt: skip
     add("--out", type=Path, metavar="FOLDER", default=Path("runs/fashion-mnist"), help="where to write model.npz, "
         "history.json, curves.png, predictions.png and confusion.png (%(default)s)")  # fmt: skip
-    add("--threads", type=at_least(1), help="threads of the matrix products (chosen if not given)")
+    add("--threads", type=at_least(1), default=1, help="threads of the matrix products (%(default)s: at this size, two "
+        "wait for each other longer than they compute)")  # fmt: skip
     args = parser.parse_args(arguments)
     for key in ("epochs", "batch_size", "lr", "optimizer"):
         if getattr(args, key) is None:

@@ -1,0 +1,128 @@
+"""The plots: what is drawn, whole files, untouched settings, and errors that say what to do."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from viz import plots
+
+matplotlib = pytest.importorskip("matplotlib")
+NAMES = ("cat", "dog", "bird")
+HISTORY = [
+    {"epoch": 1, "loss": 0.6, "accuracy": 0.80, "test_loss": 0.50, "test_accuracy": 0.8421},
+    {"epoch": 2, "loss": 0.4, "accuracy": 0.86, "test_loss": 0.41, "test_accuracy": 0.8623},
+]
+LABELS, PREDICTED = np.array([0, 0, 0, 0, 1, 1, 2, 2]), np.array([0, 0, 0, 1, 1, 1, 2, 0])
+IMAGES = np.random.default_rng(0).integers(0, 256, (8, 28, 28), np.uint8)
+PROBABILITIES = np.eye(3)[PREDICTED] * 0.7 + 0.1
+POINTS = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, -1.0]])
+
+
+def above(points: np.ndarray) -> np.ndarray:
+    return points[:, 1] - 0.5
+
+
+DRAWN: dict[str, Callable[[Path], Path]] = {
+    "boundary": lambda path: plots.boundary(above, POINTS, [-1, 1, 1], path),
+    "confusion": lambda path: plots.confusion(LABELS, PREDICTED, NAMES, path),
+    "curves": lambda path: plots.curves(HISTORY, path),
+    "predictions": lambda path: plots.predictions(IMAGES, LABELS, PROBABILITIES, NAMES, path),
+    "weights": lambda path: plots.weights(np.random.default_rng(0).normal(size=(49, 20)), path),
+}
+WRITTEN = {  # what can be read in the picture
+    "boundary": ["Decision boundary: 2 of 3 points right"],
+    "confusion": ["6 of 8 right (75.00%)", "taken for", *NAMES, "75", "25", "100", "50"],
+    "curves": ["train 0.4000", "test 0.4100", "train 0.8600", "test 0.8623", "epoch"],
+    "predictions": ["6 of 8 right", "cat 80%", "✗ dog 80%", "is cat", "✗ cat 80%", "is bird"],
+    "weights": ["What 20 hidden units look for"],
+}
+
+
+def test_every_plot_is_tried() -> None:
+    assert sorted(DRAWN) == sorted(WRITTEN) == plots.__all__
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_what_is_written_can_be_read(name: str, tmp_path: Path) -> None:
+    with matplotlib.rc_context({"svg.fonttype": "none"}):  # letters stay letters
+        path = DRAWN[name](tmp_path / "picture.svg")
+    picture = path.read_text()
+    for text in WRITTEN[name]:
+        assert text in picture
+
+
+def settings() -> dict[str, object]:
+    """matplotlib's settings, and whether its windows were ever asked for (which reading "backend" would do)."""
+    windows = {"windows": "matplotlib.pyplot" in sys.modules}
+    return {key: matplotlib.rcParams[key] for key in matplotlib.rcParams if key != "backend"} | windows
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_picture_is_drawn_alone(name: str, tmp_path: Path) -> None:
+    """One whole PNG, no other file, no setting changed, no window."""
+    before = settings()
+    assert DRAWN[name](tmp_path / "picture.png") == tmp_path / "picture.png"
+    assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
+    pixels = matplotlib.image.imread(tmp_path / "picture.png")
+    assert pixels.shape[2] == 4 and len(np.unique(pixels.reshape(-1, 4), axis=0)) > 20
+    assert settings() == before
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_without_matplotlib_the_error_says_how_to_get_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'twograd\[see\]'"):
+        DRAWN[name](tmp_path / "picture.png")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_other_formats_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"expected a path that ends in \.png, \.svg or \.pdf, got .*picture\.gif"):
+        DRAWN[name](tmp_path / "picture.gif")
+
+
+def test_a_failed_write_leaves_the_old_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = DRAWN["curves"](tmp_path / "picture.png")
+    before = path.read_bytes()
+
+    def fail(self: Path, content: bytes) -> None:
+        self.touch()
+        raise OSError("no room")
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(OSError, match="no room"):
+        DRAWN["confusion"](path)
+    assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+def test_curves_of_one_epoch_without_a_test_set(tmp_path: Path) -> None:
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        picture = plots.curves([{"epoch": 1, "loss": 0.6, "accuracy": 0.8}], tmp_path / "c.svg").read_text()
+    assert "train 0.6000" in picture and "test" not in picture
+
+
+def test_curves_of_a_training_that_went_wrong(tmp_path: Path) -> None:
+    bad = dict.fromkeys(("loss", "test_loss"), float("nan"))
+    assert plots.curves([*HISTORY, HISTORY[1] | bad | {"epoch": 3}], tmp_path / "c.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("draw", "said"),
+    [
+        (lambda path: plots.curves([], path), "curves: expected at least one epoch"),
+        (lambda path: plots.predictions(IMAGES, LABELS[:3], PROBABILITIES, NAMES, path), "labels of shape"),
+        (lambda path: plots.predictions(IMAGES, LABELS, PROBABILITIES[:, :2], NAMES, path), "got .* and .8, 2."),
+        (lambda path: plots.confusion(LABELS, PREDICTED[:3], NAMES, path), "as many predictions as labels"),
+        (lambda path: plots.weights(np.zeros((50, 3)), path), "expected a matrix of shape .side . side, units."),
+        (lambda path: plots.boundary(above, np.zeros((3, 3)), LABELS[:3], path), "points of shape .n, 2."),
+    ],
+)
+def test_mistakes_are_named(draw: Callable[[Path], Path], said: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=said):
+        draw(tmp_path / "picture.png")
