@@ -137,6 +137,12 @@ def test_every_setting_can_be_overruled(tmp_path: Path) -> None:
     assert settings == dict(recipe="keras", epochs=1, batch_size=50, lr=0.02, optimizer="nesterov", seed=3, threads=1)
 
 
+def test_a_training_that_diverges_is_told_as_it_is(tmp_path: Path) -> None:
+    done = train(tmp_path, "--recipe", "keras", "--lr", "1e30", "--epochs", 1, "--out", "x")
+    assert "train loss nan" in done.stdout
+    assert json.loads((tmp_path / "x/history.json").read_text())["epochs"][0]["loss"] is None
+
+
 def test_help_explains_the_recipes(tmp_path: Path) -> None:
     printed = run(tmp_path, *command(TRAIN, "--help")).stdout
     assert all(name in printed for name in ("default", "seed", "keras", "Ctrl-C", "--threads"))

@@ -155,13 +155,14 @@ def weights(matrix: np.ndarray, path: str | os.PathLike[str]) -> Path:
     units = matrix.shape[1]
     columns = min(units, 16)
     rows = -(-units // columns)
-    figure = _figure(0.62 * columns + 0.2, 0.62 * rows + 0.6, f"What {units} hidden units look for")
-    colours = _shades(ORANGE.ink, ORANGE.fill, LOOK.paper, BLUE.fill, BLUE.ink)
-    for i, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
-        axes.set_axis_off()
-        if i < units:
-            largest = np.abs(matrix[:, i]).max() or 1.0
-            axes.imshow(matrix[:, i].reshape(side, side), cmap=colours, vmin=-largest, vmax=largest)
+    tiles = np.full((rows * columns, side + 3, side + 3), np.nan)  # a gap stands around each
+    strongest = np.abs(matrix).max(0)
+    tiles[:units, :side, :side] = (matrix / np.where(strongest > 0, strongest, 1.0)).T.reshape(units, side, side)
+    mosaic = tiles.reshape(rows, columns, side + 3, side + 3).swapaxes(1, 2).reshape(rows * (side + 3), -1)
+    figure = _figure(0.62 * columns + 0.2, 0.62 * rows + 0.5, f"What {units} hidden units look for")
+    axes = figure.subplots()
+    axes.set_axis_off()
+    axes.imshow(mosaic, cmap=_shades(ORANGE.ink, ORANGE.fill, LOOK.paper, BLUE.fill, BLUE.ink), vmin=-1, vmax=1)
     return _save(figure, path)
 
 

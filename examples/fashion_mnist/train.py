@@ -158,8 +158,9 @@ def main(args: argparse.Namespace) -> int:
     accuracy = model.evaluate(*test)[1]
     settings = {key: value for key, value in vars(args).items() if key not in ("data", "out")}
     outcome = {"interrupted": interrupted, "seconds": round(seconds, 3), "test_accuracy": accuracy}
+    rows = [{key: x if math.isfinite(x) else None for key, x in row.items()} for row in history]  # JSON knows no nan
     model.save(args.out / "model.npz")
-    write_json({"settings": settings, **outcome, "epochs": history}, args.out / "history.json")
+    write_json({"settings": settings, **outcome, "epochs": rows}, args.out / "history.json")
     written = [args.out / "model.npz", args.out / "history.json"]
     try:
         written += draw_pictures(model, history, data, args.out)
