@@ -3,11 +3,12 @@
 The bound is derived, node by node, by a running error analysis (Higham, Accuracy and Stability of Numerical
 Algorithms, 2002, section 3.3). Beside each node's value v stands e, a bound on |v - what exact arithmetic gives|:
 
-    e  =  sum_i |dv/dx_i| e_i  +  4 eps n max(|v|, sum_i |dv/dx_i x_i|)
+    e  =  sum_i |dv/dx_i| e_i  +  r n max(|v|, sum_i |dv/dx_i x_i|)
 
-The first part carries on what the inputs x_1 ... x_n bring along; the second is what rounding adds here. eps is 2^-52;
-numpy keeps its functions within 4 eps of their value; and n terms, added in any order, are within
-n eps sum |terms| of their sum, the terms being dv/dx_i x_i for sums, means and products. (log-sum-exp and its like
+The first part carries on what the inputs x_1 ... x_n bring along; the second is what rounding adds here. r is 0 for
+an op that chooses, negates or moves numbers, eps/2 = 2^-53 where IEEE 754 rounds to nearest (+ - * / and the root), and
+4 eps for the other functions, which is what numpy keeps them within. n terms, added in any order, are within
+n eps/2 sum |terms| of their sum, the terms being dv/dx_i x_i for sums, means and products. (log-sum-exp and its like
 take the logarithm of a sum of n numbers that is at least 1: the error of this sum is one in their value, so
 there the maximum is with 1 as well.) The derivatives are the op's own rules, which are tested elsewhere.
 
@@ -25,6 +26,9 @@ import scalar
 import vector
 
 EPS, TINY = 2.0**-52, 5e-324
+EXACT = {"abs", "broadcast_to", "cast", "clip", "concatenate", "index", "max", "maximum", "min", "minimum", "negative"}
+EXACT |= {"relu", "reshape", "transpose", "where"}
+ROUNDED = {"add", "divide", "dot", "matmul", "mean", "multiply", "scatter", "sqrt", "subtract", "sum"}
 SHIFTED = {"logsumexp", "log_softmax", "cross_entropy"}
 ELEMENTWISE = {name for name, op in scalar.ops.OPS.items() if not op.over}
 
@@ -73,8 +77,10 @@ def of_tensor(node: Any, e: Mapping[Any, Any]) -> np.ndarray:
 
 def fresh(node: Any, n: int, terms: Any, at: Any = ()) -> Any:
     value = np.abs(node.data[at] if at else node.data)
-    least = 1.0 if node.op.name in SHIFTED else 0.0
-    return 4.0 * EPS * max(n, 1) * np.maximum(np.maximum(value, terms), least) + n * TINY
+    name = node.op.name
+    r = 0.0 if name in EXACT else EPS / 2.0 if name in ROUNDED else 4.0 * EPS
+    least = 1.0 if name in SHIFTED else 0.0
+    return 0.0 if r == 0.0 else r * n * np.maximum(np.maximum(value, terms), least) + n * TINY
 
 
 def close(a: Any, b: Any, bound: Any) -> bool:
