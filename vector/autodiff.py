@@ -37,6 +37,11 @@ def no_grad() -> Iterator[None]:
         mode.graph = before
 
 
+def random(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any = np.float64) -> Any:
+    """Numbers drawn uniformly from [0, 1), as an array. A recorded step draws new ones at each replay."""
+    return rng.random(shape, dtype) if mode.recorder is None else mode.recorder.random(rng, shape, dtype)
+
+
 def topological_order(output: Any) -> list[Any]:
     """Every node that `output` depends on, each once, inputs before the nodes that use them; `output` comes last."""
     order: list[Any] = []
@@ -91,7 +96,8 @@ def seed(output: Any, gradient: Any) -> Any:
                 f"backward: expected an output of one element, got shape {output.shape}; "
                 f"reduce it (sum, mean) or pass gradient= of that shape"
             )
-        return np.ones(output.shape, output.dtype)
+        ones = np.ones(output.shape, output.dtype)
+        return ones if mode.recorder is None else mode.recorder.constant(ones)
     if np.shape(gradient) != output.shape:
         raise ValueError(f"backward: expected a gradient of shape {output.shape}, got {np.shape(gradient)}")
     return gradient if hasattr(gradient, "op") else np.array(ops.array(gradient, "backward", output), output.dtype)

@@ -6,6 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
+def threads_for(multiply_adds: int) -> int | None:
+    """How many threads suit a training step whose largest matrix product has so many multiply-adds: 1, or None for
+    all. Below 32 million the other cores win less than they lose in waiting and in fetching what one core wrote, and
+    on a busy machine waiting threads make a step many times slower.
+    """
+    return 1 if multiply_adds < 32_000_000 else None
+
+
 @contextmanager
 def blas_threads(threads: int | None) -> Iterator[None]:
     """Inside, BLAS uses so many threads (None: as many as before); afterwards as many as before."""

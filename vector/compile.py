@@ -15,7 +15,7 @@ import numpy as np
 
 from .autodiff import mode
 from .passes import optimize
-from .program import Program, Var, replace, variables
+from .program import Program, Var, replace
 from .tensor import Tensor
 from .trace import SPENT, Recorder, RecordingError, Traced, refuse
 
@@ -23,7 +23,7 @@ from .trace import SPENT, Recorder, RecordingError, Traced, refuse
 class Replay:
     """A program with what it holds on to: the tensors whose arrays it reads and writes."""
 
-    def __init__(self, recorder: Recorder, program: Program, title: str, plain: tuple[Any, ...]):
+    def __init__(self, recorder: Recorder, program: Program, title: str, plain: list[tuple[int, Any]]):
         self.program, self.plain = program, plain
         self.held, self.carried = recorder.held, recorder.carried
         self.spent = recorder.close()
@@ -81,17 +81,11 @@ class CompiledStep:
         if not self.lock.acquire(blocking=False):
             raise RecordingError(f"{self.__name__}: two threads run this recorded step at once; give each its own")
         try:
-            arrays, key = [], []
-            for x in args:
-                x = x._data if isinstance(x, Tensor) else x
-                if isinstance(x, np.ndarray):
-                    arrays.append(x)
-                    key.append((x.shape, x.dtype))
-                else:
-                    key.append(None)
-            replay = self.replays.get(tuple(key))
+            arrays = args if all([type(x) is np.ndarray for x in args]) else plain_arrays(args)
+            key = tuple([(x.shape, x.dtype) for x in arrays])
+            replay = self.replays.get(key if arrays is args else (key, *map(type, args)))
             if replay is None:
-                return self.record(args, tuple(key))
+                return self.record(args, key if arrays is args else (key, *map(type, args)))
             self.check(replay, args)
             return self.outputs(replay, replay.run(*arrays))
         finally:
@@ -120,7 +114,7 @@ class CompiledStep:
         self.traces += 1
         first = [np.array(x.value) for x in flatten(values) if isinstance(x, Traced)]
         optimize(program, self.exact)
-        plain = tuple(None if isinstance(x, (Tensor, np.ndarray)) else x for x in args)
+        plain = [(i, x) for i, x in enumerate(args) if not isinstance(x, (Tensor, np.ndarray))]
         replay = Replay(recorder, program, self.__name__, plain)
         self.replays[key] = self.latest = replay
         return self.outputs(replay, first)
@@ -133,8 +127,9 @@ class CompiledStep:
                     f"follow {tensor.label or 'a tensor'} to another array, which it was given after the recording",
                     "write into it, as in p.data[...] = new, or call clear() on the step to record anew",
                 )
-        for i, (x, was) in enumerate(zip(args, replay.plain, strict=True)):
-            if was is not None and x is not was and x != was:
+        for i, was in replay.plain:
+            x = args[i]
+            if x is not was and x != was:
                 refuse(
                     f"take {x!r} for its argument {self.names[min(i, len(self.names) - 1)]!r}, recorded as {was!r}",
                     "plain arguments are frozen: pass an array for what changes",
@@ -148,12 +143,14 @@ class CompiledStep:
 
     def outputs(self, replay: Replay, arrays: Any) -> Any:
         """The step's result with tensors for arrays, constants without a graph."""
+        if isinstance(replay.program.outputs, Var):
+            return Tensor.constant(arrays[0])
         values = iter(arrays)
+        return replace(replay.program.outputs, lambda x: Tensor.constant(next(values)) if isinstance(x, Var) else x)
 
-        def output(x: Any) -> Any:
-            return Tensor(next(values), requires_grad=False) if isinstance(x, Var) else x
 
-        return replace(replay.program.outputs, output)
+def plain_arrays(args: tuple[Any, ...]) -> list[np.ndarray]:
+    return [x._data if isinstance(x, Tensor) else x for x in args if isinstance(x, (Tensor, np.ndarray))]
 
 
 def flatten(structure: Any) -> list[Any]:

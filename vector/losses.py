@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,11 @@ def batch(where: str, outputs: Any, labels: Any) -> tuple[Any, Any]:
     return outputs, labels
 
 
+@functools.cache
+def identity(n: int) -> np.ndarray:
+    return np.eye(n, dtype=bool)
+
+
 @primitive
 def one_hot(labels: np.ndarray, classes: int, where: str = "one_hot") -> np.ndarray:
     """Class numbers (...) as bools (..., classes). Raises TypeError or ValueError for what is no class number."""
@@ -86,7 +92,7 @@ def one_hot(labels: np.ndarray, classes: int, where: str = "one_hot") -> np.ndar
         probabilities(labels, where)
         raise TypeError(f"{where}: expected integer class numbers, got {labels.dtype}")
     try:
-        hot = np.eye(classes, dtype=bool).take(labels, 0)
+        hot = identity(classes).take(labels, 0)
         wrong = np.minimum.reduce(labels, axis=None) < 0
     except IndexError:
         wrong = True

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .autodiff import no_grad
-from .blas import blas_threads
+from .autodiff import mode, no_grad, random
+from .blas import blas_threads, threads_for
+from .compile import compile as recorded
 from .datasets import Batches
 from .losses import cross_entropy
 from .ops import OPS
@@ -86,6 +87,25 @@ class Dense:
     def state(self) -> dict[str, Tensor]:
         """The parameters by name."""
         return {"weight": self.weight, "bias": self.bias}
+
+
+class Dropout:
+    """While training, set each element to 0 with probability `rate` and scale the others up by 1 / (1 - rate), so
+    that the mean stays (Srivastava et al., 2014). Under `no_grad`, which is how a model is evaluated, do nothing.
+    """
+
+    def __init__(self, rate: float, seed: int | None = None) -> None:
+        if not 0.0 <= rate < 1.0:
+            raise ValueError(f"Dropout: expected a rate from 0 to below 1, got {rate}")
+        self.rate = rate
+        self.rng = np.random.default_rng(seed)
+
+    def __call__(self, x: Any) -> Any:
+        """An array or tensor of any shape to one of the same shape."""
+        if not mode.graph or not self.rate:
+            return x
+        kept = random(self.rng, x.shape, x.dtype) >= self.rate
+        return ops.multiply(x, kept.astype(x.dtype) / (1.0 - self.rate))
 
 
 def activate(activation: Activation) -> Callable[[Any], Any] | None:
@@ -175,6 +195,7 @@ class Sequential:
         on_epoch: Callable[[dict[str, float]], None] | None = None,
         progress: bool = False,
         threads: int | None = None,
+        compile: bool = True,
     ) -> list[dict[str, float]]:
         """Train on images (n, ...) and labels, in batches shuffled by `seed`; uint8 images are scaled to 0..1.
 
@@ -182,7 +203,8 @@ class Sequential:
         validation  images and labels to evaluate on after each epoch
         on_epoch    called with each epoch's row of the history as soon as it is there
         progress    show a bar with the running loss and accuracy
-        threads     BLAS threads while training; None chooses
+        threads     BLAS threads while training; None chooses by the size of the largest matrix product
+        compile     record the step at the first batch and replay it, with the same results to the last bit
 
         Returns the history, a dict an epoch: epoch, loss and accuracy as they were while training, and with
         `validation` test_loss and test_accuracy. Raises ValueError for images and labels that do not fit.
@@ -197,6 +219,10 @@ class Sequential:
             optimizer.step()
             return value, logits
 
+        if compile:
+            step = recorded(step)
+        if threads is None:
+            threads = threads_for(batch_size * max((p.size for p in self.parameters() if p.ndim > 1), default=0))
         history: list[dict[str, float]] = []
         count = 0
         with blas_threads(threads):

@@ -24,8 +24,12 @@ class Optimizer:
 
     def __init__(self, parameters: Iterable[Tensor], lr: float, weight_decay: float) -> None:
         self.parameters = list(parameters)
-        self.rate = state(float(lr), "lr")
         self.weight_decay = weight_decay
+        self.rate = state(float(lr), "lr")
+        dtypes = {p.dtype for p in self.parameters} - {self.rate.dtype}
+        self.rates = {dtype: state(self.rate.data.astype(dtype), "lr") for dtype in dtypes} | {
+            self.rate.dtype: self.rate
+        }
 
     @property
     def lr(self) -> float:
@@ -34,7 +38,8 @@ class Optimizer:
 
     @lr.setter
     def lr(self, new: float) -> None:
-        self.rate.data[...] = new
+        for rate in self.rates.values():
+            rate.data[...] = new
 
     def step(self) -> None:
         """Move every parameter once, against its gradient."""
@@ -71,7 +76,7 @@ class SGD(Optimizer):
     def step(self) -> None:
         """Move every parameter once, against its gradient."""
         for i, p in enumerate(self.parameters):
-            lr = self.rate.data.astype(p.dtype)
+            lr = self.rates[p.dtype].data
             g = p.grad + self.weight_decay * p.data if self.weight_decay else p.grad
             if self.momentum:
                 v = self.velocity[i].data

@@ -6,6 +6,7 @@ rounding, and runs only when asked for.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -15,12 +16,15 @@ from .program import Call, Program, Var, alike, canonical, variables
 
 
 def drop_unread(program: Program) -> None:
-    """Drop the calls whose result nobody reads: neither a later call, nor the caller, nor the next replay."""
+    """Drop the calls whose result nobody reads: neither a later call, nor the caller, nor the next replay.
+
+    A draw of random numbers stays: it moves its generator on.
+    """
     wanted = {var.root for var in variables(program.outputs)}
     kept = []
     for call in reversed(program.calls):
         root = call.out.root
-        if root in wanted or (call.writes and root.kind in ("state", "input")):
+        if root in wanted or (call.writes and root.kind in ("state", "input")) or is_random(call):
             wanted.update(var.root for var in call.reads())
             wanted.add(root)
             kept.append(call)
@@ -38,6 +42,66 @@ def fold_constants(program: Program) -> None:
         else:
             kept.append(call)
     program.calls = kept
+
+
+def simplify(program: Program) -> None:
+    """Leave out what changes nothing: products with 1, quotients by 1, sums over axes of length 1."""
+    written = {call.out.root for call in program.calls if call.writes}
+    kept = []
+    for call in program.calls:
+        x = unchanged(call)
+        if x is not None and x.root.kind == "result" and not {x.root, call.out} & written:
+            call.out.kind, call.out.base = "view", x
+            call.out.view = None if x.shape == call.out.shape else (np.reshape, (call.out.shape,), {})
+        else:
+            kept.append(call)
+    program.calls = kept
+
+
+def unchanged(call: Call) -> Var | None:
+    """The argument whose elements are those of the result, if there is one."""
+    if call.function in REDUCTIONS:
+        x = call.args[0]
+        if x.size == call.out.size > 0 and x.dtype == call.out.dtype and call.kwargs.keys() <= {"axis", "keepdims"}:
+            return x
+    if call.function in (np.multiply, np.divide) and not call.kwargs:
+        pairs = [call.args] if call.function is np.divide else [call.args, call.args[::-1]]
+        for x, one in pairs:
+            constant = not isinstance(one, Var) or one.kind == "constant"
+            if constant and isinstance(x, Var) and alike(x, call.out) and np.all(value(one) == 1):
+                return x
+    return None
+
+
+REDUCTIONS = (np.add.reduce, np.maximum.reduce, np.minimum.reduce)
+
+
+def align(program: Program) -> None:
+    """Look at an operand of the result's size in the result's shape: numpy's loop over one shape is the quickest."""
+    for call in program.calls:
+        if isinstance(call.function, np.ufunc) and call.elementwise and call.out.shape:
+            call.rename(lambda x, shape=call.out.shape: reshaped(x, shape))
+
+
+def reshaped(x: Any, shape: tuple[int, ...]) -> Any:
+    if not isinstance(x, Var) or x.shape == shape or x.size != math.prod(shape) or x.root.kind == "input":
+        return x
+    return Var("view", x.array.reshape(shape), base=x, view=(np.reshape, (shape,), {}))
+
+
+def numbers_as_arrays(program: Program) -> None:
+    """Hold plain numbers in arrays of the other operand's dtype, as numpy would convert them at every call."""
+    made: dict[Any, Var] = {}
+    for call in program.calls:
+        dtypes = {v.dtype for v in call.reads() if v.dtype.kind == "f"}
+        if isinstance(call.function, np.ufunc) and len(dtypes) == 1 and not call.kwargs:
+            (dtype,) = dtypes
+            call.args = tuple(
+                made.setdefault((x, type(x), dtype, np.signbit(x)), Var("constant", np.array(x, dtype), f"{x:g}"))
+                if type(x) in (int, float)
+                else x
+                for x in call.args
+            )
 
 
 def share(program: Program) -> None:
@@ -147,7 +211,9 @@ def linear_part(program: Program, call: Call, scale: Any) -> int | None:
         return sizes.index(min(sizes)) if min(sizes) < call.out.array.size else None
     if call.function == np.add.reduce and "where" not in call.kwargs:
         is_scaled = [
-            c for c in program.calls if c.function is np.multiply and same(c.args, (scale, call.args[0])) and not c.writes
+            c
+            for c in program.calls
+            if c.function is np.multiply and same(c.args, (scale, call.args[0])) and not c.writes
         ]
         return 0 if is_scaled else None
     if call.function is np.multiply and not call.kwargs:
@@ -179,11 +245,11 @@ def value(x: Any) -> Any:
     return x.array if isinstance(x, Var) else x
 
 
-EXACT = (drop_unread, fold_constants, share, write_through)
+EXACT = (drop_unread, fold_constants, simplify, share, write_through)
 REORDERING = (scale_early,)
 
 
 def optimize(program: Program, exact: bool = True) -> None:
     """Run the passes, in order; those that round in another order only with `exact=False`."""
-    for run in (*EXACT, *(() if exact else REORDERING)):
+    for run in (*EXACT, *(() if exact else REORDERING), align, numbers_as_arrays):
         run(program)

@@ -55,12 +55,17 @@ class Tensor:
                 data = np.asarray(data)
         else:
             data = mode.recorder.value(op, nodes, params)
-        node = Tensor.__new__(Tensor)
-        node._data, node._grad, node.label = data, None, ""
+        node = Tensor.constant(data)
         if mode.graph and any([x.requires_grad for x in nodes]):
             node.op, node.inputs, node.params, node.requires_grad = op, nodes, params, True
-        else:
-            node.op, node.inputs, node.params, node.requires_grad = None, (), None, False
+        return node
+
+    @staticmethod
+    def constant(data: Any) -> Tensor:
+        """A constant leaf around an array as it is."""
+        node = Tensor.__new__(Tensor)
+        node._data, node._grad, node.label = data, None, ""
+        node.op, node.inputs, node.params, node.requires_grad = None, (), None, False
         return node
 
     @staticmethod
@@ -134,12 +139,12 @@ class Tensor:
         return self._data.dtype
 
     @property
-    def T(self) -> Tensor:  # noqa: N802
+    def T(self) -> Tensor:
         """All axes reversed."""
         return ops.transpose(self)
 
     @property
-    def mT(self) -> Tensor:  # noqa: N802
+    def mT(self) -> Tensor:
         """The last two axes exchanged."""
         return ops.transpose(self, (*range(self.ndim - 2), self.ndim - 1, self.ndim - 2))
 

@@ -189,6 +189,13 @@ class Recorder:
         self.calls.append(Call(np.copyto, (x.var,), {"casting": "unsafe"}, traced.var))
         return traced
 
+    def random(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Traced:
+        """Drawn anew at each replay, from where the generator then stands."""
+        value = np.asarray(rng.random(shape, dtype))
+        traced = Traced(self, Var("result", value), value)
+        self.calls.append(Call(rng.random, (), {"dtype": value.dtype}, traced.var))
+        return traced
+
     def lift(self, x: Any, label: str = "") -> Any:
         """An array from outside as a Traced; anything else as it is."""
         if hasattr(x, "op"):
@@ -196,9 +203,14 @@ class Recorder:
         if not isinstance(x, np.ndarray):
             return x
         if id(x) not in self.known:
-            kind = "constant" if id(x) in self.literals else "state"
+            kind = "constant" if id(x) in self.literals or not x.flags.writeable else "state"
             self.known[id(x)] = Traced(self, Var(kind, x, label), x)
         return self.known[id(x)]
+
+    def constant(self, x: np.ndarray) -> Traced:
+        """An array that the engine made and nobody changes."""
+        self.literals.add(id(x))
+        return self.lift(x)
 
     def input(self, x: np.ndarray, label: str) -> Traced:
         """An argument of the step."""
@@ -234,8 +246,7 @@ class Recorder:
 
     def literal(self, tensor: Any) -> None:
         """A plain number in the step: frozen."""
-        self.literals.add(id(tensor._data))
-        self.lift(tensor._data)  # keeps it, and so its id
+        self.constant(tensor._data)
 
     def gradient_set(self, tensor: Any) -> None:
         self.gradients[tensor] = True
