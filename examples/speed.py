@@ -9,8 +9,9 @@ Rounds alternate, so that what else the machine does falls on both alike. Figure
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from itertools import islice
 from statistics import median
 
 import numpy as np
@@ -20,11 +21,11 @@ import vector
 from vector.blas import blas_threads
 from vector.datasets import Batches, fashion_mnist_sample
 
-Run = Callable[[], object]
+Run = Callable[[int], None]  # so many times
 MOMENT = 0.05  # seconds, about, that one engine runs in a round
 
 
-def vector_step() -> Run:
+def vector_steps() -> Run:
     """Train `vector` on one batch after the other."""
     model = vector.nn.Sequential(
         vector.nn.Dense(784, 128, "relu", seed=0, dtype=np.float32),
@@ -33,17 +34,17 @@ def vector_step() -> Run:
     optimizer = vector.optim.SGD(model.parameters(), lr=0.01)
     batches = batches_forever()
 
-    def step() -> None:
-        images, labels = next(batches)
-        loss = vector.cross_entropy(model(images), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    def steps(times: int) -> None:
+        for images, labels in islice(batches, times):
+            loss = vector.cross_entropy(model(images), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
 
-    return step
+    return steps
 
 
-def torch_step(threads: int) -> Run:
+def torch_steps(threads: int) -> Run:
     """Train PyTorch on one batch after the other, in the way its own tutorials do."""
     import torch
 
@@ -52,18 +53,18 @@ def torch_step(threads: int) -> Run:
     loss_of = torch.nn.CrossEntropyLoss()
     batches = ((torch.from_numpy(images), torch.from_numpy(labels)) for images, labels in batches_forever())
 
-    def step() -> None:
+    def steps(times: int) -> None:
         torch.set_num_threads(threads)
-        images, labels = next(batches)
-        loss = loss_of(model(images), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        for images, labels in islice(batches, times):
+            loss = loss_of(model(images), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
 
-    return step
+    return steps
 
 
-def batches_forever():
+def batches_forever() -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """32 images (32, 784) with their labels, again and again: every engine gets the same, ready made."""
     data = fashion_mnist_sample()
     ready = [(x.reshape(-1, 784), y) for x, y in Batches(data.train_images, data.train_labels, 32, drop_last=True)]
@@ -74,7 +75,7 @@ def batches_forever():
 POINTS = np.random.default_rng(0).uniform(-1.0, 1.0, (20, 2)).tolist()
 
 
-def scalar_pass() -> Run:
+def scalar_passes() -> Run:
     """Forward and backward of 2-16-16-1 in `scalar`."""
     model = scalar.nn.Sequential(
         scalar.nn.Dense(2, 16, "relu", seed=0),
@@ -83,42 +84,46 @@ def scalar_pass() -> Run:
     )
     parameters = model.parameters()
 
-    def run() -> None:
-        for p in parameters:
-            p.grad = 0.0
-        scalar.sum([model(point)[0] for point in POINTS]).backward()
+    def passes(times: int) -> None:
+        for _ in range(times):
+            for p in parameters:
+                p.grad = 0.0
+            scalar.sum([model(point)[0] for point in POINTS]).backward()
 
-    return run
+    return passes
 
 
-def micrograd_pass() -> Run:
+def micrograd_passes() -> Run:
     """The same in micrograd."""
     from micrograd.nn import MLP
 
     model = MLP(2, [16, 16, 1])
 
-    def run() -> None:
-        model.zero_grad()
-        sum(model(point) for point in POINTS).backward()
+    def passes(times: int) -> None:
+        for _ in range(times):
+            model.zero_grad()
+            sum(model(point) for point in POINTS).backward()
 
-    return run
+    return passes
+
+
+def clock(run: Run, times: int) -> float:
+    start = time.perf_counter()
+    run(times)
+    return time.perf_counter() - start
 
 
 def race(runs: dict[str, Run], rounds: int) -> dict[str, list[float]]:
     """Seconds of one run in each round, the engines taking turns. One BLAS thread, the faster number at this size."""
-    repeats, seconds = {}, {name: [] for name in runs}
+    times: dict[str, int] = {}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
     with blas_threads(1):
         for name, run in runs.items():
-            run()
-            start = time.perf_counter()
-            run()
-            repeats[name] = max(1, round(MOMENT / (time.perf_counter() - start)))
+            run(3)
+            times[name] = max(1, round(MOMENT / (clock(run, 3) / 3)))
         for _ in range(rounds):
             for name, run in runs.items():
-                start = time.perf_counter()
-                for _ in range(repeats[name]):
-                    run()
-                seconds[name].append((time.perf_counter() - start) / repeats[name])
+                seconds[name].append(clock(run, times[name]) / times[name])
     return seconds
 
 
@@ -135,14 +140,14 @@ def show(title: str, seconds: dict[str, list[float]], unit: float) -> None:
 
 
 def main(rounds: int) -> None:
-    numbers = {"scalar": scalar_pass()}
+    numbers = {"scalar": scalar_passes()}
     if find_spec("micrograd"):
-        numbers["micrograd"] = micrograd_pass()
+        numbers["micrograd"] = micrograd_passes()
     # First, while PyTorch's many objects are not yet there to slow down the garbage collector that micrograd leans on.
     show("2-16-16-1, forward and backward over 20 points, milliseconds", race(numbers, rounds), 1e-3)
-    arrays = {"vector": vector_step()}
+    arrays = {"vector": vector_steps()}
     if find_spec("torch"):
-        arrays |= {"PyTorch, 1 thread": torch_step(1), "PyTorch, 2 threads": torch_step(2)}
+        arrays |= {"PyTorch, 1 thread": torch_steps(1), "PyTorch, 2 threads": torch_steps(2)}
     show("784-128-10, one step on 32 images, float32, microseconds", race(arrays, rounds), 1e-6)
     absent = [name for name, module in (("PyTorch", "torch"), ("micrograd", "micrograd")) if not find_spec(module)]
     if absent:
