@@ -1,0 +1,224 @@
+"""What every op means at the awkward points: one table, in both engines, plain and nested, first and second order."""
+
+import math
+from math import inf, nan
+
+import numpy as np
+import pytest
+from judging import same
+
+import scalar
+import vector
+
+# (expression, inputs, value, slopes): the expression's names are the inputs in order and the ops of an engine
+TABLE = [
+    ("relu(x)", [0.0], 0.0, [0.0]),
+    ("relu(x)", [-0.0], 0.0, [0.0]),
+    ("relu(x)", [nan], nan, [0.0]),
+    ("leaky_relu(x, 0.3)", [0.0], 0.0, [0.3]),
+    ("leaky_relu(x)", [0.0], 0.0, [0.01]),
+    ("leaky_relu(x)", [nan], nan, [0.01]),
+    ("leaky_relu(x, 0.0)", [inf], inf, [1.0]),
+    ("abs(x)", [0.0], 0.0, [0.0]),
+    ("abs(x)", [nan], nan, [0.0]),
+    ("maximum(x, y)", [2.0, 2.0], 2.0, [0.5, 0.5]),
+    ("minimum(x, y)", [2.0, 2.0], 2.0, [0.5, 0.5]),
+    ("maximum(x, y)", [0.0, -0.0], 0.0, [0.5, 0.5]),
+    ("maximum(x, x)", [2.0], 2.0, [1.0]),
+    ("minimum(x, x)", [2.0], 2.0, [1.0]),
+    ("maximum(x, y)", [inf, inf], inf, [0.5, 0.5]),
+    ("maximum(x, y)", [nan, 1.0], nan, [0.0, 0.0]),
+    ("maximum(x, y)", [1.0, nan], nan, [0.0, 0.0]),
+    ("minimum(x, y)", [nan, 1.0], nan, [0.0, 0.0]),
+    ("max([x, y, z])", [3.0, 3.0, 1.0], 3.0, [0.5, 0.5, 0.0]),
+    ("max([x, y, z])", [3.0, 3.0, 3.0], 3.0, [1 / 3, 1 / 3, 1 / 3]),
+    ("min([x, y, z])", [1.0, 3.0, 1.0], 1.0, [0.5, 0.0, 0.5]),
+    ("max([x, y, z])", [1.0, nan, 2.0], nan, [nan, nan, nan]),
+    ("min([x, y, z])", [1.0, nan, 2.0], nan, [nan, nan, nan]),
+    ("clip(x, 0.0, 1.0)", [0.0], 0.0, [0.0]),
+    ("clip(x, 0.0, 1.0)", [1.0], 1.0, [0.0]),
+    ("clip(x, 0.0, 1.0)", [0.5], 0.5, [1.0]),
+    ("clip(x, 0.0, 1.0)", [nan], nan, [0.0]),
+    ("sqrt(x)", [0.0], 0.0, [inf]),
+    ("sqrt(x)", [-1.0], nan, [nan]),
+    ("log(x)", [0.0], -inf, [inf]),
+    ("log(x)", [-1.0], nan, [-1.0]),
+    ("x / y", [1.0, 0.0], inf, [inf, -inf]),
+    ("x / y", [0.0, 0.0], nan, [inf, nan]),
+    ("x / y", [-1.0, 0.0], -inf, [inf, inf]),
+    ("x / y", [1.0, inf], 0.0, [0.0, 0.0]),
+    ("x ** y", [0.0, 0.0], 1.0, [0.0, 0.0]),
+    ("x ** y", [inf, 0.0], 1.0, [0.0, inf]),
+    ("x ** y", [0.0, -1.0], inf, [-inf, -inf]),
+    ("x ** y", [0.0, 2.0], 0.0, [0.0, 0.0]),
+    ("x ** y", [0.0, 1.0], 0.0, [1.0, 0.0]),
+    ("x ** y", [-2.0, 3.0], -8.0, [12.0, nan]),
+    ("x ** y", [-2.0, 0.5], nan, [nan, nan]),
+    ("x ** 2", [-3.0], 9.0, [-6.0]),
+    ("2 ** x", [3.0], 8.0, [8.0 * math.log(2.0)]),
+    ("exp(x)", [1000.0], inf, [inf]),
+    ("exp(x)", [-1000.0], 0.0, [0.0]),
+    ("sigmoid(x)", [1000.0], 1.0, [0.0]),
+    ("sigmoid(x)", [-1000.0], 0.0, [0.0]),
+    ("tanh(x)", [1000.0], 1.0, [0.0]),
+    ("tanh(x)", [-1000.0], -1.0, [0.0]),
+    ("softplus(x)", [1000.0], 1000.0, [1.0]),
+    ("softplus(x)", [-1000.0], 0.0, [0.0]),
+    ("softmax([x, y])[0]", [1e4, -1e4], 1.0, [0.0, 0.0]),
+    ("log_softmax([x, y])[1]", [1e4, -1e4], -2e4, [-1.0, 1.0]),
+    ("cross_entropy([x, y], 1)", [1e4, -1e4], 2e4, [1.0, -1.0]),
+    ("cross_entropy([x, y], 0)", [1e4, -1e4], 0.0, [0.0, 0.0]),
+    ("cross_entropy([x, y], [0.0, 1.0])", [1e4, -1e4], 2e4, [1.0, -1.0]),
+    ("categorical_cross_entropy([x, y], 1)", [1.0, 0.0], inf, [0.0, -inf]),
+    ("categorical_cross_entropy([x, y], [1.0, 0.0])", [1.0, 0.0], 0.0, [-1.0, 0.0]),
+    ("softmax([x, y])[0]", [-inf, -inf], nan, [nan, nan]),
+    ("logsumexp([x, y])", [-inf, -inf], -inf, [nan, nan]),
+    ("logsumexp([x, y])", [1e4, -inf], 1e4, [1.0, 0.0]),
+    ("logsumexp([x])", [3.0], 3.0, [1.0]),
+    ("where(x > 0, sqrt(x), 0.0)", [0.0], 0.0, [nan]),
+    ("where(x > 0, sqrt(where(x > 0, x, 1.0)), 0.0)", [0.0], 0.0, [0.0]),
+    ("x + x", [3.0], 6.0, [2.0]),
+    ("x * x", [3.0], 9.0, [6.0]),
+    ("x * x * x", [2.0], 8.0, [12.0]),
+    ("dot([x, y], [y, x])", [2.0, 3.0], 12.0, [6.0, 4.0]),
+]
+ROWS = ("softmax", "log_softmax", "cross_entropy", "categorical_cross_entropy", "max", "min", "logsumexp", "dot")
+
+
+def tensors(name):
+    """vector's op for sequences written as lists of single tensors."""
+    f = getattr(vector, name)
+
+    def call(*args):
+        stacked = [vector.stack(a) if isinstance(a, list) and isinstance(a[0], vector.Tensor) else a for a in args]
+        return f(*stacked)
+
+    return call
+
+
+ENGINES = {
+    "scalar": (scalar, scalar.Value, vars(scalar)),
+    "vector": (vector, vector.Tensor, {**vars(vector), **{name: tensors(name) for name in ROWS}}),
+}
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request):
+    return ENGINES[request.param]
+
+
+def evaluate(engine, expression, numbers):
+    _, node, names = engine
+    nodes = [node(x) for x in numbers]
+    return nodes, eval(expression, dict(names), dict(zip("xyz", nodes, strict=False)))
+
+
+@pytest.mark.parametrize("expression, numbers, value, slopes", TABLE)
+@pytest.mark.parametrize("use", ["plain", "nested", "create_graph", "grad"])
+def test_table(engine, use, expression, numbers, value, slopes):
+    """Plain: the expression itself. Nested: its inputs are results of another op, and so is what it goes into."""
+    module = engine[0]
+    with np.errstate(all="ignore"):
+        if use == "nested":
+            nodes, _ = evaluate(engine, "0", numbers)
+            names = dict(zip("xyz", (-(-x) for x in nodes), strict=False))
+            out = -(-eval(expression, dict(engine[2]), names))
+        else:
+            nodes, out = evaluate(engine, expression, numbers)
+        if use == "create_graph":
+            found = [slope.data for slope in module.grad(out, nodes, create_graph=True)]
+        elif use == "grad":
+            found = module.grad(out, nodes)
+        else:
+            out.backward()
+            found = [x.grad for x in nodes]
+    assert same(out.data, value, signed_zeros=False).all(), out.data
+    assert same(np.ravel(found), slopes, signed_zeros=False).all(), found
+
+
+# Second derivatives, by create_graph: (expression, x, second derivative)
+SECOND = [
+    ("relu(x)", 0.0, 0.0),
+    ("abs(x)", 0.0, 0.0),
+    ("relu(x) * relu(x)", 2.0, 2.0),
+    ("leaky_relu(x)", -1.0, 0.0),
+    ("maximum(x, x) * x", 3.0, 2.0),
+    ("clip(x, 0.0, 1.0) * x", 0.5, 2.0),
+    ("x ** 2", 0.0, 2.0),
+    ("x ** 3", 0.0, 0.0),
+    ("x * x * x", 2.0, 12.0),
+    ("1.0 / x", 2.0, 0.25),
+    ("1.0 / x", 0.0, inf),
+    ("exp(x)", 0.0, 1.0),
+    ("log(x)", 2.0, -0.25),
+    ("sqrt(x)", 4.0, -1 / 32),
+    ("tanh(x)", 1000.0, 0.0),
+    ("tanh(x)", 0.0, 0.0),
+    ("sigmoid(x)", -1000.0, 0.0),
+    ("sigmoid(x)", 0.0, 0.0),
+    ("softplus(x)", 0.0, 0.25),
+    ("softplus(x)", 1000.0, 0.0),
+    ("sin(x)", 0.0, 0.0),
+    ("cos(x)", 0.0, -1.0),
+    ("logsumexp([x, -x])", 0.0, 1.0),
+    ("softmax([x, 0.0 * x])[0]", 0.0, 0.0),
+    ("cross_entropy([x, -x], 0)", 0.0, 1.0),
+    ("where(x > 0, x * x, x)", 1.0, 2.0),
+]
+
+
+@pytest.mark.parametrize("expression, x, second", SECOND)
+def test_second_derivatives(engine, expression, x, second):
+    module = engine[0]
+    with np.errstate(all="ignore"):
+        (node,), out = evaluate(engine, expression, [x])
+        found = module.grad(module.grad(out, node, create_graph=True), node)
+    assert same(found, second, signed_zeros=False).all(), found
+
+
+@pytest.mark.parametrize("expression", ["sigmoid(x)", "tanh(x)", "softplus(x)"])
+@pytest.mark.parametrize("x", [1000.0, -1000.0])
+def test_no_overflow_warning(engine, expression, x):
+    """Warnings are errors here."""
+    (_,), out = evaluate(engine, expression, [x])
+    out.backward()
+
+
+@pytest.mark.parametrize("expression", ["softmax([x, y])[0]", "log_softmax([x, y])[0]", "cross_entropy([x, y], 0)"])
+@pytest.mark.parametrize("numbers", [[1e4, -1e4], [-1e4, 1e4], [1e4, 1e4]])
+def test_each_row_is_shifted_by_its_own_maximum(engine, expression, numbers):
+    nodes, out = evaluate(engine, expression, numbers)
+    out.backward()
+    assert np.isfinite([float(out.data), *(float(x.grad) for x in nodes)]).all()
+
+
+def test_rows_do_not_share_their_maximum():
+    """One row's huge logits leave the other row's exact."""
+    alone = vector.log_softmax(vector.Tensor([[0.1, 0.2]])).data
+    beside = vector.log_softmax(vector.Tensor([[0.1, 0.2], [1e4, -1e4]])).data[:1]
+    assert same(alone, beside).all()
+
+
+def test_integers_become_floats(engine):
+    module, node, _ = engine
+    for x in (3, np.int64(3), np.uint8(3)):
+        assert node(x).item() == 3.0
+        assert isinstance(node(x).item(), float)
+    out = node(2) ** 3 + 1 / node(4)
+    assert out.item() == 8.25
+    assert vector.Tensor([1, 2]).dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    "shapes", [((2, 3), ()), ((2, 3), (3,)), ((2, 3), (2, 1)), ((2, 3), (1, 1)), ((1, 3), (2, 1)), ((3,), (1,))]
+)
+@pytest.mark.parametrize("name", ["add", "subtract", "multiply", "divide", "power", "maximum", "minimum"])
+def test_a_broadcast_operand_gets_its_own_shape_back(name, shapes):
+    x, y = (vector.Tensor(np.full(shape, 2.0)) for shape in shapes)
+    vector.sum(getattr(vector, name)(x, y)).backward()
+    assert x.grad.shape == x.shape and y.grad.shape == y.shape
+    one = [vector.Tensor(2.0), vector.Tensor(2.0)]
+    getattr(vector, name)(*one).backward()
+    size = np.prod(np.broadcast_shapes(*shapes))
+    for t, single in zip((x, y), one, strict=True):
+        assert np.allclose(t.grad, single.grad * size / t.size, rtol=1e-15)
