@@ -81,6 +81,8 @@ GRAPHS: dict[str, Callable[[], graphviz.Digraph]] = {
     "network": lambda: viz.draw(network()),
     "network_cut": lambda: viz.draw(network(), depth=4),
     "notation": lambda: viz.draw(notation(), local_derivatives=True),
+    "collapsed": lambda: viz.draw(network(), collapse=["h*"]),
+    "collapsed_layer": lambda: viz.draw(network(), collapse={"hidden layer": "h*"}),
     "tensors": lambda: viz.draw(tensors(), local_derivatives=True),
     "no_gradients": lambda: viz.draw(tanh(), gradients=False),
 }
@@ -263,6 +265,37 @@ def test_depth_draws_the_part_near_the_root() -> None:
 def test_depth_counts_the_shortest_way() -> None:
     x = Value(2.0, label="x")
     assert cards(x.exp().log() + x, depth=1, gradients=False) == ["log(…)|2", "x|2", "… + x|4"]
+
+
+def test_a_collapsed_part_takes_with_it_what_only_it_uses() -> None:
+    x, y = Value(2.0, label="x"), Value(3.0, label="y")
+    inner = (x * y).exp() + y
+    inner.label = "inner"
+    assert cards(inner * y, collapse=["inner"], gradients=False) == [
+        "y|3",
+        f"inner = f(y)|{number(inner.data)}",
+        f"inner × y|{number(inner.data * 3)}",
+    ]
+    assert cards(inner, collapse=["inner"], gradients=False) == [f"inner|{number(inner.data)}"]
+
+
+def test_what_is_collapsed_into_one_card_has_all_its_edges() -> None:
+    source = viz.draw(network(), collapse={"hidden layer": "h*"}).source
+    layer = next(name for name, label in re.findall(r"\t(n\d+) \[label=<(.*)>", source) if "hidden layer</B>" in label)
+    assert source.count(f"\t{layer} -> ") == 3
+    assert f"-> {layer}\n" not in source
+
+
+def test_a_part_that_feeds_itself_is_refused() -> None:
+    x = Value(2.0, label="x")
+    first = x.exp()
+    between = first.tanh()
+    last = between + first
+    first.label, between.label, last.label = "h1", "between", "h2"
+    with pytest.raises(ValueError, match=r"collapse what lies between as well: .*'between'"):
+        viz.draw(last * between, collapse={"part": "h*"})
+    with pytest.raises(ValueError, match=r"^draw: expected collapse to name labels, found no label like 'z\*'$"):
+        viz.draw(last, collapse=["z*"])
 
 
 def test_ten_thousand_nodes_are_drawn_in_seconds() -> None:

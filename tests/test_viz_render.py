@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -143,6 +144,19 @@ def test_svg_is_an_element_for_a_page(node: Value) -> None:
 
 def test_a_node_shows_itself_in_a_notebook(node: Value) -> None:
     assert node._repr_svg_() == viz.svg(node)
+
+
+def test_a_notebook_gets_the_reason_where_there_is_no_picture(
+    node: Value, no_dot: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = Value(1.0)
+    for _ in range(1000):
+        end = -end
+    assert "draw the part near the root with depth=499" in str(end._repr_svg_())
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    picture = str(node._repr_svg_())
+    assert "install &#x27;twograd[see]&#x27;" in picture
+    assert ElementTree.fromstring(picture).tag.endswith("svg")
 
 
 def test_viz_imports_neither_engine() -> None:

@@ -12,7 +12,9 @@
 Nodes of either engine are drawn. In a notebook they show themselves once `viz` is imported.
 """
 
+from viz.formulas import Formula, derivative, formula
+from viz.frames import Frame, steps
 from viz.graph import Node, draw
 from viz.rendering import render, svg
 
-__all__ = ["Node", "draw", "render", "svg"]
+__all__ = ["Formula", "Frame", "Node", "derivative", "draw", "formula", "render", "steps", "svg"]

@@ -5,15 +5,16 @@ It reads a graph, never changes it, and never recurses over it.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import graphviz
 import numpy as np
 
 from viz.cards import THEMES, Node, aside, captions, card, is_constant, norm
+from viz.folding import fold
 from viz.text import number
 
-__all__ = ["Node", "draw"]
+__all__ = ["Node", "draw", "in_order"]
 
 FONT = "DejaVu Sans,Verdana,Helvetica,Arial,sans-serif"  # the widest first: what a page has instead, fits too
 
@@ -28,6 +29,7 @@ def draw(
     gradients: bool = True,
     local_derivatives: bool = False,
     depth: int | None = None,
+    collapse: Sequence[str] | Mapping[str, str] = (),
     theme: str = "light",
     max_nodes: int = 500,
 ) -> graphviz.Digraph:
@@ -45,6 +47,8 @@ def draw(
         local_derivatives: Whether to write on each edge, after ``∂``, the derivative of its end by its start:
             what the backward pass multiplies by (between numbers; that of a tensor is too large to write).
         depth: Draw only what is within so many steps of a root; a dotted ``…`` stands for the rest.
+        collapse: Labels, or patterns like ``"h*"``: each such node becomes one card, with all that only it uses. A
+            mapping ``{"hidden layer": "h*"}`` draws all that match as one card with that title.
         theme: ``"light"`` or ``"dark"``.
         max_nodes: The most nodes to draw.
 
@@ -63,7 +67,10 @@ def draw(
         if not all(hasattr(node, name) for name in ("data", "grad", "op", "inputs", "label")):
             raise TypeError(f"draw: expected a node or a list of nodes, got {type(node).__name__}")
 
-    nodes = _in_order(roots, _within(roots, depth, max_nodes))
+    if collapse:
+        everything = in_order(roots)
+        roots = fold(roots, everything, [collapse] if isinstance(collapse, str) else collapse)
+    nodes = in_order(roots, _within(roots, depth, max_nodes))
     names = {id(node): f"n{i}" for i, node in enumerate(nodes)}
     ends = {id(node) for node in roots}
     look = THEMES[theme]
@@ -110,8 +117,8 @@ def _within(roots: Sequence[Node], depth: int | None, max_nodes: int) -> set[int
     return set(found)
 
 
-def _in_order(roots: Sequence[Node], kept: set[int]) -> list[Node]:
-    """The kept nodes, each after its inputs, first inputs first: the same order for the same graph."""
+def in_order(roots: Sequence[Node], kept: set[int] | None = None) -> list[Node]:
+    """The kept nodes (or all), each after its inputs, first inputs first: the same order for the same graph."""
     order: list[Node] = []
     seen: set[int] = set()
     stack = [(node, False) for node in reversed(roots)]
@@ -119,7 +126,7 @@ def _in_order(roots: Sequence[Node], kept: set[int]) -> list[Node]:
         node, ready = stack.pop()
         if ready:
             order.append(node)
-        elif id(node) in kept and id(node) not in seen:
+        elif id(node) not in seen and (kept is None or id(node) in kept):
             seen.add(id(node))
             stack.append((node, True))
             stack.extend((source, False) for source in reversed(node.inputs))
@@ -129,7 +136,7 @@ def _in_order(roots: Sequence[Node], kept: set[int]) -> list[Node]:
 def _slopes(node: Node) -> list[str | None]:
     """For each input ``∂ −3``, what the op's own rule makes of a gradient of 1; None where none is wanted."""
     wanted = [not (is_constant(node) or is_constant(source)) for source in node.inputs]
-    if not any(wanted) or any(np.ndim(each.data) for each in (node, *node.inputs)):
+    if not hasattr(node.op, "gradients") or not any(wanted) or any(np.ndim(each.data) for each in (node, *node.inputs)):
         return [None] * len(wanted)
     xs = [source.data for source in node.inputs]
     with np.errstate(all="ignore"):

@@ -1,5 +1,6 @@
 """From a graph to a picture: SVG, PNG or PDF, by `dot` where there is one, else by the pygraphviz wheel."""
 
+import html
 import importlib.util
 import os
 import secrets
@@ -33,6 +34,11 @@ for setting in settings:
     graph.graph_attr.update([setting.split("=")])
 sys.stdout.buffer.write(graph.draw(format=form, prog="dot"))
 """
+
+SENTENCE = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="32">'
+    '<text x="8" y="20" font-family="DejaVu Sans,Verdana,sans-serif" font-size="11" fill="#64748b">{text}</text></svg>'
+)
 
 # DejaVu Sans comes with matplotlib: pictures look the same on a machine with other fonts, or none.
 FONTS = """<?xml version="1.0"?>
@@ -71,8 +77,17 @@ def render(graph: graphviz.Digraph | Node | Sequence[Node], path: str | os.PathL
 def svg(graph: graphviz.Digraph | Node | Sequence[Node]) -> str:
     """The picture of `graph` as an ``<svg>`` element, to put into a page; notebooks show nodes by it.
 
-    Raises RuntimeError as `render` does.
+    Where there is none (too many nodes, no Graphviz), it is one of the sentence that says why: a notebook that only
+    wanted to show a node should not end in a traceback.
     """
+    try:
+        return element(graph)
+    except (ValueError, RuntimeError) as reason:
+        return SENTENCE.format(width=16 + 7 * len(str(reason)), text=html.escape(str(reason)))
+
+
+def element(graph: graphviz.Digraph | Node | Sequence[Node]) -> str:
+    """The picture of `graph` as an ``<svg>`` element. Raises as `draw` and `render` do."""
     text = _picture(graph, "svg").decode()
     return text[text.index("<svg") :]
 

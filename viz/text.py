@@ -1,12 +1,31 @@
-"""Operations as people write them, ``a × b``, ``x²``, ``tanh(x)``, and numbers to read at a glance."""
+"""Operations as people write them, in three notations, and numbers to read at a glance.
+
+write   on cards             ``a × b``, ``x²``, ``√x``, ``|x|``
+code    maths in plain text  ``a * b``, ``x**2``, ``sqrt(x)``; the command line reads it back
+latex   papers, notebooks    ``a \\cdot b``, ``x^{2}``, ``\\sqrt{x}``
+"""
 
 import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-__all__ = ["REST", "Term", "literal", "number", "plain", "write"]
+__all__ = [
+    "CODE",
+    "REST",
+    "Term",
+    "code",
+    "decimal",
+    "latex",
+    "literal",
+    "number",
+    "numeral",
+    "plain",
+    "symbol",
+    "write",
+]
 
 SUM, PRODUCT, POWER, ATOM = 1, 2, 3, 4  # how tightly a term holds together
+Signs = Mapping[str, tuple[str, int]]
 
 
 class Term(NamedTuple):
@@ -21,46 +40,124 @@ class Term(NamedTuple):
 
 
 REST = Term("…")  # a part left unwritten
-INFIX = {
+INFIX: Signs = {
     "add": ("+", SUM),
     "subtract": ("−", SUM),
     "multiply": ("×", PRODUCT),
     "divide": ("/", PRODUCT),
-    "product": ("@", PRODUCT),
+    "matmul": ("@", PRODUCT),
 }
+CODE: Signs = {**INFIX, "subtract": ("-", SUM), "multiply": ("*", PRODUCT)}
+TEX: Signs = {**INFIX, "subtract": ("-", SUM), "multiply": (r"\cdot", PRODUCT), "matmul": (r"\,", PRODUCT)}
 SUPERSCRIPT = str.maketrans("−0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def write(name: str, args: Sequence[Term], params: Mapping[str, Any] | None = None) -> Term:
-    """The operation `name` applied to `args`.
+    """The operation `name` applied to `args`, as on a card.
 
     >>> a, b = Term("a"), Term("b")
     >>> write("multiply", [write("add", [a, b]), a]).text
     '(a + b) × a'
     >>> write("power", [a, Term("2")]).text, write("leaky_relu", [a], {"slope": 0.01}).text
     ('a²', 'leaky_relu(a, slope=0.01)')
+    >>> write("sqrt", [a]).text, write("abs", [write("subtract", [a, b])]).text
+    ('√a', '|a − b|')
     """
     given = [_argument(key, value) for key, value in (params or {}).items() if value is not None]
-    if not given and len(args) == 2 and name in INFIX:
-        sign, tightness = INFIX[name]
-        left, right = args
-        return Term(f"{left.within(tightness)} {sign} {right.within(tightness + (name != 'add'))}", tightness)
-    if not given and len(args) == 1 and name == "negative":
-        return Term(f"−{args[0].within(PRODUCT)}", SUM)
-    if not given and len(args) == 2 and name == "power":
-        base, exponent = args[0].within(ATOM), args[1].text
-        if set(exponent) <= set("−0123456789"):
-            return Term(base + exponent.translate(SUPERSCRIPT), POWER)
-        return Term(f"{base}^{args[1].within(ATOM)}", POWER)
-    texts = [arg.text for arg in args] + given
-    shown = [text for text, last in zip(texts, ["", *texts], strict=False) if not text == last == REST.text]
-    return Term(f"{name}({', '.join(shown)})")
+    if not given:
+        if len(args) == 2 and name in INFIX:
+            return _infix(INFIX, name, args, loose=name == "add")
+        match name, list(args):
+            case "negative", [x]:
+                return Term(f"−{x.within(PRODUCT)}", SUM)
+            case "abs", [x]:
+                return Term(f"|{x.text}|")
+            case "sqrt", [x]:
+                return Term(f"√{x.within(ATOM)}", POWER)
+            case "power", [x, y] if set(y.text) <= set("−0123456789"):
+                return Term(x.within(ATOM) + y.text.translate(SUPERSCRIPT), POWER)
+            case "power", [x, y]:
+                return Term(f"{x.within(ATOM)}^{y.within(ATOM)}", POWER)
+    return Term(f"{name}({', '.join(_calm([arg.text for arg in args] + given))})")
+
+
+def code(name: str, args: Sequence[Term], params: Mapping[str, Any] | None = None) -> Term:
+    """The operation `name` applied to `args`, as Python reads it, parentheses kept where rounding tells.
+
+    >>> a, b = Term("a"), Term("b")
+    >>> code("add", [a, code("add", [b, a])]).text, code("power", [a, Term("2")]).text
+    ('a + (b + a)', 'a**2')
+    >>> code("dot", [a, b, b, a]).text, code("clip", [a], {"low": -1.0, "high": 1.0}).text
+    ('dot([a, b], [b, a])', 'clip(a, low=-1.0, high=1.0)')
+    """
+    if len(args) == 2 and name in CODE and not params:
+        return _infix(CODE, name, args)
+    given = [f"{key}={_short(repr(value))}" for key, value in (params or {}).items() if value is not None]
+    texts = [arg.text for arg in args]
+    match name, list(args):
+        case "negative", [x]:
+            return Term(f"-{x.within(POWER)}" if not x.text.startswith("-") else f"-({x.text})", PRODUCT)
+        case "power", [x, y]:
+            return Term(f"{x.within(ATOM)}**{y.within(ATOM)}", POWER)
+        case "where", [x, y]:
+            return Term(f"where({_short(str((params or {})['condition']))}, {x.text}, {y.text})")
+        case "sum" | "mean" | "max" | "min" | "logsumexp", _ if not params:
+            return Term(f"{name}([{', '.join(_calm(texts))}])")
+        case "dot", _:
+            half = len(args) // 2
+            return Term(f"dot([{', '.join(_calm(texts[:half]))}], [{', '.join(_calm(texts[half:]))}])")
+    return Term(f"{name}({', '.join(_calm([*texts, *given]))})")
+
+
+def latex(name: str, args: Sequence[Term], params: Mapping[str, Any] | None = None) -> Term:
+    r"""The operation `name` applied to `args`, in LaTeX.
+
+    >>> a, b = Term("a"), Term("b")
+    >>> latex("divide", [a, latex("add", [a, b])]).text, latex("tanh", [a]).text
+    ('\\frac{a}{a + b}', '\\tanh(a)')
+    """
+    if len(args) == 2 and name in TEX and name != "divide" and not params:
+        return _infix(TEX, name, args, loose=name in ("add", "multiply"))
+    given = [
+        rf"\mathrm{{{_escaped(key)}}}={_escaped(_short(repr(v)))}" for key, v in (params or {}).items() if v is not None
+    ]
+    match name, list(args):
+        case "negative", [x]:
+            return Term(f"-{x.within(PRODUCT)}" if not x.text.startswith("-") else f"-({x.text})", SUM)
+        case "divide", [x, y]:
+            return Term(rf"\frac{{{x.text}}}{{{y.text}}}", POWER)
+        case "power", [x, y]:
+            return Term(f"{x.within(ATOM)}^{{{y.text}}}", POWER)
+        case "exp", [x]:
+            return Term(f"e^{{{x.text}}}", POWER)
+        case "sqrt", [x]:
+            return Term(rf"\sqrt{{{x.text}}}")
+        case "abs", [x]:
+            return Term(rf"\left|{x.text}\right|")
+    operator = (
+        rf"\{name}" if name in ("tanh", "sin", "cos", "log", "max", "min") else rf"\operatorname{{{_escaped(name)}}}"
+    )
+    return Term(f"{operator}({', '.join(_calm([arg.text for arg in args] + given))})")
+
+
+def _infix(signs: Signs, name: str, args: Sequence[Term], loose: bool = False) -> Term:
+    sign, tightness = signs[name]
+    return Term(f"{args[0].within(tightness)} {sign} {args[1].within(tightness + (not loose))}", tightness)
+
+
+def _calm(texts: Sequence[str]) -> list[str]:
+    """The texts; of several parts left out in a row, one `…`."""
+    return [text for text, last in zip(texts, ["", *texts], strict=False) if not text == last == REST.text]
 
 
 def _argument(key: str, value: Any) -> str:
     plain_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     text = number(value) if plain_number else reprlib.repr(value)
     return f"{key}={text}" if len(text) <= 12 else REST.text
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 24 else REST.text
 
 
 def number(value: float, *, signed: bool = False) -> str:
@@ -76,10 +173,56 @@ def number(value: float, *, signed: bool = False) -> str:
     return ("+" if signed and value > 0 else "") + short.replace("-", "−")
 
 
+def decimal(value: float) -> str:
+    """`value` in six significant digits, as Python writes floats.
+
+    >>> decimal(-3), decimal(0.1 + 0.2), decimal(2 / 3e9)
+    ('-3.0', '0.3', '6.66667e-10')
+    """
+    return repr(float(f"{float(value):.6g}"))
+
+
 def literal(value: float) -> Term:
-    """A number inside an expression: a negative one binds like a negation."""
+    """A number inside an expression on a card: a negative one binds like a negation."""
     text = number(value)
     return Term(text, SUM if text.startswith("−") else ATOM)
+
+
+def numeral(value: float, digits: int = 6) -> Term:
+    """A number inside maths in plain text: in `digits` significant digits, or all 17 for what must be read back."""
+    text = decimal(value) if digits == 6 else repr(float(value))
+    return Term(text, POWER if text.startswith("-") else ATOM)
+
+
+def scientific(term: Term) -> Term:
+    r"""A number of plain text in LaTeX: ``2e-07`` as 2 \cdot 10^{-7}, which binds like a product."""
+    mantissa, e, exponent = term.text.partition("e")
+    return Term(rf"{mantissa} \cdot 10^{{{int(exponent)}}}", PRODUCT) if e else term
+
+
+GREEK = {
+    *("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu"),
+    *("nu", "xi", "pi", "rho", "sigma", "tau", "phi", "chi", "psi", "omega"),
+}
+
+
+def symbol(label: str) -> str:
+    r"""A name in LaTeX: one letter as it is, digits lowered, Greek letters, and words upright.
+
+    >>> symbol("x"), symbol("w12"), symbol("theta"), symbol("50% off")
+    ('x', 'w_{12}', '\\theta', '\\text{50\\% off}')
+    """
+    letters = label.rstrip("0123456789")
+    if letters in GREEK or (len(letters) == 1 and letters.isascii() and letters.isalpha()):
+        base = rf"\{letters}" if letters in GREEK else letters
+        return base + (f"_{{{label[len(letters) :]}}}" if label != letters else "")
+    return rf"\text{{{_escaped(label)}}}"
+
+
+def _escaped(text: str) -> str:
+    """`text` to stand as it is in LaTeX."""
+    special = {"\\": r"\backslash ", "~": r"\sim ", "^": r"\wedge ", "…": r"\ldots "}
+    return "".join(f"${special[c]}$" if c in special else rf"\{c}" if c in "{}$&#_%" else c for c in text)
 
 
 def plain(label: str) -> str:

@@ -1,0 +1,216 @@
+"""The backward pass one step at a time: which node hands which gradient to whom, in words and in maths.
+
+>>> from scalar import Value
+>>> a, b = Value(2.0, "a"), Value(-3.0, "b")
+>>> print(*steps((a * b).tanh())[:2], sep="\\n")
+1. L = tanh(a * b) = -0.999988 is the result, so dL/dL = 1.0. It hands a share to a * b.
+     dL/d(a * b) += dL/dL * (1 - L * L) = 1.0 * (1 - -0.999988 * -0.999988) = 2.45765e-05
+2. a * b = -6.0 has its whole gradient, dL/d(a * b) = 2.45765e-05. It hands a share to a and b.
+     dL/da += dL/d(a * b) * b = 2.45765e-05 * -3.0 = -7.37296e-05
+     dL/db += dL/d(a * b) * a = 2.45765e-05 * 2.0 = 4.91531e-05
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from viz.cards import Node, is_constant, norm
+from viz.graph import in_order
+from viz.text import ATOM, Term, code, decimal, latex, number, numeral, plain, scientific, symbol
+from viz.written import Name, Written, constant, rule
+
+__all__ = ["Contribution", "Frame", "backward_steps", "gradient_name", "names", "steps"]
+
+WIDTH = 20  # characters; what is longer goes by a number, v7
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What a step adds to the gradient of one of the inputs.
+
+    node    the input, and its place `position` among the inputs
+    slope   the local derivative, d step / d input; None between tensors, where it is too large to write
+    amount  what is added: upstream gradient times local derivative
+    total   what the input's gradient has come to by now
+    """
+
+    node: Any
+    position: int
+    slope: float | None
+    amount: Any
+    total: Any
+    text: str
+    latex: str
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One step of the backward pass: the node that fires, its whole gradient, what it hands on, and words for it."""
+
+    number: int
+    node: Any
+    name: str
+    gradient: Any
+    contributions: tuple[Contribution, ...]
+    sentence: str
+
+    @property
+    def text(self) -> str:
+        """The chain rule of this step in plain text, a line for each contribution."""
+        return "\n".join(each.text for each in self.contributions)
+
+    @property
+    def latex(self) -> str:
+        """The chain rule of this step in LaTeX, a line for each contribution."""
+        return " \\\\\n".join(each.latex for each in self.contributions)
+
+    def __str__(self) -> str:
+        return "\n     ".join([f"{self.number}. {self.sentence}", *(each.text for each in self.contributions)])
+
+
+def steps(root: Node) -> list[Frame]:
+    """A frame for every step of the backward pass from `root`, as the engine that made `root` takes it.
+
+    The graph stays as it is: no `.grad` changes. Printed, a frame is a sentence and the chain rule below it.
+
+    Raises TypeError when `root` is no node of an engine, and what the engine raises, such as ValueError for a tensor
+    of several elements.
+    """
+    taken = backward_steps(root)
+    called = names(in_order([root]), root)
+    totals: dict[int, Any] = {}
+    return [_frame(i, root, step, called, totals) for i, step in enumerate(taken(root), 1)]
+
+
+def backward_steps(root: Node) -> Callable[[Any], Iterator[Any]]:
+    """The backward pass of the engine that made `root`: what the package of its class exports by this name.
+
+    So the frames are the steps that `backward` takes, and nothing here imports, or knows, an engine.
+    """
+    for kind in type(root).__mro__:
+        package = sys.modules.get(kind.__module__.partition(".")[0])
+        if found := getattr(package, "backward_steps", None):
+            return found
+    raise TypeError(f"steps: expected a node of scalar or vector, got {type(root).__name__}")
+
+
+def names(nodes: Sequence[Node], root: Node) -> dict[int, Name]:
+    """What each node is called: its label, how it was made as far as that is short, or a number.
+
+    The root without a label is L. Equal labels are told apart by numbers, ``w[2]``.
+    """
+    found: dict[int, Name] = {}
+    labels = {plain(node.label) for node in nodes}
+    times: dict[str, int] = {}
+    for i, node in enumerate(nodes):
+        label = plain(node.label) or ("L" if node is root and "L" not in labels else "")
+        times[label] = times.get(label, 0) + 1
+        if label:
+            found[id(node)] = _label(label, times[label])
+        elif node.op is None and is_constant(node) and not np.ndim(node.data):
+            found[id(node)] = constant(node.data)
+        else:
+            made = definition(node, found) if node.op else None
+            short = made and len(made.code.text) <= WIDTH and "…" not in made.code.text
+            found[id(node)] = made if made and short else Name(Term(f"v{i}"), Term(f"v_{{{i}}}"))
+    return found
+
+
+def definition(node: Node, called: dict[int, Name]) -> Name:
+    """How `node` was made, of the names of its inputs."""
+    params = getattr(node, "params", None)
+    params = {key: value for key, value in (params or {}).items() if value is not False}
+    inputs = [called[id(x)] for x in node.inputs]
+    return Name(
+        code(node.op.name, [x.code for x in inputs], params), latex(node.op.name, [x.latex for x in inputs], params)
+    )
+
+
+def gradient_name(root: Name, node: Name) -> Name:
+    """dL/da for a root L and a node a."""
+    over, under = (name.code.text if _is_word(name.code.text) else f"({name.code.text})" for name in (root, node))
+    top, below = root.latex.within(ATOM), node.latex.within(ATOM)
+    return Name(Term(f"d{over}/d{under}"), Term(rf"\frac{{\partial {top}}}{{\partial {below}}}"))
+
+
+def _label(label: str, times: int) -> Name:
+    short = label if len(label) <= WIDTH else label[: WIDTH - 1] + "…"
+    mark = f"[{times}]" if times > 1 else ""
+    return Name(Term(short + mark, ATOM if _is_word(short) else 0), Term(symbol(short) + mark))
+
+
+def _is_word(text: str) -> bool:
+    return all(char.isalnum() or char in "_.[],'" for char in text)
+
+
+def _frame(i: int, root: Node, step: Any, called: dict[int, Name], totals: dict[int, Any]) -> Frame:
+    node, g, amounts = step
+    name, top = called[id(node)], called[id(root)]
+    given = []
+    for position, (x, amount) in enumerate(zip(node.inputs, amounts, strict=False)):
+        if not is_constant(x):
+            totals[id(x)] = totals[id(x)] + amount if id(x) in totals else amount
+            given.append(_contribution(node, position, g, amount, totals[id(x)], called, top))
+    made = definition(node, called).code.text if node.op else ""
+    is_ = " = ".join([name.code.text, *([made] if made not in ("", name.code.text) else []), _size(node.data)])
+    whole = f"{gradient_name(top, name).code.text} = {_size(g)}"
+    if node is root:
+        sentence = f"{is_} is the result, so {whole}."
+    elif node.op:
+        sentence = f"{is_} has its whole gradient, {whole}."
+    else:
+        sentence = f"{is_} is an input: the pass ends here with {whole}."
+    if given:
+        sentence += f" It hands a share to {_listed(dict.fromkeys(called[id(x.node)].code.text for x in given))}."
+    return Frame(i, node, name.code.text, g, tuple(given), sentence)
+
+
+def _contribution(
+    node: Node, position: int, g: Any, amount: Any, total: Any, called: dict[int, Name], top: Name
+) -> Contribution:
+    """`dL/da += dL/dout * b = 1.0 * -3.0 = -3.0`: the op's own rule with names, then with numbers."""
+    x, upstream = node.inputs[position], gradient_name(top, called[id(node)])
+    written = [_written(each, called) for each in (*node.inputs, node)]
+    formula = rule(node, Written(g, upstream), written[-1], written[:-1], position).name
+    texts, formulas = [formula.code.text], [formula.latex.text]
+    slope = None
+    if not np.ndim(node.data) and not any(np.ndim(each.data) for each in node.inputs):
+        numbers = [each if each.fixed else Written(each.data, _numeral(each.data)) for each in written]
+        filled = rule(node, Written(g, _numeral(g)), numbers[-1], numbers[:-1], position).name
+        slope = float(rule(node, Written(1.0, _numeral(1.0)), written[-1], written[:-1], position).data)
+        texts += [filled.code.text, decimal(amount)]
+        formulas += [filled.latex.text, scientific(numeral(amount)).text]
+    else:
+        texts.append(_size(amount))
+        formulas.append(rf"\text{{{_size(amount)}}}")
+    left = gradient_name(top, called[id(x)])
+    text, tex = (" = ".join(dict.fromkeys(parts)) for parts in (texts, formulas))
+    return Contribution(
+        x, position, slope, amount, total, f"{left.code.text} += {text}", f"{left.latex.text} \\mathrel{{+}}= {tex}"
+    )
+
+
+def _written(node: Node, called: dict[int, Name]) -> Written:
+    fixed = node.op is None and is_constant(node) and not node.label and not np.ndim(node.data)
+    return Written(node.data, called[id(node)], fixed)
+
+
+def _numeral(value: Any) -> Name:
+    return Name(numeral(value), scientific(numeral(value)))
+
+
+def _size(value: Any) -> str:
+    """A number; of an array its shape and norm."""
+    if not np.ndim(value):
+        return decimal(value)
+    return f"{np.shape(value)} of norm {number(norm(value))}".replace("−", "-")
+
+
+def _listed(texts: Any) -> str:
+    *most, last = texts
+    return f"{len(most) + 1} inputs" if len(most) > 3 else f"{', '.join(most)} and {last}" if most else str(last)

@@ -1,0 +1,202 @@
+"""Numbers that write down what is done to them.
+
+The derivatives stand on the engines' op pages as functions of ``(g, out, *inputs)`` that take floats, arrays or nodes
+alike. Given `Written` numbers they write themselves: ``g * y`` becomes ``dL/dout * b``, with the branches taken that
+the numbers behind the names take.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from viz.text import ATOM, POWER, REST, Term, code, latex, numeral, scientific
+
+__all__ = ["Name", "Written", "constant", "rule"]
+
+
+class Name(NamedTuple):
+    """What something is called, in plain text and in LaTeX."""
+
+    code: Term
+    latex: Term
+
+
+def constant(value: float) -> Name:
+    """A plain number in an expression: ``2``, not ``2.0``."""
+    value = float(value)
+    text = f"{value:.0f}" if value.is_integer() and abs(value) < 1e6 else numeral(value).text
+    term = Term(text, POWER if text.startswith("-") else ATOM)
+    return Name(term, scientific(term))
+
+
+class Written:
+    """A number or an array with the name, or the expression, that stands for it; `fixed` for a plain number."""
+
+    op = None  # the engines take what has an `op` for a node, and leave their ops to `apply`
+    __array_ufunc__ = None  # `array * written` is ours
+    __hash__ = object.__hash__
+
+    def __init__(self, data: Any, name: Name, fixed: bool = False) -> None:
+        self.data, self.name, self.fixed = data, name, fixed
+
+    @staticmethod
+    def lift(x: Any) -> Written:
+        if isinstance(x, Written):
+            return x
+        if np.ndim(x):
+            return Written(x, Name(REST, Term(r"\ldots")))
+        return Written(float(x), constant(x), fixed=True)
+
+    @staticmethod
+    def apply(op: Any, inputs: Sequence[Any], params: Any = None) -> Written:
+        xs = [Written.lift(x) for x in inputs]
+        params = params or {}
+        plain = {key: value.data if isinstance(value, Condition) else value for key, value in params.items()}
+        with np.errstate(all="ignore"):
+            data = op.value([x.data for x in xs], plain)
+        if op.name == "power" and xs[1].fixed and xs[1].data == 1:
+            return xs[0]
+        if op.name in ("reshape", "broadcast_to", "cast"):  # layout, not calculus
+            return Written(data, xs[0].name)
+        shown = {key: _Rest() if isinstance(value, np.ndarray) else value for key, value in params.items()}
+        return Written(data, _named(op.name, xs, shown))
+
+    # Arithmetic with 0 and 1 is done, the rest is written.
+
+    def __add__(self, y: Any) -> Written:
+        return self._with("add", operator.add, self, y)
+
+    def __radd__(self, x: Any) -> Written:
+        return self._with("add", operator.add, x, self)
+
+    def __sub__(self, y: Any) -> Written:
+        return self._with("subtract", operator.sub, self, y)
+
+    def __rsub__(self, x: Any) -> Written:
+        return self._with("subtract", operator.sub, x, self)
+
+    def __mul__(self, y: Any) -> Written:
+        return self._with("multiply", operator.mul, self, y)
+
+    def __rmul__(self, x: Any) -> Written:
+        return self._with("multiply", operator.mul, x, self)
+
+    def __truediv__(self, y: Any) -> Written:
+        return self._with("divide", operator.truediv, self, y)
+
+    def __rtruediv__(self, x: Any) -> Written:
+        return self._with("divide", operator.truediv, x, self)
+
+    def __neg__(self) -> Written:
+        return Written.lift(-self.data) if self.fixed else Written(-self.data, _named("negative", [self]))
+
+    @staticmethod
+    def _with(name: str, f: Callable[[Any, Any], Any], x: Any, y: Any) -> Written:
+        x, y = Written.lift(x), Written.lift(y)
+        with np.errstate(all="ignore"):
+            data = f(np.asarray(x.data)[()], np.asarray(y.data)[()])
+        if x.fixed and y.fixed:
+            return Written.lift(data)
+        if name == "multiply" and x.fixed and x.data == 1:
+            return y
+        if name in ("multiply", "divide") and y.fixed and y.data == 1:
+            return x
+        return Written(data, _named(name, [x, y]))
+
+    # Comparisons of numbers choose a branch; those of arrays are arrays, and written.
+
+    def _compare(self, sign: str, f: Callable[[Any, Any], Any], y: Any) -> Any:
+        y = Written.lift(y)
+        answer = f(self.data, y.data)
+        if not np.ndim(answer):
+            return bool(answer)
+        return Condition(answer, f"{self.name.code.text} {sign} {y.name.code.text}")
+
+    def __lt__(self, y: Any) -> Any:
+        return self._compare("<", operator.lt, y)
+
+    def __le__(self, y: Any) -> Any:
+        return self._compare("<=", operator.le, y)
+
+    def __gt__(self, y: Any) -> Any:
+        return self._compare(">", operator.gt, y)
+
+    def __ge__(self, y: Any) -> Any:
+        return self._compare(">=", operator.ge, y)
+
+    def __eq__(self, y: object) -> Any:
+        return self._compare("==", operator.eq, y)
+
+    def __ne__(self, y: object) -> Any:
+        return self._compare("!=", operator.ne, y)
+
+    # What rules for arrays ask of an array.
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return np.shape(self.data)
+
+    @property
+    def ndim(self) -> int:
+        return np.ndim(self.data)
+
+    @property
+    def dtype(self) -> Any:
+        return self.data.dtype
+
+    @property
+    def mT(self) -> Written:
+        names = (Term(f"{self.name.code.within(ATOM)}.T"), Term(f"{self.name.latex.within(ATOM)}^T", POWER))
+        return Written(np.asarray(self.data).mT, Name(*names))
+
+    def astype(self, dtype: Any) -> Written:
+        return Written(self.data.astype(dtype), self.name)
+
+
+class Condition:
+    """An array of bools, and what it says."""
+
+    def __init__(self, data: Any, text: str) -> None:
+        self.data, self.text, self.dtype = data, text, data.dtype
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def __and__(self, y: Condition) -> Condition:
+        return Condition(self.data & y.data, f"{self} and {y}")
+
+    def __or__(self, y: Condition) -> Condition:
+        return Condition(self.data | y.data, f"{self} or {y}")
+
+    def astype(self, dtype: Any) -> Written:
+        """As ones and zeros."""
+        return Written(self.data.astype(dtype), Name(Term(self.text, 0), Term(rf"\text{{{self.text}}}", 0)))
+
+
+class _Rest:
+    """A setting too large to write."""
+
+    def __repr__(self) -> str:
+        return REST.text
+
+
+def _named(op: str, xs: Sequence[Written], params: Any = None) -> Name:
+    params = {key: value for key, value in (params or {}).items() if value is not False}
+    return Name(code(op, [x.name.code for x in xs], params), latex(op, [x.name.latex for x in xs], params))
+
+
+def rule(node: Any, g: Any, out: Any, xs: Sequence[Any], which: int) -> Written:
+    """What the rule of `node`'s op makes of these for the input number `which`."""
+    params = {
+        key: Condition(value, key) if isinstance(value, np.ndarray) and value.dtype == bool else value
+        for key, value in (getattr(node, "params", None) or {}).items()
+    }
+    needed = [i == which for i in range(len(xs))]
+    return Written.lift(node.op.gradients(g, out, xs, params, needed)[which])
