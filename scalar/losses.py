@@ -57,9 +57,11 @@ def categorical_cross_entropy(probabilities: Sequence[Any], labels: Any) -> Any:
     logits is the exact way.
     """
     rows, targets = batch("categorical_cross_entropy", probabilities, labels)
-    return mean(
-        [-expectation(t, [log(q) if p else 0.0 for p, q in zip(t, row, strict=True)]) for t, row in zip(targets, rows)]
-    )
+    losses = []
+    for row, target in zip(rows, targets, strict=True):
+        logs = [log(q) if p else 0.0 for p, q in zip(target, row, strict=True)]
+        losses.append(-expectation(target, logs))
+    return mean(losses)
 
 
 def expectation(probabilities: Sequence[float], xs: Sequence[Any]) -> Any:

@@ -41,6 +41,7 @@ class CompiledStep:
 
     def __init__(self, step: Callable[..., Any], exact: bool = True) -> None:
         functools.update_wrapper(self, step)
+        self.__name__ = getattr(step, "__name__", "step")
         self.step, self.exact = step, exact
         self.traces = 0
         self.replays: dict[Any, Replay] = {}
@@ -96,7 +97,7 @@ class CompiledStep:
         recorder = Recorder()
         mode.recorder = recorder
         try:
-            given = []
+            given: list[Any] = []
             for i, x in enumerate(args):
                 label = self.names[min(i, len(self.names) - 1)]
                 if isinstance(x, Tensor):

@@ -328,9 +328,9 @@ def where(condition: Any, x: Any, y: Any) -> Any:
 
     Raises TypeError when the condition is not of bools, as comparisons give them.
     """
-    kind = getattr(condition, "dtype", type(condition))
-    if kind != bool:
-        raise TypeError(f"where: expected a bool condition such as x > 0, got {getattr(kind, 'name', kind.__name__)}")
+    name = condition.dtype.name if hasattr(condition, "dtype") else type(condition).__name__
+    if name != "bool":
+        raise TypeError(f"where: expected a bool condition such as x > 0, got {name}")
     return where_(x, y, condition=condition)
 
 

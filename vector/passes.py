@@ -6,6 +6,7 @@ rounding, and runs only when asked for.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
 from typing import Any
@@ -80,7 +81,7 @@ def align(program: Program) -> None:
     """Look at an operand of the result's size in the result's shape: numpy's loop over one shape is the quickest."""
     for call in program.calls:
         if isinstance(call.function, np.ufunc) and call.elementwise and call.out.shape:
-            call.rename(lambda x, shape=call.out.shape: reshaped(x, shape))
+            call.rename(functools.partial(reshaped, shape=call.out.shape))
 
 
 def reshaped(x: Any, shape: tuple[int, ...]) -> Any:
@@ -144,6 +145,7 @@ def write_through(program: Program) -> None:
     uses.update(canonical(v) for v in variables(program.outputs))
     roots = Counter(v.root for call in program.calls for v in call.reads())
     made = {call.out: i for i, call in enumerate(program.calls) if not call.writes and call.into}
+    merged = set()
     for i, copy in enumerate(program.calls):
         if copy.function is not np.copyto or not copy.writes or copy.kwargs:
             continue
@@ -157,8 +159,8 @@ def write_through(program: Program) -> None:
         }
         if target.root not in touched and source.root not in {v.root for v in variables(program.outputs)}:
             call.out, call.writes = target, True
-            copy.function = None
-    program.calls = [call for call in program.calls if call.function is not None]
+            merged.add(copy)
+    program.calls = [call for call in program.calls if call not in merged]
 
 
 def scale_early(program: Program) -> None:

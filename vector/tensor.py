@@ -296,12 +296,12 @@ def plain(x: Any) -> Any:
 
 
 COMPARISONS = {np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal}
-UFUNCS = {
+UFUNCS: dict[Any, Callable[..., Any]] = {
     **{getattr(np, name): op for name, op in ops.OPS.items() if isinstance(getattr(np, name, None), np.ufunc)},
     np.absolute: ops.abs,
     np.matmul: ops.matmul,
 }
-FUNCTIONS = {
+FUNCTIONS: dict[Any, Callable[..., Any]] = {
     **{getattr(np, name): getattr(ops, name) for name in ("sum", "mean", "max", "min", "clip", "reshape", "transpose")},
     **{
         getattr(np, name): getattr(ops, name)

@@ -117,7 +117,7 @@ class Traced(NDArrayOperatorsMixin):
     def __float__(self) -> float:
         refuse("turn a value into a number", "return the tensor from the step and look at it outside")
 
-    __int__ = __index__ = item = tolist = __float__  # type: ignore[assignment]
+    __int__ = __index__ = item = tolist = __float__
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         refuse("hand a value to code that wants a plain array", "use numpy's functions and vector's ops")
@@ -242,7 +242,7 @@ class Recorder:
         elif new is not self.read(tensor):
             if np.shape(new) != tensor.shape:
                 refuse(f"change the shape of a tensor from {tensor.shape} to {np.shape(new)}")
-            np.copyto(self.read(tensor), new)
+            self.call(np.copyto, (new,), {}, self.read(tensor))
 
     def literal(self, tensor: Any) -> None:
         """A plain number in the step: frozen."""
