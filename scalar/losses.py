@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .ops import exp, log, mean, sum
+from .ops import exp, log, mean, number, sum
 
 
 def softmax(xs: Sequence[Any]) -> list[Any]:
@@ -79,13 +79,17 @@ def mse(predictions: Sequence[Any], targets: Sequence[Any]) -> Any:
         raise ValueError(f"mse: expected targets of shape {expected} like the predictions, got {got}")
     if 0 in expected:
         raise ValueError(f"mse: expected at least one sample, got shape {expected}")
-    differences = [p - t for p, t in zip(flat(predictions), flat(targets), strict=True)]
+    numbers = [[x if hasattr(x, "op") else number(x, "mse") for x in flat(xs)] for xs in (predictions, targets)]
+    differences = [p - t for p, t in zip(*numbers, strict=True)]
     return mean([d * d for d in differences])
 
 
 def batch(where: str, outputs: Sequence[Any], labels: Any) -> tuple[list[Any], list[list[float]]]:
     """The samples' outputs as rows, and their labels as rows of probabilities."""
-    expected, labels = shape(outputs, where), np.asarray(labels)
+    expected = shape(outputs, where)
+    if not hasattr(labels, "dtype"):
+        shape(labels, where)
+        labels = np.asarray(labels)
     if 0 in expected or not expected:
         raise ValueError(f"{where}: expected at least one sample, got shape {expected}")
     classes = expected[-1]
@@ -111,16 +115,18 @@ def batch(where: str, outputs: Sequence[Any], labels: Any) -> tuple[list[Any], l
 
 def shape(nested: Any, where: str) -> tuple[int, ...]:
     """The lengths of lists in lists. Raises ValueError where they are ragged."""
-    if not hasattr(nested, "__len__"):
+    if isinstance(nested, str) or not hasattr(nested, "__len__"):
         return ()
     inner = {shape(x, where) for x in nested}
     if len(inner) > 1:
-        raise ValueError(f"{where}: expected rows of one length, got {' and '.join(map(str, sorted(inner)))}")
+        raise ValueError(f"{where}: expected rows of one length, got different ones")
     return (len(nested), *(inner.pop() if inner else ()))
 
 
 def flat(nested: Any) -> list[Any]:
-    return [x for row in nested for x in flat(row)] if hasattr(nested, "__len__") else [nested]
+    if isinstance(nested, str) or not hasattr(nested, "__len__"):
+        return [nested]
+    return [x for row in nested for x in flat(row)]
 
 
 def plain(x: Any) -> float:

@@ -91,18 +91,20 @@ class Sequential:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over the numbers of a state dict of either engine.
 
-        Raises ValueError, and changes nothing, when names or shapes are not this model's.
+        Raises ValueError, and changes nothing, when names or shapes are not this model's; TypeError for no numbers.
         """
         own = self.state_dict()
         if own.keys() != state.keys():
             raise ValueError(f"load_state_dict: expected the names {sorted(own)}, got {sorted(state)}")
-        arrays = {name: np.asarray(state[name], dtype=np.float64) for name in own}
+        arrays = {name: np.asarray(state[name]) for name in own}
         for name, array in own.items():
+            if arrays[name].dtype.kind not in "fiu":
+                raise TypeError(f"load_state_dict: {name}: expected a real number, got {arrays[name].dtype.name}")
             if array.shape != arrays[name].shape:
                 raise ValueError(f"load_state_dict: {name}: expected shape {array.shape}, got {arrays[name].shape}")
         for name, nested in self.named().items():
             rows, values = (nested, arrays[name]) if arrays[name].ndim == 2 else ([nested], arrays[name][None])
-            for row, xs in zip(rows, values.tolist(), strict=True):
+            for row, xs in zip(rows, values.astype(float).tolist(), strict=True):
                 for parameter, x in zip(row, xs, strict=True):
                     parameter.data = x
 

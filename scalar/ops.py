@@ -43,6 +43,7 @@ class Op:
         self.forward, self.rules, self.over = forward, rules, over
         parameters = list(inspect.signature(forward).parameters.values())[len(rules) :] if rules else []
         self.defaults = {p.name: p.default for p in parameters}
+        self.numbers = {p.name for p in parameters if p.annotation == "float"}
         self.__doc__ = forward.__doc__
 
     def __repr__(self) -> str:
@@ -82,6 +83,8 @@ class Op:
                 raise TypeError(f"{self.name}: expected {name}, got none")
             if hasattr(value, "op"):
                 raise TypeError(f"{self.name}: expected a plain value for {name}, got a node")
+            if name in self.numbers:
+                bound[name] = number(value, f"{self.name}, {name}")
         return bound
 
     def sequence(self, args: tuple[Any, ...]) -> list[Any]:
@@ -273,7 +276,7 @@ def relu(x):
 
 
 @op(lambda g, out, x, slope: g if x > 0 else slope * g)
-def leaky_relu(x, slope=0.01):
+def leaky_relu(x, slope: float = 0.01):
     """x above 0, else slope x; derivative 1 above 0, else slope."""
     return x if x > 0 else slope * x
 
@@ -297,7 +300,7 @@ def minimum(x, y):
 
 
 @op(lambda g, out, x, low, high: g if low < x < high else 0.0)
-def clip(x, low, high):
+def clip(x, low: float, high: float):
     """x kept between the numbers low and high; derivative 1 strictly between them, else 0."""
     return minimum(maximum(x, low), high)
 

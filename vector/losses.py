@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .ops import array, primitive
+from .ops import array, nested, primitive
 
 
 def cross_entropy(logits: Any, labels: Any) -> Any:
@@ -60,7 +60,7 @@ def batch(where: str, outputs: Any, labels: Any) -> tuple[Any, Any]:
     """The samples' outputs (n, k), and their labels (n, k): bools for class numbers, else probabilities."""
     outputs = outputs if hasattr(outputs, "op") else array(outputs, where)
     expected, labels = outputs.shape, labels.data if hasattr(labels, "op") else labels
-    labels = labels if hasattr(labels, "dtype") else np.asarray(labels)
+    labels = labels if hasattr(labels, "dtype") else nested(labels, where)
     if 0 in expected or not expected:
         raise ValueError(f"{where}: expected at least one sample, got shape {expected}")
     classes = expected[-1]

@@ -148,16 +148,17 @@ class Sequential:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over the numbers of a state dict of either engine.
 
-        Raises ValueError, and changes nothing, when names or shapes are not this model's.
+        Raises ValueError, and changes nothing, when names or shapes are not this model's; TypeError for no numbers.
         """
         own = self.named()
         if own.keys() != state.keys():
             raise ValueError(f"load_state_dict: expected the names {sorted(own)}, got {sorted(state)}")
+        arrays = {name: ops.array(state[name], f"load_state_dict: {name}") for name in own}
         for name, p in own.items():
-            if p.shape != np.shape(state[name]):
-                raise ValueError(f"load_state_dict: {name}: expected shape {p.shape}, got {np.shape(state[name])}")
+            if p.shape != arrays[name].shape:
+                raise ValueError(f"load_state_dict: {name}: expected shape {p.shape}, got {arrays[name].shape}")
         for name, p in own.items():
-            p.data[...] = state[name]
+            p.data[...] = arrays[name]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state dict to an .npz file, whole or not at all."""

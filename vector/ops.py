@@ -41,6 +41,7 @@ class Op:
         self.forward, self.rules, self.over = forward, rules, over
         parameters = list(inspect.signature(forward).parameters.values())[len(rules) :] if rules else []
         self.defaults = {p.name: p.default for p in parameters}
+        self.numbers = {p.name for p in parameters if p.annotation == "float"}
         self.__doc__ = forward.__doc__
 
     def __repr__(self) -> str:
@@ -75,6 +76,8 @@ class Op:
                 raise TypeError(f"{self.name}: expected {name}, got none")
             if hasattr(value, "op"):
                 raise TypeError(f"{self.name}: expected a plain value for {name}, got a node")
+            if name in self.numbers:
+                bound[name] = number(value, f"{self.name}, {name}")
         return bound
 
     def value(self, xs: Sequence[Any], params: Params | None) -> Any:
@@ -124,21 +127,37 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 def array(x: Any, where: str, like: Any = None) -> Any:
     """`x` as an array of float32 or float64: these are kept, integers become float64, a plain number takes the dtype
-    of `like` or float64. Raises TypeError naming the type for bool, complex, str, None and whatever else.
+    of `like` or float64. Raises TypeError naming the type for bool, complex, str, None and whatever else, ValueError
+    for lists that are ragged.
     """
     if isinstance(x, (list, tuple)):
-        x = np.asarray(x)
+        x = nested(x, where)
+        if x.dtype.kind not in "fiu":  # name the type of the element, not of the array that numpy made of it
+            raise TypeError(f"{where}: expected a real number, got {type(x.ravel().tolist()[0]).__name__}")
     dtype = getattr(x, "dtype", None)
     if dtype is None:
-        if isinstance(x, numbers.Real) and not isinstance(x, bool):
-            return np.asarray(float(x), dtype=getattr(like, "dtype", np.float64))
-        raise TypeError(f"{where}: expected a real number, got {type(x).__name__}")
+        return np.asarray(number(x, where), dtype=getattr(like, "dtype", np.float64))
     if dtype in FLOATS:
         return x
     if dtype.kind in "iu":
         return x.astype(np.float64)
     wanted = "float32 or float64" if dtype.kind == "f" else "a real number"
     raise TypeError(f"{where}: expected {wanted}, got {dtype.name}")
+
+
+def nested(x: Any, where: str) -> np.ndarray:
+    """Lists in lists as an array. Raises ValueError where they are ragged."""
+    try:
+        return np.asarray(x)
+    except ValueError:
+        raise ValueError(f"{where}: expected rows of one length, got different ones") from None
+
+
+def number(x: Any, where: str) -> float:
+    """`x` as a float. Raises TypeError naming the type for bool, complex, str, None and anything not a real number."""
+    if isinstance(x, numbers.Real) and not isinstance(x, bool):
+        return float(x)
+    raise TypeError(f"{where}: expected a real number, got {type(x).__name__}")
 
 
 def indicator(condition: Any, like: Any) -> Any:
@@ -283,7 +302,7 @@ def relu(x):
 
 
 @op(lambda g, out, x, slope: where(x > 0, g, slope * g))
-def leaky_relu(x, slope=0.01):
+def leaky_relu(x, slope: float = 0.01):
     """x above 0, else slope x; derivative 1 above 0, else slope."""
     return np.where(x > 0, x, slope * np.where(x > 0, 0.0, x))  # multiplies what it chooses only: no false warning
 
@@ -307,7 +326,7 @@ def minimum(x, y):
 
 
 @op(lambda g, out, x, low, high: where((x > low) & (x < high), g, 0.0))
-def clip(x, low, high):
+def clip(x, low: float, high: float):
     """x kept between the numbers low and high; derivative 1 strictly between them, else 0."""
     return np.minimum(np.maximum(x, low), high)
 
@@ -474,22 +493,22 @@ def logsumexp(x, axis=None, keepdims=False):
     return total + np.reshape(shift, np.shape(total))
 
 
-def shifted(x: Any, axis: int) -> Any:
-    some(x, axis, "softmax")
+def shifted(x: Any, axis: int, where: str) -> Any:
+    some(x, axis, where)
     return x - np.maximum.reduce(x, axis=axis, keepdims=True)
 
 
 @op(lambda g, out, x, axis: out * (g - sum(g * out, axis=axis, keepdims=True)))
 def softmax(x, axis=-1):
     """e^xi / (e^x1 + ... + e^xn) along an axis, shifted by the largest so that nothing overflows."""
-    e = np.exp(shifted(x, axis))
+    e = np.exp(shifted(x, axis, "softmax"))
     return e / np.add.reduce(e, axis=axis, keepdims=True)
 
 
 @op(lambda g, out, x, axis: g - exp(out) * sum(g, axis=axis, keepdims=True))
 def log_softmax(x, axis=-1):
     """xi - log(e^x1 + ... + e^xn) along an axis, shifted by the largest so that nothing overflows."""
-    d = shifted(x, axis)
+    d = shifted(x, axis, "log_softmax")
     return d - np.log(np.add.reduce(np.exp(d), axis=axis, keepdims=True))
 
 
@@ -565,7 +584,7 @@ def dot(x: Any, y: Any) -> Any:
 def cross_entropy_(x, hot):
     """The mean over rows of log(e^x1 + ... + e^xk) - x_true, where the bools `hot` mark each row's true class;
     derivative (softmax - hot) / n."""
-    d = shifted(x, -1)
+    d = shifted(x, -1, "cross_entropy")
     total = np.log(np.add.reduce(np.exp(d), axis=-1, keepdims=True))
     true = np.add.reduce(d, axis=-1, keepdims=True, where=hot)
     return np.add.reduce(total - true, axis=None) / float(x.shape[0])

@@ -227,22 +227,22 @@ class Tensor:
     __hash__ = object.__hash__
 
     def __eq__(self, y: Any) -> Any:
-        return self.data == plain(y)
+        return self.data == (y.data if isinstance(y, Tensor) else y)
 
     def __ne__(self, y: Any) -> Any:
-        return self.data != plain(y)
+        return self.data != (y.data if isinstance(y, Tensor) else y)
 
     def __lt__(self, y: Any) -> Any:
-        return self.data < plain(y)
+        return self.data < plain(y, "less", self)
 
     def __le__(self, y: Any) -> Any:
-        return self.data <= plain(y)
+        return self.data <= plain(y, "less_equal", self)
 
     def __gt__(self, y: Any) -> Any:
-        return self.data > plain(y)
+        return self.data > plain(y, "greater", self)
 
     def __ge__(self, y: Any) -> Any:
-        return self.data >= plain(y)
+        return self.data >= plain(y, "greater_equal", self)
 
     negative, exp, log, sqrt, abs = ops.negative, ops.exp, ops.log, ops.sqrt, ops.abs
     sin, cos, tanh, sigmoid, relu = ops.sin, ops.cos, ops.tanh, ops.sigmoid, ops.relu
@@ -259,7 +259,7 @@ class Tensor:
         """numpy's own functions on tensors: `np.tanh(t)` and `array * t` are tensors."""
         if method == "__call__" and not kwargs:
             if ufunc in COMPARISONS:
-                return ufunc(*(plain(x) for x in inputs))
+                return ufunc(*(plain(x, ufunc.__name__, self) for x in inputs))
             if ufunc in UFUNCS:
                 return UFUNCS[ufunc](*inputs)
         raise TypeError(
@@ -291,8 +291,8 @@ class Tensor:
 apply = Tensor.apply
 
 
-def plain(x: Any) -> Any:
-    return x.data if isinstance(x, Tensor) else x
+def plain(x: Any, where: str, like: Tensor) -> Any:
+    return x.data if isinstance(x, Tensor) else array(x, where, like)
 
 
 COMPARISONS = {np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal}
