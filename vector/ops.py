@@ -347,7 +347,8 @@ def where(condition: Any, x: Any, y: Any) -> Any:
 
     Raises TypeError when the condition is not of bools, as comparisons give them.
     """
-    name = condition.dtype.name if hasattr(condition, "dtype") else type(condition).__name__
+    plain = hasattr(condition, "dtype") and not hasattr(condition, "op")
+    name = condition.dtype.name if plain else type(condition).__name__
     if name != "bool":
         raise TypeError(f"where: expected a bool condition such as x > 0, got {name}")
     return where_(x, y, condition=condition)
