@@ -166,6 +166,9 @@ def main(args: argparse.Namespace) -> int:
         written += draw_pictures(model, history, data, args.out)
     except ModuleNotFoundError as problem:  # no matplotlib here: the message says how to get it
         print(f"no pictures: {problem}")
+    except KeyboardInterrupt:
+        interrupted = True
+        print("interrupted while drawing: not all pictures are there")
     print(f"trained for {seconds:.1f} s, wrote {', '.join(map(str, written))}")
     print(f"test accuracy: {accuracy:.4f}")
     return 130 if interrupted else 0
@@ -202,7 +205,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "The last line printed is the test accuracy.",
         epilog=f"recipes:\n{recipes}\n\n"
         "Ctrl-C ends the training; the model, the history and the pictures of what was learned so far are written,\n"
-        "the test accuracy is printed, and the exit code is 130.",
+        "the test accuracy is printed, and the exit code is 130.\n"
+        "Ctrl-C while pictures are drawn leaves the rest of them out.",
     )
 
     add = parser.add_argument
