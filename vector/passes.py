@@ -98,7 +98,7 @@ def numbers_as_arrays(program: Program) -> None:
         if isinstance(call.function, np.ufunc) and len(dtypes) == 1 and not call.kwargs:
             (dtype,) = dtypes
             call.args = tuple(
-                made.setdefault((x, type(x), dtype, np.signbit(x)), Var("constant", np.array(x, dtype), f"{x:g}"))
+                made.setdefault((float(x), dtype, np.signbit(x)), Var("constant", np.array(x, dtype)))
                 if type(x) in (int, float)
                 else x
                 for x in call.args

@@ -355,4 +355,6 @@ class Source:
         if var.base is not None:
             turned = var.view[0] in (np.transpose, np.swapaxes)
             return f"{self.show(var.base)}{'_T' if turned else ''}"
+        if var.kind == "constant" and not var.shape:
+            return identifier(f"{float(var.array):g}")
         return "t" if var.kind == "result" else var.kind
