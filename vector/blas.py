@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+
+@functools.cache
+def small_products_at_once() -> bool:
+    """Whether BLAS multiplies matrices at once, without packing them and without a second thread, up to 1,000,000
+    multiply-adds: OpenBLAS does in its kernels for AVX-512.
+    """
+    from threadpoolctl import threadpool_info
+
+    kernels = {library.get("architecture") for library in threadpool_info() if library["user_api"] == "blas"}
+    return bool(kernels & {"SkylakeX", "Cooperlake", "SapphireRapids"})
 
 
 def threads_for(multiply_adds: int) -> int | None:

@@ -24,6 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from .blas import small_products_at_once
+
 Rule = Callable[..., Any]
 Params = dict[str, Any]
 OPS: dict[str, Op] = {}
@@ -537,13 +539,12 @@ def matmul_(x, y):
 
 
 def row_tiles(n: int, k: int, m: int) -> int:
-    """Into how many tiles of rows to cut the product of (n, k) and (k, m).
+    """Into how many tiles of rows to cut the product of (n, k) and (k, m): 1 unless BLAS multiplies small ones at once.
 
-    OpenBLAS multiplies at once, without packing the operands and without a second thread, up to 1,000,000
-    multiply-adds (its kernels for AVX-512). A product of a few times that size is a fifth faster in such pieces;
-    above 8,000,000 packing pays. No piece is smaller than four rows.
+    A product of a few times the size up to which it does is a fifth faster in pieces of that size; above 8,000,000
+    multiply-adds packing the operands pays. No piece is smaller than four rows.
     """
-    if not 1_000_000 < n * k * m <= 8_000_000:
+    if not 1_000_000 < n * k * m <= 8_000_000 or not small_products_at_once():
         return 1
     least = -(-n * k * m // 1_000_000)
     return next((t for t in range(least, n // 4 + 1) if n % t == 0), 1)
