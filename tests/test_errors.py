@@ -1,0 +1,324 @@
+"""One mistake, one message: both engines raise the same exception with the same words."""
+
+import math
+import re
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from judging import elementwise, params_of, sequence_ops
+
+import scalar
+import vector
+
+
+def rows(data):
+    return [rows(x) for x in data] if isinstance(data, (list, tuple)) else scalar.Value(data)
+
+
+# Every mistake is written once, for an engine E, its node for a number N, and its nodes for lists of numbers A.
+ENGINES = {"scalar": (scalar, scalar.Value, rows), "vector": (vector, vector.Tensor, vector.Tensor)}
+BAD_INPUTS = {"bool": True, "complex": 1j, "str": "3", "NoneType": None, "object": object(), "dict": {}}
+
+
+def raised(mistake, engine):
+    with pytest.raises(Exception) as caught:
+        mistake(*ENGINES[engine])
+    return type(caught.value), str(caught.value).replace("Tensor", "Value")
+
+
+def alike(mistake, kind, *words):
+    """Both engines raise `kind` with one message that has all the words in it."""
+    slow, fast = raised(mistake, "scalar"), raised(mistake, "vector")
+    assert slow == fast
+    assert slow[0] is kind
+    for word in words:
+        assert word in slow[1], f"{word!r} is not in {slow[1]!r}"
+
+
+@pytest.mark.parametrize("name", BAD_INPUTS)
+def test_a_node_of_no_number(name):
+    alike(lambda E, N, A: N(BAD_INPUTS[name]), TypeError, "Value: expected a real number", f"got {name}")
+
+
+@pytest.mark.parametrize("bad", [np.bool_(True), np.complex128(1j), np.str_("3")])
+def test_a_node_of_no_number_of_numpy(bad):
+    for node in (scalar.Value, vector.Tensor):
+        with pytest.raises(TypeError, match=f"expected a real number, got {type(bad).__name__.rstrip('_')}"):
+            node(bad)
+
+
+def test_numbers_that_are_not_floats():
+    for x in (3, np.float32(0.5), Fraction(1, 2), np.int8(-1)):
+        assert scalar.Value(x).item() == vector.Tensor(x).item() == float(x)
+
+
+@pytest.mark.parametrize("bad", BAD_INPUTS)
+@pytest.mark.parametrize("name", elementwise())
+def test_every_op_names_itself_and_what_came(name, bad):
+    op = scalar.ops.OPS[name]
+    params = params_of(op)[0]
+    for at in range(len(op.rules)):
+
+        def mistake(E, N, A, at=at):
+            inputs = [N(0.5)] * len(op.rules)
+            inputs[at] = BAD_INPUTS[bad]
+            E.ops.OPS[name](*inputs, **params)
+
+        if len(op.rules) > 1:
+            alike(mistake, TypeError, f"{name}: expected a real number", f"got {bad}")
+        alike(
+            lambda E, N, A: E.ops.OPS[name](*[BAD_INPUTS[bad]] * len(op.rules), **params),
+            TypeError,
+            f"{name}: expected a real number",
+            f"got {bad}",
+        )
+
+
+OPERATIONS = {
+    "add": [lambda a, b: a + b, lambda a, b: b + a],
+    "subtract": [lambda a, b: a - b, lambda a, b: b - a],
+    "multiply": [lambda a, b: a * b, lambda a, b: b * a],
+    "divide": [lambda a, b: a / b, lambda a, b: b / a],
+    "power": [lambda a, b: a**b, lambda a, b: b**a],
+    "less": [lambda a, b: a < b, lambda a, b: b > a],
+    "less_equal": [lambda a, b: a <= b, lambda a, b: b >= a],
+    "greater": [lambda a, b: a > b, lambda a, b: b < a],
+    "greater_equal": [lambda a, b: a >= b, lambda a, b: b <= a],
+}
+
+
+@pytest.mark.parametrize("bad", BAD_INPUTS)
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_operators(name, bad):
+    for operate in OPERATIONS[name]:
+        alike(
+            lambda E, N, A, f=operate: f(N(2.0), BAD_INPUTS[bad]),
+            TypeError,
+            f"{name}: expected a real number",
+            f"got {bad}",
+        )
+
+
+@pytest.mark.parametrize("name", elementwise())
+def test_the_wrong_number_of_inputs(name):
+    if name == "where":
+        return
+    op = scalar.ops.OPS[name]
+    given = len(op.rules) + len(op.defaults) + 1
+    alike(lambda E, N, A: getattr(E, name)(), TypeError, f"{name}: expected {len(op.rules)} input", "got 0")
+    alike(lambda E, N, A: getattr(E, name)(*[N(1.0)] * given), TypeError, f"{name}: expected", f"got {given}")
+    alike(lambda E, N, A: getattr(E, name)(*[N(1.0)] * len(op.rules), colour=1), TypeError, name)
+
+
+MISTAKES = {
+    "an argument that is missing": (lambda E, N, A: E.clip(N(1.0), 0.0), TypeError, "clip: expected high"),
+    "an argument that is a node": (
+        lambda E, N, A: E.clip(N(1.0), N(0.0), 1.0),
+        TypeError,
+        "clip: expected a plain value for low",
+    ),
+    "a bound that is no number": (
+        lambda E, N, A: E.clip(N(1.0), "a", 1.0),
+        TypeError,
+        "clip, low: expected a real number",
+        "got str",
+    ),
+    "a slope that is no number": (
+        lambda E, N, A: E.leaky_relu(N(-1.0), None),
+        TypeError,
+        "leaky_relu, slope: expected a real number",
+        "got NoneType",
+    ),
+    "a condition of numbers": (lambda E, N, A: E.where(1, N(1.0), N(2.0)), TypeError, "where", "bool", "int"),
+    "a condition that is a node": (lambda E, N, A: E.where(N(1.0), N(1.0), N(2.0)), TypeError, "where", "bool"),
+    "dot of two lengths": (lambda E, N, A: E.dot(A([1.0, 2.0]), A([1.0])), ValueError, "dot", "2 and 1"),
+    "mean of nothing": (lambda E, N, A: E.mean(A([])), ValueError, "mean: expected at least one element"),
+    "max of nothing": (lambda E, N, A: E.max(A([])), ValueError, "max: expected at least one element"),
+    "min of nothing": (lambda E, N, A: E.min(A([])), ValueError, "min: expected at least one element"),
+    "logsumexp of nothing": (lambda E, N, A: E.logsumexp(A([])), ValueError, "logsumexp: expected at least one"),
+    "softmax of nothing": (lambda E, N, A: E.softmax(A([])), ValueError, "softmax: expected at least one element"),
+    "log_softmax of nothing": (lambda E, N, A: E.log_softmax(A([])), ValueError, "log_softmax: expected at least one"),
+    "grad by no node": (lambda E, N, A: E.grad(N(1.0), [2.0]), TypeError, "grad: expected nodes", "float"),
+    "backward from no number": (lambda E, N, A: N(1.0).backward("a"), TypeError, "backward: expected a real", "str"),
+    "nesterov without momentum": (
+        lambda E, N, A: E.optim.SGD([N(1.0)], 0.1, nesterov=True),
+        ValueError,
+        "SGD: expected a momentum above 0",
+    ),
+    "an unknown activation": (
+        lambda E, N, A: E.nn.Dense(2, 2, "gelu"),
+        ValueError,
+        "Dense: expected an activation out of",
+        "got 'gelu'",
+        "tanh",
+    ),
+    "an activation of two inputs": (lambda E, N, A: E.nn.Dense(2, 2, "add"), ValueError, "Dense", "got 'add'"),
+    "a layer without outputs": (lambda E, N, A: E.nn.Dense(2, 0), ValueError, "Dense", "at least 1", "2 and 0"),
+    "a layer's wrong features": (
+        lambda E, N, A: E.nn.Dense(3, 2)(A([1.0, 2.0])),
+        ValueError,
+        "Dense: expected 3 features, got 2",
+    ),
+    "a gradcheck that fails": (
+        lambda E, N, A: E.gradcheck(lambda x: x * x + x.detach(), [N(2.0)]),
+        ValueError,
+        "gradcheck: input 0 = 2.0",
+        "gives 4.0",
+        "differences give",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes(mistake):
+    alike(*MISTAKES[mistake])
+
+
+LOGITS = [[1.0, 2.0, 3.0], [3.0, 1.0, 2.0]]
+LABELS = {
+    "too few": ([0], ValueError, "(2,) or (2, 3)", "got (1,)"),
+    "too many": ([0, 1, 2], ValueError, "got (3,)"),
+    "of another width": ([[0.0, 1.0]] * 2, ValueError, "got (2, 2)"),
+    "above the range": ([0, 3], ValueError, "class numbers from 0 to 2, got 3"),
+    "below the range": ([-1, 0], ValueError, "class numbers from 0 to 2, got -1"),
+    "NaN": ([[math.nan, 1.0, 0.0], [0.0, 0.0, 1.0]], ValueError, "got nan"),
+    "NaN class numbers": ([math.nan, 1.0], ValueError, "got nan"),
+    "float class numbers": ([0.0, 1.0], TypeError, "integer class numbers", "float64"),
+    "bools": ([True, False], TypeError, "class numbers or probabilities", "bool"),
+    "words": (["cat", "dog"], TypeError, "class numbers or probabilities"),
+    "None": ([None, None], TypeError, "class numbers or probabilities", "object"),
+    "complex": ([1j, 1j], TypeError, "class numbers or probabilities", "complex128"),
+    "ragged": ([[0.0], [1.0, 2.0]], ValueError, "one length"),
+}
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "categorical_cross_entropy"])
+@pytest.mark.parametrize("name", LABELS)
+def test_labels(loss, name):
+    labels, kind, *words = LABELS[name]
+    alike(lambda E, N, A: getattr(E, loss)(A(LOGITS), labels), kind, f"{loss}: expected", *words)
+    if name != "ragged":
+        alike(lambda E, N, A: getattr(E, loss)(A(LOGITS), np.array(labels)), kind, f"{loss}: expected", *words)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "categorical_cross_entropy", "mse"])
+def test_an_empty_batch(loss):
+    alike(lambda E, N, A: getattr(E, loss)(A([]), []), ValueError, f"{loss}: expected at least one sample", "(0,)")
+
+
+def test_a_single_number_is_no_batch():
+    alike(lambda E, N, A: E.cross_entropy(N(1.0), 0), ValueError, "cross_entropy: expected at least one sample", "()")
+
+
+@pytest.mark.parametrize("targets", [[[1.0, 2.0]], [1.0], [[1.0], [2.0]], 1.0])
+def test_mse_shapes(targets):
+    shape = str(np.shape(targets))
+    alike(lambda E, N, A: E.mse(A([1.0, 2.0]), targets), ValueError, "mse: expected targets of shape (2,)", shape)
+
+
+@pytest.mark.parametrize("bad", ["a", None, True, 1j])
+def test_mse_of_no_numbers(bad):
+    alike(lambda E, N, A: E.mse(A([1.0]), [bad]), TypeError, "expected a real number")
+
+
+def test_a_state_dict_that_does_not_fit():
+    def load(change):
+        def mistake(E, N, A):
+            model = E.nn.Sequential(E.nn.Dense(2, 3, seed=0), E.nn.Dense(3, 1, seed=1))
+            before = model.state_dict()
+            state = {name: array.copy() for name, array in before.items()}
+            change(state)
+            try:
+                model.load_state_dict(state)
+            finally:
+                after = model.state_dict()
+                assert all(np.array_equal(before[name], after[name]) for name in before), (
+                    "a failed load changed numbers"
+                )
+
+        return mistake
+
+    def shape(state):
+        state["0.weight"] = np.ones((2, 3))  # would be taken over if the next were not wrong
+        state["1.weight"] = np.zeros((1, 3))
+
+    def words(state):
+        state["0.weight"] = np.ones((2, 3))
+        state["1.bias"] = np.array(["a"])
+
+    def bools(state):
+        state["1.bias"] = np.array([True])
+
+    alike(load(lambda s: s.pop("0.bias")), ValueError, "load_state_dict: expected the names", "1.weight")
+    alike(load(lambda s: s.update(more=1.0)), ValueError, "load_state_dict: expected the names", "more")
+    alike(load(shape), ValueError, "load_state_dict: 1.weight: expected shape (3, 1), got (1, 3)")
+    alike(load(words), TypeError, "load_state_dict: 1.bias: expected a real number")
+    alike(load(bools), TypeError, "load_state_dict: 1.bias: expected a real number, got bool")
+
+
+# --- only vector has shapes -------------------------------------------------------------------------------------------
+
+
+def expect(kind, *words):
+    return pytest.raises(kind, match="".join(f"(?=.*{re.escape(word)})" for word in words))
+
+
+@pytest.mark.parametrize("name", [name for name in elementwise() if len(scalar.ops.OPS[name].rules) == 2])
+def test_shapes_that_do_not_broadcast(name):
+    x, y = vector.Tensor(np.ones((2, 3))), vector.Tensor(np.ones(4))
+    params = params_of(vector.ops.OPS[name])[0]
+    with expect(ValueError, name, "broadcast", "(2, 3)", "(4,)"):
+        vector.ops.OPS[name](x, y, **params)
+
+
+def test_shapes_of_products():
+    t = vector.Tensor
+    for x, y in [((2, 3), (2, 3)), ((3,), (2,)), ((2, 3), (2,)), ((2,), (3, 2)), ((4, 2, 3), (4, 2, 3))]:
+        with expect(ValueError, "matmul: expected inner dimensions that agree", str(x), str(y)):
+            t(np.ones(x)) @ t(np.ones(y))
+    with expect(ValueError, "matmul", "()"):
+        t(1.0) @ t(np.ones(2))
+    with expect(ValueError, "matmul", "broadcast", "(2, 2, 3)", "(4, 3, 2)"):
+        t(np.ones((2, 2, 3))) @ t(np.ones((4, 3, 2)))
+    with expect(ValueError, "Dense: expected 3 features, got 2"):
+        vector.nn.Dense(3, 1)(t(np.ones((5, 2))))
+
+
+def test_backward_from_several_numbers():
+    with expect(ValueError, "backward", "one element", "(2, 3)"):
+        (vector.Tensor(np.ones((2, 3))) * 2.0).backward()
+    with expect(ValueError, "backward", "one element", "(2, 3)"):
+        x = vector.Tensor(np.ones((2, 3)))
+        vector.grad(x * 2.0, x)
+    with expect(ValueError, "backward: expected a gradient of shape (2, 3), got (3,)"):
+        (vector.Tensor(np.ones((2, 3))) * 2.0).backward(np.ones(3))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "complex128", "U1", "object", "float16", "longdouble", "datetime64[s]"])
+def test_arrays_of_other_types(dtype):
+    data = np.zeros(3, dtype)
+    with expect(TypeError, "Tensor: expected", data.dtype.name.rstrip("0123456789[s]")):
+        vector.Tensor(data)
+    with expect(TypeError, "multiply: expected", data.dtype.name.rstrip("0123456789[s]")):
+        vector.Tensor(np.ones(3)) * data
+
+
+def test_numpy_functions_without_a_derivative_here():
+    t = vector.Tensor([1.0, 2.0])
+    for f in (np.arctan, np.median, np.add.reduce, np.linalg.norm):
+        with expect(TypeError, "is not differentiable here", f.__name__ if f is not np.add.reduce else "add.reduce"):
+            f(t)
+    with expect(ValueError, "item: expected one element", "(2,)"):
+        t.item()
+    with expect(ValueError, "Tensor.grad: expected shape (2,)", "(3,)"):
+        t.grad = np.ones(3)
+    with expect(TypeError, "gradcheck: expected float64", "float32"):
+        vector.gradcheck(lambda x: vector.sum(x), [vector.Tensor(np.ones(2, np.float32))])
+
+
+@pytest.mark.parametrize("name", sequence_ops())
+def test_sequence_ops_of_no_sequence(name):
+    for bad in (3.0, "abc", None):
+        with expect(TypeError, f"{name}: expected a sequence", type(bad).__name__):
+            getattr(scalar, name)(*[bad] * (2 if name == "dot" else 1))

@@ -1,0 +1,106 @@
+"""Both engines offer the same names, with the same arguments."""
+
+import inspect
+
+import pytest
+from judging import elementwise, sequence_ops
+
+import scalar
+import vector
+
+# What only vector has: shapes, recording, and training on data.
+ONLY_VECTOR = {"matmul", "reshape", "transpose", "broadcast_to", "concatenate", "stack", "take", "compile", "datasets"}
+ONLY_VECTOR_MAY = {"RecordingError", "bernoulli"}  # recording's own error; ops that draw
+MODULES = ("nn", "optim")
+NODES = {"Value", "Tensor"}
+AXES = {"axis", "keepdims"}  # what an op over a sequence takes besides, where the sequence is an array
+
+
+def arguments(f):
+    """The arguments of a function or class by name, with their defaults; an op's as its forward has them."""
+    signature = inspect.signature(getattr(f, "forward", f))
+    return {p.name: p.default for p in signature.parameters.values() if p.name != "self"}
+
+
+def test_the_same_names():
+    slow, fast = set(scalar.__all__) - NODES, set(vector.__all__) - NODES
+    assert slow - fast == set()
+    assert fast - slow - ONLY_VECTOR_MAY == ONLY_VECTOR
+    for engine in (scalar, vector):
+        assert list(engine.__all__) == sorted(engine.__all__)
+        assert all(hasattr(engine, name) for name in engine.__all__)
+
+
+SHARED = sorted(set(scalar.__all__) - NODES - set(MODULES))
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_the_same_arguments(name):
+    slow, fast = arguments(getattr(scalar, name)), arguments(getattr(vector, name))
+    if name in sequence_ops() or name in ("softmax", "log_softmax"):
+        assert set(fast) - set(slow) - AXES <= {"x", "y"}  # (x) is (*xs) there
+        assert all(default is not inspect.Parameter.empty for key, default in fast.items() if key in AXES)
+    elif name == "backward_steps":
+        assert list(slow) == list(fast)  # the gradient to start from is 1, or ones of the output's shape
+    else:
+        assert slow == fast
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_every_name_is_explained(name):
+    assert inspect.getdoc(getattr(scalar, name))
+    assert inspect.getdoc(getattr(vector, name))
+
+
+@pytest.mark.parametrize("module, name", [("nn", "Dense"), ("nn", "Sequential"), ("optim", "SGD"), ("optim", "Adam")])
+def test_classes(module, name):
+    slow, fast = (getattr(getattr(engine, module), name) for engine in (scalar, vector))
+    first, more = arguments(slow), arguments(fast)
+    assert list(more)[: len(first)] == list(first)
+    assert {key: more[key] for key in first} == first
+    for method in {m for m in vars(slow) if not m.startswith("_")} - {"named", "columns", "decoupled"}:
+        assert hasattr(fast, method), method
+        assert list(arguments(getattr(slow, method))) == list(arguments(getattr(fast, method))), method
+
+
+@pytest.mark.parametrize("name", [m for m in vars(scalar.Value) if not m.startswith("__")])
+def test_every_method_and_attribute_of_a_value(name):
+    """Whatever a Value has, a Tensor has."""
+    assert hasattr(vector.Tensor, name)
+    slow, fast = getattr(scalar.Value, name), getattr(vector.Tensor, name)
+    if inspect.isfunction(slow) and name != "lift":
+        assert list(arguments(slow)) == list(arguments(fast))
+
+
+@pytest.mark.parametrize("name", [n for n in elementwise() if len(scalar.ops.OPS[n].rules) == 1])
+def test_every_op_of_one_input_is_a_method(name):
+    params = {"low": 0.0, "high": 1.0} if name == "clip" else {}
+    for engine, node in ((scalar, scalar.Value(0.3)), (vector, vector.Tensor([0.3]))):
+        found, expected = getattr(node, name)(**params), getattr(engine, name)(node, **params)
+        assert found.op is expected.op
+        assert float(found.item()) == float(expected.item())
+
+
+def test_a_new_node():
+    for node in (scalar.Value(2, "a"), vector.Tensor(2, "a")):
+        assert (node.data, node.grad, node.op, node.inputs, node.label) == (2.0, 0.0, None, (), "a")
+        assert node.requires_grad
+    for node in (scalar.Value(2, requires_grad=False), vector.Tensor(2, requires_grad=False)):
+        out = node * 3.0
+        assert (out.op, out.inputs, out.requires_grad) == (None, (), False)
+
+
+@pytest.mark.parametrize("name", elementwise())
+def test_both_pages_say_the_same(name):
+    """Each engine is read alone, and they read alike: an op's docstring begins with its formula."""
+    slow, fast = scalar.ops.OPS[name].__doc__, vector.ops.OPS[name].__doc__
+    assert slow.split()[0].strip(".,;") == fast.split()[0].strip(".,;")
+
+
+def test_no_engine_imports_the_other():
+    import subprocess
+    import sys
+
+    for one, other in (("scalar", "vector"), ("vector", "scalar")):
+        code = f"import sys, {one}; sys.exit(any(m.split('.')[0] in ('{other}', 'viz') for m in sys.modules))"
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
