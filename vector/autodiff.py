@@ -52,8 +52,11 @@ def topological_order(output: Any) -> list[Any]:
             order.append(stack.pop())
         elif node not in seen:
             seen.add(node)
-            stack += (node, None)
-            stack += node.inputs
+            if node.inputs:
+                stack += (node, None)
+                stack += node.inputs
+            else:
+                order.append(node)
     return order
 
 
