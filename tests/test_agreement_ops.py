@@ -134,8 +134,8 @@ def both(name, sequences):
     with np.errstate(all="ignore"):
         slow, fast = getattr(scalar, name)(*numbers), getattr(vector, name)(*arrays)
         rows = isinstance(slow, list)
-        slow_out = scalar.dot(slow, weights[: len(slow)]) if rows else slow * 1.0
-        fast_out = vector.sum(fast * weights[: len(slow)]) if rows else fast * 1.0
+        slow_out = scalar.dot(slow, weights[: len(slow)]) if rows else slow * 1.7
+        fast_out = vector.sum(fast * weights[: len(slow)]) if rows else fast * 1.7
         slow_slopes = scalar.grad(slow_out, [x for xs in numbers for x in xs], create_graph=True)
         fast_slopes = vector.grad(fast_out, arrays, create_graph=True)
         slow_all = [*(slow if rows else [slow]), *slow_slopes]
