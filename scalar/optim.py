@@ -44,10 +44,12 @@ class SGD:
 
 
 class Adam:
-    """Adam (Kingma and Ba, 2015): p -= lr m' / (sqrt(v') + eps), where m and v are running means of g and g^2,
-    and m' = m / (1 - beta1^t), v' = v / (1 - beta2^t) correct for their start at 0.
+    """Adam (Kingma and Ba, 2015): p -= lr m / (sqrt(v) + eps), where m and v are running means of g and g^2, corrected
+    for their start at 0.
 
-    `weight_decay` adds weight_decay p to each gradient.
+    `weight_decay` adds weight_decay p to each gradient. What is kept are the sums M = beta1 M + g and V = beta2 V + g^2;
+    m = M (1 - beta1) / (1 - beta1^t) and v = V / c^2 with c^2 = (1 - beta2^t) / (1 - beta2), so that the step is
+    lr c (1 - beta1) / (1 - beta1^t) times M / (sqrt(V) + c eps): two numbers a step and fewer passes over the arrays.
     """
 
     decoupled = False
@@ -62,25 +64,25 @@ class Adam:
     ) -> None:
         self.parameters = list(parameters)
         self.lr, self.betas, self.eps, self.weight_decay = lr, betas, eps, weight_decay
-        self.mean = [0.0] * len(self.parameters)
-        self.square = [0.0] * len(self.parameters)
+        self.sums = [0.0] * len(self.parameters)
+        self.squares = [0.0] * len(self.parameters)
         self.powers = (1.0, 1.0)  # beta^t for both betas
 
     def step(self) -> None:
         """Move every parameter once, against its gradient."""
         beta1, beta2 = self.betas
         self.powers = (self.powers[0] * beta1, self.powers[1] * beta2)
-        rate = self.lr / (1.0 - self.powers[0])
-        root = math.sqrt(1.0 - self.powers[1])
+        c = math.sqrt((1.0 - self.powers[1]) / (1.0 - beta2))
+        rate = self.lr * c * (1.0 - beta1) / (1.0 - self.powers[0])
         for i, p in enumerate(self.parameters):
             g = p.grad
             if self.weight_decay and self.decoupled:
-                p.data -= self.lr * self.weight_decay * p.data
+                p.data *= 1.0 - self.lr * self.weight_decay
             elif self.weight_decay:
                 g = g + self.weight_decay * p.data
-            m = self.mean[i] = beta1 * self.mean[i] + (1.0 - beta1) * g
-            v = self.square[i] = beta2 * self.square[i] + (1.0 - beta2) * (g * g)
-            p.data -= rate * m / (math.sqrt(v) / root + self.eps)
+            self.sums[i] = beta1 * self.sums[i] + g
+            self.squares[i] = beta2 * self.squares[i] + g * g
+            p.data -= rate * (self.sums[i] / (math.sqrt(self.squares[i]) + c * self.eps))
 
     def zero_grad(self) -> None:
         """Set every parameter's gradient to 0."""
@@ -89,7 +91,7 @@ class Adam:
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019): p -= lr weight_decay p, apart from g."""
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019): p *= 1 - lr weight_decay, apart from g."""
 
     decoupled = True
 

@@ -87,10 +87,12 @@ class SGD(Optimizer):
 
 
 class Adam(Optimizer):
-    """Adam (Kingma and Ba, 2015): p -= lr m' / (sqrt(v') + eps), where m and v are running means of g and g^2,
-    and m' = m / (1 - beta1^t), v' = v / (1 - beta2^t) correct for their start at 0.
+    """Adam (Kingma and Ba, 2015): p -= lr m / (sqrt(v) + eps), where m and v are running means of g and g^2, corrected
+    for their start at 0.
 
-    `weight_decay` adds weight_decay p to each gradient.
+    `weight_decay` adds weight_decay p to each gradient. What is kept are the sums M = beta1 M + g and V = beta2 V + g^2;
+    m = M (1 - beta1) / (1 - beta1^t) and v = V / c^2 with c^2 = (1 - beta2^t) / (1 - beta2), so that the step is
+    lr c (1 - beta1) / (1 - beta1^t) times M / (sqrt(V) + c eps): two numbers a step and fewer passes over the arrays.
     """
 
     decoupled = False
@@ -105,8 +107,8 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(parameters, lr, weight_decay)
         self.betas, self.eps = betas, eps
-        self.mean = [state(np.zeros_like(p.data), f"{p.label}.mean") for p in self.parameters]
-        self.square = [state(np.zeros_like(p.data), f"{p.label}.square") for p in self.parameters]
+        self.sums = [state(np.zeros_like(p.data), f"{p.label}.sums") for p in self.parameters]
+        self.squares = [state(np.zeros_like(p.data), f"{p.label}.squares") for p in self.parameters]
         self.powers = [state(1.0, "beta1_power"), state(1.0, "beta2_power")]  # beta^t for both betas
 
     def step(self) -> None:
@@ -114,23 +116,25 @@ class Adam(Optimizer):
         beta1, beta2 = self.betas
         for power, beta in zip(self.powers, self.betas, strict=True):
             power.data *= beta
-        rate = self.rate.data / (1.0 - self.powers[0].data)
-        root = np.sqrt(1.0 - self.powers[1].data)
-        for p, mean, square in zip(self.parameters, self.mean, self.square, strict=True):
-            g, m, v = p.grad, mean.data, square.data
+        c = np.sqrt((1.0 - self.powers[1].data) / (1.0 - beta2))
+        rate = self.rate.data * c * (1.0 - beta1) / (1.0 - self.powers[0].data)
+        kept = 1.0 - self.rate.data * self.weight_decay
+        eps = c * self.eps
+        for p, sums, squares in zip(self.parameters, self.sums, self.squares, strict=True):
+            g, m, v = p.grad, sums.data, squares.data
             if self.weight_decay and self.decoupled:
-                p.data -= (self.rate.data * self.weight_decay).astype(p.dtype) * p.data
+                p.data *= kept.astype(p.dtype)
             elif self.weight_decay:
                 g = g + self.weight_decay * p.data
             m *= beta1
-            m += (1.0 - beta1) * g
+            m += g
             v *= beta2
-            v += (1.0 - beta2) * (g * g)
-            p.data -= rate.astype(p.dtype) * m / (np.sqrt(v) / root.astype(p.dtype) + self.eps)
+            v += g * g
+            p.data -= rate.astype(p.dtype) * (m / (np.sqrt(v) + eps.astype(p.dtype)))
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019): p -= lr weight_decay p, apart from g."""
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019): p *= 1 - lr weight_decay, apart from g."""
 
     decoupled = True
 

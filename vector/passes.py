@@ -210,7 +210,7 @@ def linear_part(program: Program, call: Call, scale: Any) -> int | None:
     """Which argument of a linear call to scale so that there is less to do, or as little and it may go on."""
     if call.function is np.matmul:
         sizes = [np.size(value(x)) for x in call.args]
-        return sizes.index(min(sizes)) if min(sizes) < call.out.array.size else None
+        return sizes.index(min(sizes)) if min(sizes) <= call.out.array.size else None
     if call.function == np.add.reduce and "where" not in call.kwargs:
         is_scaled = [
             c
