@@ -1,0 +1,185 @@
+"""`scalar` by itself: micrograd's programs run unchanged, and what a Value does as a Python object."""
+
+import math
+import pickle
+
+import numpy as np
+import pytest
+
+import scalar
+from scalar import Value
+
+
+def test_micrograds_readme():
+    """The example of micrograd's README, with the numbers that it prints."""
+    a = Value(-4.0)
+    b = Value(2.0)
+    c = a + b
+    d = a * b + b**3
+    c += c + 1
+    c += 1 + c + (-a)
+    d += d * 2 + (b + a).relu()
+    d += 3 * d + (b - a).relu()
+    e = c - d
+    f = e**2
+    g = f / 2.0
+    g += 10.0 / f
+    assert f"{g.data:.4f}" == "24.7041"
+    g.backward()
+    assert f"{a.grad:.4f}" == "138.8338"
+    assert f"{b.grad:.4f}" == "645.5773"
+
+
+def test_micrograds_way_of_training():
+    """`p.grad = 0`, `p.data += -lr * p.grad`: attributes are plain."""
+    w, b = Value(0.0), Value(0)
+    for _ in range(300):
+        loss = sum(((w * x + b - y) ** 2 for x, y in [(0.0, 1.0), (1.0, 3.0), (2.0, 5.0)]), Value(0.0))
+        for p in (w, b):
+            p.grad = 0
+        loss.backward()
+        for p in (w, b):
+            p.data += -0.05 * p.grad
+    assert (w.data, b.data) == (pytest.approx(2.0, abs=1e-6), pytest.approx(1.0, abs=1e-6))
+
+
+def test_reflected_forms():
+    x = Value(2.0)
+    pairs = [(3 + x, 5.0), (3 - x, 1.0), (3 * x, 6.0), (3 / x, 1.5), (3**x, 9.0), (-x, -2.0), (abs(-x), 2.0)]
+    for out, expected in pairs:
+        assert out.item() == expected
+    for number in (np.float64(3.0), np.float32(3.0), np.int64(3)):
+        for out in (number * x, x * number, number + x, number - x, number / x):
+            assert type(out) is Value
+
+
+def test_comparisons_are_plain_bools():
+    x = Value(2.0)
+    assert (x > 1, x >= 2, x < 3.0, x <= Value(2.0), x == 2, x != 3, x == Value(2.0)) == (True,) * 7
+    assert (x == "two", x != "two") == (False, True)
+    assert {x: 1}[x] == 1
+    assert len({Value(1.0), Value(1.0)}) == 2
+
+
+def test_data_is_a_float():
+    for out in (Value(3), Value(np.float32(0.5)), Value(2) ** 3, scalar.exp(Value(1)), scalar.max([Value(1), 2])):
+        assert type(out.data) is float
+    out = scalar.tanh(Value(0.3)) * scalar.log(Value(2.0))
+    x = Value(0.5)
+    (scalar.power(x, 2) * out + scalar.softplus(x)).backward()
+    assert type(x.grad) is float
+
+
+def test_ops_on_plain_numbers_just_compute():
+    for name, op in scalar.ops.OPS.items():
+        if not op.over and not op.defaults:
+            assert type(op(*[0.5] * len(op.rules))) is float, name
+    assert scalar.sum([1.0, 2.0]) == 3.0
+    assert scalar.where(True, 1.0, 2.0) == 1.0
+
+
+def test_nothing_raises_what_ieee_has_a_number_for():
+    """Python raises on 1 / 0 and 10.0 ** 400; here they are inf, with numpy's warning."""
+    with pytest.warns(RuntimeWarning, match="divide by zero"):
+        assert (Value(1.0) / 0.0).data == math.inf
+    with pytest.warns(RuntimeWarning, match="overflow"):
+        assert (Value(10.0) ** 400).data == math.inf
+    with pytest.warns(RuntimeWarning, match="overflow"):
+        assert (Value(1e308) * 10.0).data == math.inf
+    with pytest.warns(RuntimeWarning, match="invalid"):
+        assert math.isnan((Value(math.inf) - math.inf).data)
+
+
+def test_no_grad():
+    x = Value(2.0)
+    with scalar.no_grad():
+        out = x * x
+        with scalar.no_grad():
+            pass
+        assert (x * 2.0).op is None
+    assert (out.data, out.op, out.inputs, out.requires_grad) == (4.0, None, (), False)
+    assert (x * x).op is scalar.ops.multiply
+
+    @scalar.no_grad()
+    def f(x):
+        return x + 1.0
+
+    assert f(x).op is None and f(x).op is None
+    with pytest.raises(KeyError), scalar.no_grad():
+        raise KeyError
+    assert (x * x).op is not None
+
+
+def test_no_grad_is_of_one_thread():
+    import threading
+
+    found = []
+    with scalar.no_grad():
+        thread = threading.Thread(target=lambda: found.append((Value(1.0) * 2.0).op))
+        thread.start()
+        thread.join()
+    assert found == [scalar.ops.multiply]
+
+
+def test_detach_and_constants():
+    x = Value(3.0)
+    out = x * x.detach()
+    out.backward()
+    assert x.grad == 3.0
+    constant = Value(2.0, requires_grad=False)
+    (x * constant).backward()
+    assert constant.grad == 0.0
+
+
+def test_only_needed_gradients_are_computed(monkeypatch):
+    called = []
+    op = scalar.ops.multiply
+    first, second = op.rules
+    spied = (first, lambda *a: called.append(a) or second(*a))
+    monkeypatch.setattr(op, "rules", spied)
+    (Value(2.0) * 3.0).backward()
+    assert not called
+    (2.0 * Value(3.0)).backward()
+    assert called
+
+
+def test_backward_steps_and_order():
+    x, y = Value(2.0, "x"), Value(3.0, "y")
+    inner = x * y
+    out = inner + x
+    order = scalar.topological_order(out)
+    place = {node: i for i, node in enumerate(order)}
+    assert order[-1] is out and len(place) == len(order) == 4
+    assert all(place[i] < place[n] for n in order for i in n.inputs)
+    steps = list(scalar.backward_steps(out))
+    assert steps[0].node is out and steps[0].gradient == 1.0
+    assert {s.node.label: s.gradient for s in steps if s.node.label} == {"x": 4.0, "y": 2.0}
+    assert x.grad == 0.0  # nothing is changed by looking
+
+
+def test_pictures_without_viz():
+    """A notebook asks for a picture; without viz imported there is none, and no error."""
+    import subprocess
+    import sys
+
+    code = "import scalar, vector; assert scalar.Value(1)._repr_svg_() is vector.Tensor(1)._repr_svg_() is None"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_repr():
+    assert repr(Value(2, "a")) == "Value(data=2.0, grad=0.0, label='a')"
+
+
+def test_a_leaf_can_be_pickled():
+    copy = pickle.loads(pickle.dumps(Value(2.0, "a")))
+    assert (copy.data, copy.label, copy.op) == (2.0, "a", None)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "softmax", "log_softmax", "leaky_relu", lambda x: x * x, None])
+def test_a_network_passes_gradcheck(activation):
+    model = scalar.nn.Sequential(scalar.nn.Dense(2, 3, activation, seed=1), scalar.nn.Dense(3, 2, seed=2))
+    parameters = model.parameters()
+    assert len(parameters) == 2 * 3 + 3 + 3 * 2 + 2
+    samples = [[0.5, -0.3], [0.9, 0.2]]
+    assert scalar.gradcheck(lambda *_: scalar.cross_entropy([model(x) for x in samples], [0, 1]), parameters)
+    assert scalar.gradcheck(lambda *_: scalar.mse([model(x) for x in samples], [[1.0, 0.0]] * 2), parameters)

@@ -1,0 +1,272 @@
+"""`vector` by itself: dtypes, views, indexing, broadcasting, numpy's own functions."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import vector
+from vector import Tensor
+
+X = np.array([[0.3, -1.2, 0.7], [1.5, 0.1, -0.4]])
+
+
+def test_dtypes():
+    single, double = np.ones(3, np.float32), np.ones(3)
+    assert Tensor(single).dtype == np.float32
+    assert Tensor(double).dtype == np.float64
+    for whole in (3, [1, 2], np.arange(3), np.uint8(3)):
+        assert Tensor(whole).dtype == np.float64
+    assert (Tensor(single) * 2.0).dtype == (2 / Tensor(single)).dtype == (Tensor(single) ** 2).dtype == np.float32
+    assert (Tensor(single) * double).dtype == np.float64
+    assert Tensor(single).astype(np.float64).dtype == np.float64
+
+
+def test_each_gradient_has_its_nodes_dtype():
+    x, y = Tensor(np.ones(3, np.float32)), Tensor(np.ones(3))
+    z = x.astype(np.float64) * y + x
+    vector.sum(z).backward()
+    assert (x.grad.dtype, y.grad.dtype, z.grad.dtype) == (np.float32, np.float64, np.float64)
+    for op in vector.ops.OPS.values():
+        if len(op.rules) == 1 and not op.defaults and not op.over:
+            x = Tensor(np.full(3, 0.5, np.float32))
+            op(x).backward(np.ones(3, np.float32))
+            assert x.grad.dtype == np.float32, op
+
+
+def test_an_array_is_taken_over_without_copying():
+    data = np.ones(3)
+    assert Tensor(data).data is data
+    assert np.shares_memory(Tensor(data).data, data)
+    assert Tensor(Tensor(data)).data is data
+
+
+def test_attributes():
+    x = Tensor(X, "x")
+    assert (x.shape, x.ndim, x.size, len(x), x.dtype) == ((2, 3), 2, 6, 2, np.float64)
+    assert (np.shape(x), np.ndim(x), np.size(x)) == ((2, 3), 2, 6)
+    assert np.array_equal(np.asarray(x), X)
+    assert float(Tensor(2.0)) == Tensor([[2.0]]).item() == 2.0
+    assert bool(Tensor(2.0) > 1) is True
+    with pytest.raises(TypeError):
+        len(Tensor(1.0))
+    with pytest.raises(ValueError, match="ambiguous"):
+        bool(x > 0)
+
+
+def test_grad_can_be_set():
+    x = Tensor(X)
+    x.grad = 0
+    assert np.array_equal(x.grad, np.zeros_like(X))
+    x.grad = np.ones_like(X)
+    vector.sum(x).backward()
+    assert np.array_equal(x.grad, np.full_like(X, 2.0))
+    x.grad = None
+    assert np.array_equal(x.grad, np.zeros_like(X))
+
+
+UFUNCS = ["negative", "exp", "sqrt", "abs", "absolute", "sin", "cos", "tanh", "log"]
+
+
+@pytest.mark.parametrize("name", UFUNCS)
+def test_numpys_functions_of_one_tensor(name):
+    x = Tensor(np.abs(X))
+    out = getattr(np, name)(x)
+    assert type(out) is Tensor
+    assert np.array_equal(out.data, getattr(np, name)(np.abs(X)))
+    out.backward(np.ones_like(X))
+    expected = Tensor(np.abs(X))
+    getattr(vector, "abs" if name == "absolute" else name)(expected).backward(np.ones_like(X))
+    assert np.array_equal(x.grad, expected.grad)
+
+
+@pytest.mark.parametrize("name", ["add", "subtract", "multiply", "divide", "power", "maximum", "minimum"])
+def test_numpys_functions_of_two(name):
+    f, a, b = getattr(np, name), np.abs(X), np.abs(X[::-1]) + 0.5
+    for x, y in [(Tensor(a), Tensor(b)), (Tensor(a), b), (a, Tensor(b))]:
+        out = f(x, y)
+        assert type(out) is Tensor and np.array_equal(out.data, f(a, b))
+
+
+def test_arrays_on_the_left():
+    x = Tensor(X)
+    for out, expected in [
+        (X + x, X + X),
+        (X - x, X - X),
+        (X * x, X * X),
+        (X / x, X / X),
+        (X @ x.T, X @ X.T),
+        (np.abs(X) ** x, np.abs(X) ** X),
+        (np.float64(2.0) * x, 2.0 * X),
+        (np.float32(2.0) - x, 2.0 - X),
+    ]:
+        assert type(out) is Tensor and np.array_equal(out.data, expected)
+    for one, other in [(X > x, False), (X >= x, True), (np.less(x, X + 1), True), (x == X, True), (x != X, False)]:
+        assert type(one) is np.ndarray and (one == other).all()
+
+
+def test_numpys_functions_over_axes_and_shapes():
+    x = Tensor(X)
+    for out, expected in [
+        (np.sum(x), np.sum(X)),
+        (np.sum(x, axis=1), np.sum(X, axis=1)),
+        (np.mean(x, axis=0, keepdims=True), np.mean(X, axis=0, keepdims=True)),
+        (np.max(x, axis=1), np.max(X, axis=1)),
+        (np.min(x), np.min(X)),
+        (np.clip(x, -1.0, 1.0), np.clip(X, -1.0, 1.0)),
+        (np.reshape(x, (3, 2)), np.reshape(X, (3, 2))),
+        (np.transpose(x), X.T),
+        (np.where(X > 0, x, 0.0), np.where(X > 0, X, 0.0)),
+        (np.concatenate([x, x], axis=1), np.concatenate([X, X], axis=1)),
+        (np.stack([x, x], axis=-1), np.stack([X, X], axis=-1)),
+        (np.take(x, [1, 0, 1], axis=1), np.take(X, [1, 0, 1], axis=1)),
+        (np.broadcast_to(x, (4, 2, 3)), np.broadcast_to(X, (4, 2, 3))),
+        (np.dot(x[0], x[1]), np.dot(X[0], X[1])),
+        (np.matmul(x, X.T), X @ X.T),
+        (x.reshape(3, -1), X.reshape(3, -1)),
+        (x.reshape((6,)), X.reshape(6)),
+        (vector.stack([x, x], axis=1), np.stack([X, X], axis=1)),
+    ]:
+        assert type(out) is Tensor and out.shape == np.shape(expected) and np.allclose(out.data, expected, rtol=1e-15)
+
+
+KEYS = {
+    "a row": 1,
+    "a row from the end": -1,
+    "an element": (1, 2),
+    "a slice": slice(0, 1),
+    "columns backwards": (slice(None), slice(None, None, -1)),
+    "every second": (Ellipsis, slice(None, None, 2)),
+    "a new axis": (None, 0),
+    "rows by number, one twice": [1, 0, 1],
+    "elements by number, one twice": ([0, 0, 1], [2, 2, 0]),
+    "a mask": X > 0,
+    "all": Ellipsis,
+    "none": slice(0, 0),
+}
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_indexing(name):
+    key = KEYS[name]
+    x = Tensor(X)
+    out = x[key]
+    assert np.array_equal(out.data, X[key])
+    weights = np.arange(1.0, out.size + 1.0).reshape(out.shape)
+    out.backward(weights)
+    expected = np.zeros_like(X)
+    np.add.at(expected, key, weights)
+    assert np.array_equal(x.grad, expected)
+    assert x.grad.flags.c_contiguous and x.grad.flags.writeable
+
+
+def test_views_differentiate_to_where_they_look():
+    x = Tensor(np.arange(6.0))
+    vector.sum(x.reshape(2, 3).T[1] * np.array([10.0, 20.0])).backward()
+    assert x.grad.tolist() == [0.0, 10.0, 0.0, 0.0, 20.0, 0.0]
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("step", [1, -1, 2])
+def test_any_memory_layout(order, step):
+    """What an array holds counts, not how it lies in memory."""
+    data = np.asarray(np.random.default_rng(0).normal(size=(6, 4, 3)), order=order)[::step]
+    weights = np.random.default_rng(1).normal(size=(3, 2))
+    results = []
+    for array in (data, data.copy(order="C")):
+        x = Tensor(array)
+        out = vector.logsumexp(vector.tanh(x @ weights), axis=1)
+        vector.sum(out * out).backward()
+        results.append((out.data, x.grad))
+    for a, b in zip(*results, strict=True):
+        assert np.allclose(a, b, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1, -1, (0, 1), ()])
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize("name", ["sum", "mean", "max", "min", "logsumexp"])
+def test_reductions_have_numpys_shapes(name, axis, keepdims):
+    x = Tensor(X)
+    out = getattr(vector, name)(x, axis=axis, keepdims=keepdims)
+    assert out.shape == np.sum(X, axis=axis, keepdims=keepdims).shape
+    vector.sum(out).backward()
+    assert x.grad.shape == X.shape
+    if name in ("sum", "logsumexp", "max", "min") and axis is None:
+        assert x.grad.sum() == pytest.approx(6.0 if name == "sum" else 1.0)
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [((2, 3), (3, 4)), ((3,), (3, 4)), ((2, 3), (3,)), ((3,), (3,)), ((5, 2, 3), (3, 4)), ((5, 1, 2, 3), (7, 3, 1))],
+)
+def test_matmul_as_numpy_has_it(shapes):
+    rng = np.random.default_rng(0)
+    a, b = (rng.normal(size=shape) for shape in shapes)
+    x, y = Tensor(a), Tensor(b)
+    out = x @ y
+    assert out.shape == (a @ b).shape and np.allclose(out.data, a @ b, rtol=1e-14, atol=1e-15)
+    vector.gradcheck(lambda x, y: x @ y, [x, y])
+
+
+def test_no_grad_and_detach():
+    x = Tensor(X)
+    with vector.no_grad():
+        out = x * 2.0
+    assert (out.op, out.inputs, out.requires_grad) == (None, (), False)
+    product = x * x.detach()
+    vector.sum(product).backward()
+    assert np.array_equal(x.grad, X)
+    found = []
+    with vector.no_grad():
+        thread = threading.Thread(target=lambda: found.append((x * 2.0).op))
+        thread.start()
+        thread.join()
+    assert found == [vector.ops.multiply]
+
+
+def test_what_nobody_needs_is_not_computed(monkeypatch):
+    called = []
+    op = vector.ops.multiply
+    first, second = op.rules
+    monkeypatch.setattr(op, "rules", (first, lambda *a: called.append(a) or second(*a)))
+    vector.sum(Tensor(X) * X).backward()
+    assert not called
+    vector.sum(X * Tensor(X)).backward()
+    assert called
+
+
+def test_backward_with_a_gradient():
+    x = Tensor(X)
+    (x * x).backward(X)
+    assert np.allclose(x.grad, 2 * X * X, rtol=1e-15)
+
+
+def test_second_derivatives_of_arrays():
+    x = Tensor(X)
+    (slope,) = vector.grad(vector.sum(x * x * x), [x], create_graph=True)
+    assert np.allclose(slope.data, 3 * X * X, rtol=1e-15)
+    assert np.allclose(vector.grad(vector.sum(slope), x), 6 * X, rtol=1e-15)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "softmax", "log_softmax", "leaky_relu", lambda x: x * x, None])
+def test_a_network_passes_gradcheck(activation):
+    model = vector.nn.Sequential(vector.nn.Dense(2, 3, activation, seed=1), vector.nn.Dense(3, 2, seed=2))
+    samples = np.array([[0.5, -0.3], [0.9, 0.2]])
+    assert vector.gradcheck(lambda *_: vector.cross_entropy(model(samples), [0, 1]), model.parameters())
+    assert vector.gradcheck(lambda *_: vector.mse(model(samples), [[1.0, 0.0]] * 2), model.parameters())
+
+
+def test_repr():
+    assert repr(Tensor([1.0, 2.0], "a")) == "Tensor([1., 2.], shape=(2,), dtype=float64, label='a')"
+
+
+def test_powers_of_many_exponents():
+    """However exponents lie in memory, 2 is a square, 1/2 a root and -1 a division, as for one exponent alone."""
+    x = np.array([-0.0, -np.inf, 3.0, 0.1])
+    for exponent in (2.0, 0.5, -1.0, 0.7):
+        with np.errstate(all="ignore"):
+            alone = [float(np.power(v, exponent)) for v in x.tolist()]
+            for y in (np.full(4, exponent), np.full((4, 4), exponent)[:, 1], np.broadcast_to(exponent, 4), exponent):
+                found = vector.power(Tensor(x), y).data
+                assert np.array_equal(found, alone, equal_nan=True)
+                assert np.array_equal(np.signbit(found[:1]), np.signbit(alone[:1]))
