@@ -46,7 +46,8 @@ def fold_constants(program: Program) -> None:
 
 
 def simplify(program: Program) -> None:
-    """Leave out what changes nothing: products with 1, quotients by 1, sums over axes of length 1."""
+    """Leave out what changes nothing: products with 1, quotients by 1, sums over axes of length 1, copies of what
+    stays as it is."""
     written = {call.out.root for call in program.calls if call.writes}
     kept = []
     for call in program.calls:
@@ -65,6 +66,8 @@ def unchanged(call: Call) -> Var | None:
         x = call.args[0]
         if x.size == call.out.size > 0 and x.dtype == call.out.dtype and call.kwargs.keys() <= {"axis", "keepdims"}:
             return x
+    if call.function is np.copyto and isinstance(x := call.args[0], Var) and "where" not in call.kwargs:
+        return x if alike(x, call.out) and x.strides == call.out.strides else None
     if call.function in (np.multiply, np.divide) and not call.kwargs:
         pairs = [call.args] if call.function is np.divide else [call.args, call.args[::-1]]
         for x, one in pairs:

@@ -42,13 +42,15 @@ class Traced(NDArrayOperatorsMixin):
     dtype = property(lambda self: self.value.dtype)
     ndim = property(lambda self: self.value.ndim)
     size = property(lambda self: self.value.size)
-    base = None  # what it shares memory with is the plan's business
+    base = property(lambda self: self.var.base)
     T = property(lambda self: np.transpose(self))
     mT = property(lambda self: np.swapaxes(self, -1, -2))
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if any(hasattr(x, "op") for x in inputs):
+            return NotImplemented  # for the tensor among them, which makes a node
         if method not in ("__call__", "reduce") or ufunc.nout != 1:
-            refuse(f"call np.{ufunc.__name__}.{method}")
+            refuse(f"call np.{ufunc.__name__}{'' if method == '__call__' else '.' + method}")
         function = ufunc if method == "__call__" else getattr(ufunc, method)
         out = kwargs.pop("out", (None,))
         kwargs = {key: x for key, x in kwargs.items() if x is not None or key == "axis"}
@@ -83,8 +85,8 @@ class Traced(NDArrayOperatorsMixin):
         return self.recorder.cast(self, np.dtype(dtype))
 
     def copy(self) -> Any:
-        """As numpy's."""
-        return self.recorder.cast(self, self.dtype)
+        """As numpy's: in the order of C."""
+        return self.recorder.cast(self, self.dtype, "C")
 
     def __getitem__(self, key: Any) -> Any:
         advanced = [
@@ -183,8 +185,8 @@ class Recorder:
         self.calls.append(Call(np.copyto, (variable(x),), {"where": variable(condition)}, traced.var, writes=True))
         return traced
 
-    def cast(self, x: Traced, dtype: np.dtype[Any]) -> Traced:
-        value = x.value.astype(dtype)
+    def cast(self, x: Traced, dtype: np.dtype[Any], order: Any = "K") -> Traced:
+        value = x.value.astype(dtype, order)
         traced = Traced(self, Var("result", value), value)
         self.calls.append(Call(np.copyto, (x.var,), {"casting": "unsafe"}, traced.var))
         return traced
