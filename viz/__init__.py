@@ -15,6 +15,7 @@ Nodes of either engine are drawn. In a notebook they show themselves once `viz` 
 from viz.formulas import Formula, derivative, formula
 from viz.frames import Frame, steps
 from viz.graph import Node, draw
+from viz.player import play
 from viz.rendering import render, svg
 
-__all__ = ["Formula", "Frame", "Node", "derivative", "draw", "formula", "render", "steps", "svg"]
+__all__ = ["Formula", "Frame", "Node", "derivative", "draw", "formula", "play", "render", "steps", "svg"]

@@ -56,7 +56,7 @@ THEMES = {
         ink="#1e293b",
         edge="#94a3b8",
         still=Tint("#f8fafc", "#cbd5e1", "#64748b"),
-        up=Tint("#a9d0f5", "#2b7bba", "#155a92"),
+        up=Tint("#a9d0f5", "#2b7bba", "#12528a"),
         down=Tint("#fbcb98", "#d97706", "#8f4506"),
         mixed=Tint("#d6d3e0", "#8b86a3", "#565170"),
     ),

@@ -24,7 +24,7 @@ from viz.graph import in_order
 from viz.text import ATOM, Term, code, decimal, latex, number, numeral, plain, scientific, symbol
 from viz.written import Name, Written, constant, rule
 
-__all__ = ["Contribution", "Frame", "backward_steps", "gradient_name", "names", "steps"]
+__all__ = ["Contribution", "Frame", "backward_steps", "gradient_name", "names", "steps", "tail"]
 
 WIDTH = 20  # characters; what is longer goes by a number, v7
 
@@ -165,9 +165,15 @@ def _frame(i: int, root: Node, step: Any, called: dict[int, Name], totals: dict[
         sentence = f"{is_} has its whole gradient, {whole}."
     else:
         sentence = f"{is_} is an input: the pass ends here with {whole}."
-    if given:
-        sentence += f" It hands a share to {_listed(dict.fromkeys(called[id(x.node)].code.text for x in given))}."
-    return Frame(i, node, name.code.text, g, tuple(given), sentence)
+    return Frame(i, node, name.code.text, g, tuple(given), sentence + tail(node, called))
+
+
+def tail(node: Node, called: dict[int, Name]) -> str:
+    """The end of the sentence: to whom the node hands its gradient on."""
+    texts = list(dict.fromkeys(called[id(x)].code.text for x in node.inputs if not is_constant(x)))
+    if len(texts) > 4:
+        return f" It hands a share to {len(texts)} inputs."
+    return f" It hands a share to {' and '.join(filter(None, [', '.join(texts[:-1]), texts[-1]]))}." if texts else ""
 
 
 def _contribution(
@@ -209,8 +215,3 @@ def _size(value: Any) -> str:
     if not np.ndim(value):
         return decimal(value)
     return f"{np.shape(value)} of norm {number(norm(value))}".replace("−", "-")
-
-
-def _listed(texts: Any) -> str:
-    *most, last = texts
-    return f"{len(most) + 1} inputs" if len(most) > 3 else f"{', '.join(most)} and {last}" if most else str(last)

@@ -1,0 +1,210 @@
+"""An engine's op page, on numbers, as JavaScript: forwards and derivatives are translated, not written a second time.
+
+What stands on such a page is little: arithmetic, comparisons, conditional expressions, comprehensions, and calls of
+other ops, of helpers on the page, of a few builtins and of numpy. Arithmetic and calls become calls of an object M,
+so that one translation computes with plain numbers and, with another M, writes down what it does.
+
+>>> print(expression("g * (1.0 if x > 0 else 0.0)"))
+M.multiply(g, (M.gt(x, 0) ? 1.0 : 0.0))
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import functools
+import inspect
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["RUNTIME", "expression", "translate"]
+
+RUNTIME = Path(__file__).with_name("runtime.js").read_text(encoding="utf-8")
+KNOWN = set(re.findall(r'^ *"([\w.]+)": ', RUNTIME, re.MULTILINE))  # the functions of Python and numpy that it has
+
+ARITHMETIC = {ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide", ast.FloorDiv: "floordiv"}
+COMPARISONS = {ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne"}
+
+
+def translate(ops: Iterable[Any]) -> str:
+    """A JavaScript object literal ``{name: {forward, rules, over, settings}}`` of these ops and those they call.
+
+    Raises ValueError, naming the op and the line, for Python that has no translation here.
+    """
+    wanted = [(_page(sys.modules[op.forward.__module__]), op.forward.__name__) for op in ops]
+    entries: dict[str, str] = {}
+    helpers: dict[str, str] = {}
+    while wanted:
+        page, name = wanted.pop()
+        block = page.blocks[name]
+        public = name.rstrip("_")
+        if name in helpers or public in entries:
+            continue
+        writer = _Writer(page)
+        try:
+            if page.is_op(block):
+                entries[public] = writer.op(block)
+            else:
+                helpers[name] = writer.function(block)
+        except _NoTranslation as problem:
+            raise ValueError(f"translate: {public}: {problem}") from None
+        wanted += [(page, called) for called in sorted(writer.called)]
+    lines = [f"function {name}{text}" for name, text in sorted(helpers.items())]
+    lines += ["const OPS = {", *(f"  {json.dumps(name)}: {text}," for name, text in sorted(entries.items())), "};"]
+    return "\n".join(lines) + "\n"
+
+
+def expression(source: str) -> str:
+    """One Python expression as JavaScript. Raises ValueError for what has no translation."""
+    return _Writer(_Page({})).expression(ast.parse(source, mode="eval").body)
+
+
+class _NoTranslation(ValueError):
+    def __init__(self, node: ast.AST) -> None:
+        super().__init__(f"no JavaScript for line {getattr(node, 'lineno', 0)}: {ast.unparse(node)}")
+
+
+class _Page:
+    """The functions of a module, by name."""
+
+    def __init__(self, blocks: Mapping[str, ast.FunctionDef]) -> None:
+        self.blocks = blocks
+
+    def is_op(self, block: ast.FunctionDef) -> bool:
+        return self.decorator(block) is not None
+
+    def decorator(self, block: ast.FunctionDef) -> ast.Call | None:
+        """The ``@op(...)`` above a block, if there is one."""
+        calls = [each for each in block.decorator_list if isinstance(each, ast.Call)]
+        return next((call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "op"), None)
+
+
+@functools.cache
+def _page(module: Any) -> _Page:
+    tree = ast.parse(inspect.getsource(module))
+    return _Page({block.name: block for block in tree.body if isinstance(block, ast.FunctionDef)})
+
+
+class _Writer:
+    """Writes one block, and notes which blocks of its page it calls."""
+
+    def __init__(self, page: _Page) -> None:
+        self.page = page
+        self.called: set[str] = set()
+
+    def op(self, block: ast.FunctionDef) -> str:
+        decorator = self.page.decorator(block)
+        assert decorator is not None
+        over = next((keyword.value for keyword in decorator.keywords if keyword.arg == "over"), None)
+        rules = [self.rule(rule) for rule in decorator.args]
+        settings = [arg.arg for arg in block.args.args[len(rules) :]] if rules else []
+        for rule in decorator.args:  # settings go by position: the same order in the forward and in every rule
+            if isinstance(rule, ast.Lambda) and [arg.arg for arg in rule.args.args[2 + len(rules) :]] not in (
+                [],
+                settings,
+            ):
+                raise _NoTranslation(rule)
+        parts = [f"forward: {self.arrow(block.args, self.body(block))}", f"rules: [{', '.join(rules)}]"]
+        parts += [f"over: {self.rule(over)}"] if over is not None else []
+        return f"{{{', '.join(parts)}, settings: {json.dumps(settings)}}}"
+
+    def rule(self, rule: ast.expr) -> str:
+        if isinstance(rule, ast.Lambda):
+            return self.arrow(rule.args, self.expression(rule.body))
+        return self.name(rule)
+
+    def function(self, block: ast.FunctionDef) -> str:
+        return f"({', '.join(['M', *self.parameters(block.args)])}) {self.body(block)}"
+
+    def arrow(self, args: ast.arguments, body: str) -> str:
+        return f"({', '.join(['M', *self.parameters(args)])}) => {body}"
+
+    def parameters(self, args: ast.arguments) -> list[str]:
+        return [arg.arg for arg in args.args] + ([f"...{args.vararg.arg}"] if args.vararg else [])
+
+    def body(self, block: ast.FunctionDef) -> str:
+        lines = [self.statement(line) for line in block.body]
+        return f"{{ {' '.join(filter(None, lines))} }}"
+
+    def statement(self, line: ast.stmt) -> str:
+        match line:
+            case ast.Expr(ast.Constant()):
+                return ""  # the docstring
+            case ast.Expr(value):
+                return f"{self.expression(value)};"
+            case ast.Return(ast.expr() as value):
+                return f"return {self.expression(value)};"
+            case ast.Assign([ast.Name(name)], value):
+                return f"const {name} = {self.expression(value)};"
+            case ast.If(test, body, []):
+                return f"if ({self.truth(test)}) {{ {' '.join(map(self.statement, body))} }}"
+            case ast.Raise(ast.Call(func=ast.Name(kind))):
+                return f"throw new Error({json.dumps(kind)});"
+        raise _NoTranslation(line)
+
+    def expression(self, node: ast.expr) -> str:
+        match node:
+            case ast.Constant(bool() | None | str() as value):
+                return json.dumps(value)
+            case ast.Constant(int() | float() as value):
+                return repr(value)
+            case ast.Name():
+                return self.name(node)
+            case ast.BinOp(left, operation, right) if type(operation) in ARITHMETIC:
+                return f"M.{ARITHMETIC[type(operation)]}({self.expression(left)}, {self.expression(right)})"
+            case ast.UnaryOp(ast.USub(), value):
+                return f"M.negative({self.expression(value)})"
+            case ast.UnaryOp(ast.Not(), value):
+                return f"!{self.truth(value)}"
+            case ast.BoolOp(operation, values):
+                sign = " && " if isinstance(operation, ast.And) else " || "
+                return f"({sign.join(map(self.truth, values))})"
+            case ast.Compare(left, signs, rights) if all(type(sign) in COMPARISONS for sign in signs):
+                pairs = zip([left, *rights], signs, rights, strict=False)
+                texts = [f"M.{COMPARISONS[type(s)]}({self.expression(a)}, {self.expression(b)})" for a, s, b in pairs]
+                return texts[0] if len(texts) == 1 else f"({' && '.join(texts)})"
+            case ast.IfExp(test, body, otherwise):
+                return f"({self.truth(test)} ? {self.expression(body)} : {self.expression(otherwise)})"
+            case ast.List(items) | ast.Tuple(items):
+                return f"[{', '.join(map(self.expression, items))}]"
+            case ast.ListComp(element, [ast.comprehension(ast.Name(each), xs, [])]) | ast.GeneratorExp(
+                element, [ast.comprehension(ast.Name(each), xs, [])]
+            ):
+                return f"{self.expression(xs)}.map(({each}) => {self.expression(element)})"
+            case ast.Subscript(value, ast.Slice(lower, upper, None)):
+                start, end = (self.expression(bound) if bound else "undefined" for bound in (lower, upper))
+                return f"{self.expression(value)}.slice({start}, {end})"
+            case ast.Call(func, args, []):
+                return self.call(func, [self.expression(arg) for arg in args])
+            case ast.Attribute():
+                return self.name(node)
+        raise _NoTranslation(node)
+
+    def truth(self, node: ast.expr) -> str:
+        """A condition: what Python takes for true, where that differs."""
+        text = self.expression(node)
+        return text if text.startswith("!") or isinstance(node, (ast.Compare, ast.BoolOp)) else f"M.truth({text})"
+
+    def call(self, func: ast.expr, args: Sequence[str]) -> str:
+        if isinstance(func, ast.Name) and func.id in self.page.blocks:
+            self.called.add(func.id)
+            if self.page.is_op(self.page.blocks[func.id]):
+                return f"M.call({', '.join([json.dumps(func.id.rstrip('_')), *args])})"
+            return f"{func.id}({', '.join(['M', *args])})"
+        return f"{self.name(func)}({', '.join(args)})"
+
+    def name(self, node: ast.expr) -> str:
+        """A local name as it is; what Python and numpy have, out of the runtime's table."""
+        text = ast.unparse(node)
+        if isinstance(node, ast.Name) and text in self.page.blocks and not self.page.is_op(self.page.blocks[text]):
+            self.called.add(text)
+            return text
+        if text in KNOWN:
+            return f"M[{json.dumps(text)}]"
+        if not isinstance(node, ast.Name) or hasattr(builtins, text):
+            raise _NoTranslation(node)
+        return text
