@@ -5,9 +5,11 @@ step -> Recorder (one run) -> Program (a flat list of numpy calls) -> passes -> 
 
 from __future__ import annotations
 
+import dis
 import functools
 import inspect
 import threading
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -17,16 +19,18 @@ from .autodiff import mode
 from .passes import optimize
 from .program import Program, Var, replace
 from .tensor import Tensor
-from .trace import SPENT, Recorder, RecordingError, Traced, refuse
+from .trace import Recorder, RecordingError, Traced, refuse
+
+PLAIN = (int, float, complex, str, bytes, np.generic, np.dtype)
 
 
 class Replay:
     """A program with what it holds on to: the tensors whose arrays it reads and writes."""
 
-    def __init__(self, recorder: Recorder, program: Program, title: str, plain: list[tuple[int, Any]]):
-        self.program, self.plain = program, plain
+    def __init__(self, recorder: Recorder, program: Program, title: str, plain: list[Any], outside: list[Any]):
+        self.program, self.plain, self.outside = program, plain, outside
         self.held, self.carried = recorder.held, recorder.carried
-        self.spent = recorder.close()
+        self.left = recorder.close()
         self.run = program.build(title)
 
 
@@ -47,6 +51,7 @@ class CompiledStep:
         self.replays: dict[Any, Replay] = {}
         self.latest: Replay | None = None
         self.lock = threading.Lock()
+        self.outside = names_outside(step)
         self.names = [p.name for p in inspect.signature(step).parameters.values()]
 
     @property
@@ -71,76 +76,103 @@ class CompiledStep:
         self.replays.clear()
         self.latest = None
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **named: Any) -> Any:
         """Run the step: as Python and recorded for arguments of new shapes, else replayed.
 
-        Raises RecordingError when the step does what cannot be recorded, when a plain argument changed, when a
-        tensor's array was replaced after the recording, and when two threads run the step at once.
+        Raises RecordingError when the step does what cannot be recorded, when a plain argument or a name that the step
+        refers to changed, when a tensor's array was replaced after the recording, and when two threads run the step
+        at once.
         """
         if mode.recorder is not None:  # inside another recorded step: part of that one
-            return self.step(*args)
+            return self.step(*args, **named)
         if not self.lock.acquire(blocking=False):
-            raise RecordingError(f"{self.__name__}: two threads run this recorded step at once; give each its own")
+            refuse("run in two threads at once", "give each thread a recorded step of its own")
         try:
+            names, args = tuple(named), (*args, *named.values())
             arrays = args if all([type(x) is np.ndarray for x in args]) else plain_arrays(args)
-            key = tuple([(x.shape, x.dtype) for x in arrays])
-            replay = self.replays.get(key if arrays is args else (key, *map(type, args)))
+            key: Any = (mode.graph, names, *[(x.shape, x.dtype, x.strides) for x in arrays])
+            if arrays is not args:
+                key = (key, *map(kind, args))
+            replay = self.replays.get(key)
             if replay is None:
-                return self.record(args, key if arrays is args else (key, *map(type, args)))
+                return self.record(args, names, key)
             self.check(replay, args)
             return self.outputs(replay, replay.run(*arrays))
         finally:
             self.lock.release()
 
-    def record(self, args: tuple[Any, ...], key: Any) -> Any:
-        """Run the step as Python, write down its program and keep it under `key`."""
-        recorder = Recorder()
+    def record(self, args: tuple[Any, ...], names: tuple[str, ...], key: Any) -> Any:
+        """Run the step as Python, write down its program and keep it under `key`. The last arguments have `names`."""
+        plain = [
+            (i, self.name(i, args, names), x) for i, x in enumerate(args) if not isinstance(x, (Tensor, np.ndarray))
+        ]
+        for _, name, x in plain:
+            if not hashable(x):
+                refuse(
+                    f"take a {type(x).__name__} for its argument {name!r}, which may change unseen",
+                    "pass arrays as arguments of their own, and several numbers as an array",
+                )
+        outside = [(name, read, x, frozen(x)) for name, read in self.outside if not fixed(x := read())]
+        recorder = Recorder(find_generators([x for _, _, x, _ in outside]))
         mode.recorder = recorder
         try:
             given: list[Any] = []
             for i, x in enumerate(args):
-                label = self.names[min(i, len(self.names) - 1)]
+                label = self.name(i, args, names)
                 if isinstance(x, Tensor):
                     given.append(Tensor(recorder.input(x._data, x.label or label), x.label, x.requires_grad))
                 else:
                     given.append(recorder.input(x, label) if isinstance(x, np.ndarray) else x)
-            result = self.step(*given)
-            values = replace(result, lambda x: recorder.lift(x))
-            program = recorder.finish(values)
+            first = len(args) - len(names)
+            result = self.step(*given[:first], **dict(zip(names, given[first:], strict=True)))
+            program, values = recorder.finish(result)
+            read = {id(x.value) for x in recorder.known.values()}  # arrays that a replay reads where they lie
+            outside = [(n, look, x, x if id(x) in read else content) for n, look, x, content in outside]
         except BaseException:
             recorder.close()
             raise
         finally:
             mode.recorder = None
         self.traces += 1
-        first = [np.array(x.value) for x in flatten(values) if isinstance(x, Traced)]
+        first_values = [np.array(x.value) for x in flatten(values) if isinstance(x, Traced)]
         optimize(program, self.exact)
-        plain = [(i, x) for i, x in enumerate(args) if not isinstance(x, (Tensor, np.ndarray))]
-        replay = Replay(recorder, program, self.__name__, plain)
+        replay = Replay(recorder, program, self.__name__, plain, outside)
         self.replays[key] = self.latest = replay
-        return self.outputs(replay, first)
+        return self.outputs(replay, first_values)
+
+    def name(self, i: int, args: tuple[Any, ...], names: tuple[str, ...]) -> str:
+        """The name of argument number i, where the last arguments have `names`."""
+        k = i - (len(args) - len(names))
+        return names[k] if k >= 0 else self.names[min(i, len(self.names) - 1)]
 
     def check(self, replay: Replay, args: tuple[Any, ...]) -> None:
         """What was frozen must be as it was."""
-        for tensor, array in replay.held:
+        for tensor, array in replay.held.items():
             if tensor._data is not array:
                 refuse(
                     f"follow {tensor.label or 'a tensor'} to another array, which it was given after the recording",
                     "write into it, as in p.data[...] = new, or call clear() on the step to record anew",
                 )
-        for i, was in replay.plain:
+        for i, name, was in replay.plain:
             x = args[i]
             if x is not was and x != was:
                 refuse(
-                    f"take {x!r} for its argument {self.names[min(i, len(self.names) - 1)]!r}, recorded as {was!r}",
+                    f"take {x!r} for its argument {name!r}, recorded as {was!r}",
                     "plain arguments are frozen: pass an array for what changes",
                 )
-        for tensor, gradient in replay.carried:
+        for name, read, was, content in replay.outside:
+            x = read()
+            if (x is not was or content is not was) and not alike(frozen(x), content):
+                refuse(
+                    f"follow {name!r}, which changed after the recording",
+                    "hold what changes in a tensor or an argument, or call clear() on the step to record anew",
+                )
+        for tensor, (gradient, empty) in replay.carried.items():
             if tensor._grad is not gradient:
-                gradient[...] = 0.0 if tensor._grad is None else tensor.grad
+                gradient[...] = empty if tensor._grad is None else tensor.grad
                 tensor._grad = gradient
-        for tensor in replay.spent:
-            tensor._grad = SPENT
+        for tensor, after in replay.left:
+            tensor._grad = after
 
     def outputs(self, replay: Replay, arrays: Any) -> Any:
         """The step's result with tensors for arrays, constants without a graph."""
@@ -148,6 +180,73 @@ class CompiledStep:
             return Tensor.constant(arrays[0])
         values = iter(arrays)
         return replace(replay.program.outputs, lambda x: Tensor.constant(next(values)) if isinstance(x, Var) else x)
+
+
+def kind(x: Any) -> Any:
+    """What else than shape, dtype and layout makes an argument another one."""
+    return (Tensor, x.requires_grad) if isinstance(x, Tensor) else type(x)
+
+
+def names_outside(step: Any) -> list[tuple[str, Callable[[], Any]]]:
+    """The names that the text of a function finds outside, and how to look them up."""
+    function = inspect.unwrap(getattr(step, "__func__", step))
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return []
+    names = sorted({i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"})
+    found = [(name, functools.partial(function.__globals__.get, name)) for name in names]
+    cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
+    return [*found, *((name, functools.partial(getattr, cell, "cell_contents", None)) for name, cell in cells)]
+
+
+def hashable(x: Any) -> bool:
+    try:
+        hash(x)
+    except TypeError:
+        return False
+    return True
+
+
+def fixed(x: Any) -> bool:
+    """Whether a name for `x` is not looked at again: modules, functions and classes stay."""
+    return (
+        isinstance(x, (types.ModuleType, type)) or (callable(x) and not hasattr(x, "__dict__")) or inspect.isroutine(x)
+    )
+
+
+def frozen(x: Any) -> Any:
+    """What can be compared with `x` later: the contents of an array, list, tuple, set or dict, else x itself."""
+    if isinstance(x, np.ndarray):
+        return x.dtype, x.shape, x.tobytes()
+    if isinstance(x, dict):
+        return tuple(x.items())
+    return tuple(x) if isinstance(x, (list, tuple, set)) else x
+
+
+def alike(x: Any, y: Any) -> bool:
+    """Whether x is y: the same object, the same number or text, or of the same parts."""
+    if isinstance(x, tuple) and isinstance(y, tuple):
+        return len(x) == len(y) and all(map(alike, x, y))
+    return x is y or (type(x) is type(y) and isinstance(x, PLAIN) and bool(x == y))
+
+
+def find_generators(roots: list[Any]) -> list[np.random.Generator]:
+    """The random generators among objects, their attributes and parts, and so on."""
+    found, seen, left = [], set(), list(roots)
+    while left:
+        x = left.pop()
+        if id(x) in seen or isinstance(x, (types.ModuleType, type, Tensor, np.ndarray)):
+            continue
+        seen.add(id(x))
+        if isinstance(x, np.random.Generator):
+            found.append(x)
+        elif isinstance(x, dict):
+            left += x.values()
+        elif isinstance(x, (list, tuple, set)):
+            left += x
+        else:
+            left += getattr(x, "__dict__", {}).values()
+    return found
 
 
 def plain_arrays(args: tuple[Any, ...]) -> list[np.ndarray]:

@@ -51,8 +51,8 @@ def simplify(program: Program) -> None:
     written = {call.out.root for call in program.calls if call.writes}
     kept = []
     for call in program.calls:
-        x = unchanged(call)
-        if x is not None and x.root.kind == "result" and not {x.root, call.out} & written:
+        x = None if call.writes else unchanged(call)
+        if x is not None and x.root.kind in ("result", "constant") and not {x.root, call.out} & written:
             call.out.kind, call.out.base = "view", x
             call.out.view = None if x.shape == call.out.shape else (np.reshape, (call.out.shape,), {})
         else:
@@ -108,10 +108,18 @@ def numbers_as_arrays(program: Program) -> None:
             )
 
 
+def may_overlap(x: Var, y: Var) -> bool:
+    """Whether two roots may lie in the same memory: arrays from outside may, an argument with any of them."""
+    if x is y or not {x.kind, y.kind} <= {"input", "state"}:
+        return x is y
+    return "input" in (x.kind, y.kind) or np.may_share_memory(x.array, y.array)
+
+
 def share(program: Program) -> None:
     """Compute equal subexpressions once: the same function of the same arrays, none of them written to in between."""
     written = {call.out.root for call in program.calls if call.writes}
     versions: Counter[Var] = Counter()
+    outside = {v.root for call in program.calls for v in (*call.reads(), call.out) if v.root.kind in ("input", "state")}
     first: dict[Any, Var] = {}
 
     def key(x: Any) -> Any:
@@ -127,7 +135,8 @@ def share(program: Program) -> None:
     kept = []
     for call in program.calls:
         if call.writes:
-            versions[call.out.root] += 1
+            root = call.out.root
+            versions.update([root] if root not in outside else [x for x in outside if may_overlap(x, root)])
         elif call.out.root not in written and not is_random(call):
             f = getattr(call.function, "__self__", None), getattr(call.function, "__name__", "")
             same = first.setdefault((f, key(call.args), key(call.kwargs), call.out.dtype), call.out)
@@ -160,7 +169,9 @@ def write_through(program: Program) -> None:
         touched = {v.root for other in between for v in (*other.reads(), other.out)} | {
             v.root for v in call.reads() if not (call.elementwise and canonical(v) is canonical(target))
         }
-        if target.root not in touched and source.root not in {v.root for v in variables(program.outputs)}:
+        if not any(may_overlap(target.root, x) for x in touched) and source.root not in {
+            v.root for v in variables(program.outputs)
+        }:
             call.out, call.writes = target, True
             merged.add(copy)
     program.calls = [call for call in program.calls if call not in merged]
@@ -193,7 +204,8 @@ def scaled_earlier(program: Program, i: int) -> bool:
         linear = program.calls[at]
         part = linear_part(program, linear, scale)
         written = {c.out.root for c in program.calls[at:i] if c.writes}
-        if part is None or written & {v.root for v in (*linear.reads(), root)}:
+        reads = {v.root for v in (*linear.reads(), root)}
+        if part is None or any(may_overlap(x, y) for x in written for y in reads):
             continue
         operand = linear.args[part]
         scaled = Var("result", np.asarray(np.multiply(value(scale), value(operand))))

@@ -33,7 +33,7 @@ class Tensor:
         if isinstance(data, Tensor):
             data = data.data
         data = array(data, "Tensor")
-        self._data = data if isinstance(data, np.ndarray) or mode.recorder else np.asarray(data)
+        self._data = np.asarray(data) if mode.recorder is None else mode.recorder.made(data)
         self._grad: Any = None
         self.op: Op | None = None
         self.inputs: tuple[Tensor, ...] = ()
@@ -104,7 +104,8 @@ class Tensor:
     @grad.setter
     def grad(self, new: Any) -> None:
         if new is not None and not hasattr(new, "dtype"):
-            new = np.full(self.shape, new, self.dtype)
+            filled = np.full if mode.recorder is None else mode.recorder.filled
+            new = filled(self.shape, new, self.dtype)
         if new is not None and new.shape != self.shape:
             raise ValueError(f"Tensor.grad: expected shape {self.shape}, got {new.shape}")
         self._grad = new

@@ -11,7 +11,7 @@ import linecache
 import operator
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 import numpy as np
@@ -89,13 +89,14 @@ class Traced(NDArrayOperatorsMixin):
         return self.recorder.cast(self, self.dtype, "C")
 
     def __getitem__(self, key: Any) -> Any:
-        advanced = [
-            k for k in (key if isinstance(key, tuple) else (key,)) if hasattr(k, "dtype") or isinstance(k, list)
-        ]
+        keys = key if isinstance(key, tuple) else (key,)
+        advanced = [k for k in keys if hasattr(k, "dtype") or isinstance(k, list)]
         if not advanced:
             return self.recorder.view(self, operator.getitem, (key,), {})
-        if isinstance(key, tuple) and key[:-1] == (slice(None),) * (len(key) - 1) and key[-1].dtype.kind in "iu":
-            return self.recorder.call(np.take, (self, key[-1]), {"axis": len(key) - 1})
+        if any(np.asarray(unwrap(k)).dtype == bool for k in advanced):
+            refuse("take as many elements as a mask has", "use vector.where, or indices: np.flatnonzero(mask) outside")
+        if len(keys) == 1 and hasattr(key, "dtype") and self.value.flags.c_contiguous:  # laid out as indexing does
+            return self.recorder.call(np.take, (self, key), {"axis": 0})
         return self.recorder.call(operator.getitem, (self, key), {}, into=False)
 
     def __setitem__(self, key: Any, new: Any) -> None:
@@ -131,15 +132,18 @@ class Traced(NDArrayOperatorsMixin):
 class Recorder:
     """Writes down one run of a step."""
 
-    def __init__(self) -> None:
+    def __init__(self, generators: Iterable[np.random.Generator] = ()) -> None:
+        self.drawn = {rng: stand(rng) for rng in generators}  # where each must stand, if nobody else draws from it
+        self.stand = np_random_stand()
         self.calls: list[Call] = []
         self.inputs: list[Var] = []
         self.known: dict[int, Traced] = {}  # arrays from outside, by id; the Traced keeps its array alive
-        self.literals: set[int] = set()  # ids of arrays made of plain numbers inside the step
-        self.held: list[tuple[Any, np.ndarray]] = []  # tensors from outside, and the array each had
+        self.held: dict[Any, np.ndarray] = {}  # tensors from outside, and the array each had
         self.owned: set[int] = set()  # ids of arrays that belong to a tensor: these may be written to
         self.gradients: dict[Any, Any] = {}  # leaf tensors whose gradient was set or reset inside the step
-        self.carried: list[tuple[Any, np.ndarray]] = []  # leaf tensors whose gradient goes on from the step before
+        self.rebound: dict[Any, Traced] = {}  # tensors from outside that were given another array
+        # Leaf tensors whose gradient goes on from the step before; its array; what it starts from where there is none.
+        self.carried: dict[Any, tuple[np.ndarray, float]] = {}
 
     # --- what Traced arrays ask for
 
@@ -160,8 +164,9 @@ class Recorder:
             self.calls.append(Call(f, args, kwargs, traced.var, into=into))
             return traced
         target = self.lift(out)
-        if target.var.root.kind == "state" and id(target.var.root.array) not in self.owned:
-            refuse("write into a plain numpy array", "hold what changes from step to step in a Tensor")
+        root = target.var.root
+        if root.kind == "constant" or (root.kind == "state" and id(root.array) not in self.owned):
+            refuse("write into a plain numpy array", "hold what changes in a Tensor made outside the step")
         if f is np.copyto:
             np.copyto(target.value, *values, **named)
         else:
@@ -193,7 +198,9 @@ class Recorder:
 
     def random(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Traced:
         """Drawn anew at each replay, from where the generator then stands."""
+        self.check_draws()
         value = np.asarray(rng.random(shape, dtype))
+        self.drawn[rng] = stand(rng)
         traced = Traced(self, Var("result", value), value)
         self.calls.append(Call(rng.random, (), {"dtype": value.dtype}, traced.var))
         return traced
@@ -205,20 +212,25 @@ class Recorder:
         if not isinstance(x, np.ndarray):
             return x
         if id(x) not in self.known:
-            kind = "constant" if id(x) in self.literals or not x.flags.writeable else "state"
-            self.known[id(x)] = Traced(self, Var(kind, x, label), x)
+            self.known[id(x)] = Traced(self, Var("state", x, label), x)
         return self.known[id(x)]
 
     def constant(self, x: np.ndarray) -> Traced:
         """An array that the engine made and nobody changes."""
-        self.literals.add(id(x))
-        return self.lift(x)
+        traced = self.lift(x)
+        traced.var.kind = "constant"
+        return traced
 
     def input(self, x: np.ndarray, label: str) -> Traced:
         """An argument of the step."""
         traced = Traced(self, Var("input", x, label), x)
         self.inputs.append(traced.var)
         return traced
+
+    def check_draws(self) -> None:
+        """Nobody but `random` may draw numbers: a replay would see them again and again."""
+        if self.stand != np_random_stand() or any(was != stand(rng) for rng, was in self.drawn.items()):
+            refuse("draw random numbers with numpy", "use vector.autodiff.random, which draws anew at each replay")
 
     # --- what tensors ask for
 
@@ -228,74 +240,111 @@ class Recorder:
 
     def read(self, tensor: Any) -> Traced:
         """The tensor's array."""
+        if tensor in self.rebound:
+            return self.rebound[tensor]
         array = tensor._data
         if isinstance(array, Traced):
             return array
-        if id(array) not in self.known and id(array) not in self.literals:
-            self.held.append((tensor, array))
-        if id(array) not in self.literals:
-            self.owned.add(id(array))
+        self.held.setdefault(tensor, array)
+        self.owned.add(id(array))
         return self.lift(array, tensor.label)
 
     def write(self, tensor: Any, new: Any) -> None:
-        """`tensor.data = new`: into the array that the tensor has, which is where a replay will look for it."""
+        """`tensor.data = new`: in the end copied into the array that the tensor has, where a replay looks for it."""
+        new = self.lift(new if hasattr(new, "dtype") else np.asarray(new, tensor.dtype))
+        if (new.shape, new.dtype) != (tensor.shape, tensor.dtype):
+            refuse(f"turn a tensor from {tensor.dtype} {tensor.shape} into {new.dtype} {new.shape}")
         if isinstance(tensor._data, Traced):
-            tensor._data = new if isinstance(new, Traced) else self.lift(np.asarray(new))
+            tensor._data = new
         elif new is not self.read(tensor):
-            if np.shape(new) != tensor.shape:
-                refuse(f"change the shape of a tensor from {tensor.shape} to {np.shape(new)}")
-            self.call(np.copyto, (new,), {}, self.read(tensor))
+            self.rebound[tensor] = new
+
+    def made(self, x: Any) -> Traced:
+        """The array of a tensor made inside the step, as the tensor holds it."""
+        return self.lift(np.asarray(x)) if not isinstance(x, Traced) else x
 
     def literal(self, tensor: Any) -> None:
         """A plain number in the step: frozen."""
-        self.constant(tensor._data)
+        tensor._data.var.kind = "constant"
+
+    def filled(self, shape: tuple[int, ...], number: float, dtype: Any) -> Traced:
+        """An array of one number, new at each replay."""
+        return self.cast(self.constant(np.full(shape, number, dtype)), np.dtype(dtype))
 
     def gradient_set(self, tensor: Any) -> None:
-        self.gradients[tensor] = True
+        """The tensor was given a gradient: its own, changed in place, or another one."""
+        own = self.carried.get(tensor, (None,))[0]
+        if isinstance(tensor._grad, Traced) and tensor._grad.value is own and not self.inside(tensor):
+            tensor._grad = own
+        else:
+            self.gradients[tensor] = True
 
-    def gradient(self, tensor: Any) -> Any:
-        """`tensor.grad`."""
-        if tensor._grad is None:
-            return np.zeros(tensor.shape, tensor.dtype)
+    def inside(self, tensor: Any) -> bool:
+        """Whether the tensor's gradient is of this step alone: of a tensor made inside, or reset inside."""
+        return isinstance(tensor._data, Traced) or tensor in self.gradients
+
+    def gradient(self, tensor: Any, empty: float = 0.0) -> Any:
+        """`tensor.grad`: what this step put there, or what goes on from step to step, from `empty` if there is none."""
         if tensor._grad is SPENT:
             refuse(f"read the gradient of {tensor.label or 'a tensor'}, which the last recorded step used up")
-        if isinstance(tensor._grad, np.ndarray):
+        if self.inside(tensor):
+            if tensor._grad is None:
+                tensor._grad = self.filled(tensor.shape, 0.0, tensor.dtype)
+            return self.lift(tensor._grad)
+        if tensor not in self.carried:
+            if tensor._grad is None:
+                tensor._grad = np.full(tensor.shape, empty, tensor.dtype)
+            self.carried[tensor] = tensor._grad, empty
             self.owned.add(id(tensor._grad))
-            if tensor not in self.gradients:
-                self.carry(tensor)
-            return self.lift(tensor._grad, f"{tensor.label}.grad" if tensor.label else "")
-        return tensor._grad
+        return self.lift(tensor._grad, f"{tensor.label}.grad" if tensor.label else "")
 
     def accumulate(self, tensor: Any, g: Any) -> None:
         """Add to a leaf's gradient: to what this step put there, or to what goes on from step to step."""
-        if isinstance(tensor._data, Traced) or tensor in self.gradients:
+        if self.inside(tensor):
             tensor._grad = g if tensor._grad is None else self.gradient(tensor) + g
             self.gradients[tensor] = True
         else:
-            if tensor._grad is None:
-                tensor._grad = np.zeros(tensor.shape, tensor.dtype)
-            gradient = self.gradient(tensor)
+            gradient = self.gradient(tensor, empty=-0.0)  # -0 + g is g, for g = -0 too
             np.add(gradient, g, out=gradient)
-
-    def carry(self, tensor: Any) -> None:
-        if all(tensor is not other for other, _ in self.carried):
-            self.carried.append((tensor, tensor._grad))
 
     # --- the end
 
-    def finish(self, outputs: Any) -> Program:
-        """The program, and no trace of the recording left in any tensor."""
-        return Program(self.calls, self.inputs, replace(outputs, lambda x: variable(self.lift(x))))
+    def finish(self, result: Any) -> tuple[Program, Any]:
+        """The program, and what it returns: the step's result, recorded."""
+        self.check_draws()
+        rebound = {tensor: self.kept(new) for tensor, new in self.rebound.items()}
+        result = replace(result, self.kept if rebound else self.lift)
+        self.rebound.clear()
+        for tensor, new in rebound.items():
+            self.call(np.copyto, (new,), {}, self.read(tensor))
+        return Program(self.calls, self.inputs, replace(result, variable)), result
 
-    def close(self) -> list[Any]:
-        """Forget the first run's arrays. Returns the leaf tensors whose gradient each step uses up."""
-        spent = [tensor for tensor in self.gradients if not isinstance(tensor._data, Traced)]
+    def kept(self, x: Any) -> Any:
+        """x, copied if it looks at an array from outside, which may be about to change."""
+        x = self.lift(x)
+        return self.cast(x, x.dtype) if isinstance(x, Traced) and x.var.root.kind in ("state", "input") else x
+
+    def close(self) -> list[tuple[Any, Any]]:
+        """Forget the first run's arrays. Returns the leaf tensors whose gradient is set inside, and what each step
+        leaves there: None, or a mark that the gradient is used up."""
         for tensor in self.gradients:
-            if tensor._grad is not None:
+            if isinstance(tensor._grad, Traced):
                 tensor._grad = SPENT
+        left = [(tensor, tensor._grad) for tensor in self.gradients if not isinstance(tensor._data, Traced)]
         self.known.clear()
         self.gradients.clear()
-        return spent
+        return left
+
+
+def stand(rng: np.random.Generator) -> str:
+    """Where a generator stands, as text."""
+    return repr(rng.bit_generator.state)
+
+
+def np_random_stand() -> tuple[int, bytes]:
+    """Where numpy's global generator stands."""
+    state: Any = np.random.get_state(legacy=False)["state"]
+    return state["pos"], state["key"].tobytes()
 
 
 def unwrap(x: Any) -> Any:
