@@ -165,6 +165,15 @@ def test_a_root_inside_another_graph(engine):
     assert float(x.grad) == 4.0 + 32.0
 
 
+def test_a_sum_of_gradients_that_overflows_warns(engine):
+    _, node = engine
+    x = node(0.5)
+    out = x * 1e308 + x * 1e308
+    with pytest.warns(RuntimeWarning, match="overflow encountered in"):
+        out.backward(1.0)
+    assert float(x.grad) == np.inf
+
+
 def test_a_leaf_is_its_own_root(engine):
     _, node = engine
     x = node(2.0)
