@@ -10,6 +10,14 @@
 '<svg'
 
 Nodes of either engine are drawn. In a notebook they show themselves once `viz` is imported.
+
+draw, render, svg      the graph as a picture
+steps                  the backward pass one node at a time, in words and maths
+formula, derivative    what a graph computes, and the chain rule as a sum over paths
+play                   forward and backward pass as a page, with inputs to drag
+zoom                   the numbers behind one element of a tensor
+
+On the command line: python -m viz "tanh(a*b + c)" a=2 b=-3 c=10
 """
 
 from viz.formulas import Formula, derivative, formula
@@ -17,5 +25,6 @@ from viz.frames import Frame, steps
 from viz.graph import Node, draw
 from viz.player import play
 from viz.rendering import render, svg
+from viz.zooming import zoom
 
-__all__ = ["Formula", "Frame", "Node", "derivative", "draw", "formula", "play", "render", "steps", "svg"]
+__all__ = ["Formula", "Frame", "Node", "derivative", "draw", "formula", "play", "render", "steps", "svg", "zoom"]

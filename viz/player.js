@@ -234,6 +234,8 @@ nodes.forEach((node, i) => {
   at("reset").addEventListener("click", () => set(node.data));
 });
 at("reset").addEventListener("click", () => { given = {}; result = run(GRAPH, given); show(); });
+const longest = Math.max(...nodes.map((node) => node.leaf ? node.name.length : 0));
+at("sliders").style.setProperty("--label", `${Math.min(Math.max(longest + 1, 4), 18)}ch`);
 at("leaves").hidden = !nodes.some((node) => node.leaf);
 at("note").hidden = !nodes.some((node) => node.op === "where");
 

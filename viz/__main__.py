@@ -1,0 +1,144 @@
+"""The command line: type an expression, see its values and gradients, the backward pass, a picture or the player.
+
+python -m viz "tanh(a*b + c)" a=2 b=-3 c=10
+python -m viz "tanh(a*b + c)" a=2 b=-3 c=10 --steps
+python -m viz "tanh(a*b + c)" a=2 b=-3 c=10 -o graph.svg -o backprop.html
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import scalar
+import viz
+from viz.cards import is_constant
+from viz.frames import definition, names
+from viz.graph import in_order
+from viz.reading import Mistake, read
+from viz.text import decimal
+
+FUNCTIONS = {name: getattr(scalar, name) for name in scalar.ops.OPS}
+FORMATS = (".svg", ".png", ".pdf", ".html", ".tex", ".dot")
+
+TEX = r"""\documentclass{article}
+\usepackage{amsmath}
+\usepackage[margin=2cm]{geometry}
+\begin{document}
+\begin{align*}
+%s
+\end{align*}
+%s
+\end{document}
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 0, or 2 for a mistake, which stands on stderr."""
+    given = _options(sys.argv[1:] if arguments is None else arguments)
+    try:
+        paths = [Path(each) for each in given.output]
+        for path in paths:
+            if path.suffix.lower() not in FORMATS:
+                raise ValueError(f"expected a file that ends in {', '.join(FORMATS)}, got {str(path)!r}")
+        root = read(given.expression, _values(given.values), FUNCTIONS, scalar.Value)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # an infinite slope stands in the table
+            root.backward()
+        print("\n".join(map(str, viz.steps(root))) if given.steps else table(root))
+        for path in paths:
+            try:
+                print(save(root, path))
+            except OSError as problem:
+                raise ValueError(f"cannot write {path}: {problem.strerror}") from None
+    except Mistake as mistake:
+        print(f"viz: {mistake}\n{mistake.picture}", file=sys.stderr)
+        return 2
+    except (ValueError, RuntimeError) as problem:
+        print(f"viz: {problem}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def table(root: Any) -> str:
+    """Every node with its value and gradient, inputs first."""
+    nodes = in_order([root])
+    called = names(nodes, root)
+    rows = [("node", "value", f"d{called[id(root)].code.text}/dnode")]
+    for node in nodes:
+        name, made = called[id(node)].code.text, definition(node, called).code.text if node.op else ""
+        if node.op is None and is_constant(node) and not node.label:
+            continue
+        rows.append((f"{name} = {made}" if made not in ("", name) else name, decimal(node.data), decimal(node.grad)))
+    wide = [max(len(row[i]) for row in rows) for i in range(3)]
+    return "\n".join(f"{a:<{wide[0]}}  {b:>{wide[1]}}  {c:>{wide[2]}}" for a, b, c in rows)
+
+
+def save(root: Any, path: Path) -> Path:
+    """Write the picture, the player, the maths or the DOT text of `root`, by the suffix of `path`."""
+    match path.suffix.lower():
+        case ".html":
+            return viz.play(root, path)
+        case ".tex":
+            path.write_text(tex(root), encoding="utf-8", newline="\n")
+        case ".dot":
+            path.write_text(viz.draw(root, local_derivatives=True).source, encoding="utf-8", newline="\n")
+        case _:
+            return viz.render(viz.draw(root, local_derivatives=True), path)
+    return path
+
+
+def tex(root: Any) -> str:
+    """The formula and every step of the backward pass as a LaTeX document."""
+    rows = viz.formula(root).latex.removeprefix("\\begin{aligned}\n").removesuffix("\n\\end{aligned}")
+    chain = [part.latex for frame in viz.steps(root) for part in frame.contributions]
+    return TEX % (rows, "\n".join(f"\\[ {line} \\]" for line in chain))
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m viz",
+        description="Values and gradients of an expression, its backward pass, its picture and its player.",
+        epilog=f"functions: {', '.join(sorted(FUNCTIONS))}",
+    )
+    parser.add_argument("expression", help='such as "tanh(a*b + c)"')
+    parser.add_argument("values", nargs="*", metavar="name=value", help="a number for each name: a=2 b=-3 c=10")
+    parser.add_argument(
+        "-o", "--output", action="append", default=[], metavar="FILE", help=f"write {' '.join(FORMATS)}"
+    )
+    parser.add_argument("--steps", action="store_true", help="print the backward pass step by step")
+    # An expression may start with a minus: whatever is no option is none.
+    options, rest, queue = [], [], list(arguments)
+    while queue:
+        argument = queue.pop(0)
+        if argument in ("-o", "--output"):
+            options += [argument, *queue[:1]]
+            queue = queue[1:]
+        elif argument in ("-h", "--help", "--steps") or argument.startswith("--output="):
+            options.append(argument)
+        elif argument != "--":
+            rest.append(argument)
+    return parser.parse_args([*options, "--", *rest])
+
+
+def _values(assignments: Sequence[str]) -> dict[str, float]:
+    values: dict[str, float] = {}
+    for assignment in assignments:
+        name, sign, number = assignment.partition("=")
+        name = name.strip()
+        try:
+            if not (sign and name.isidentifier()) or name in values:
+                raise ValueError
+            values[name] = float(number)
+        except ValueError:
+            again = ", once for each name" if name in values else ""
+            raise ValueError(f"expected name=number, like a=2{again}, got {assignment!r}") from None
+    return values
+
+
+if __name__ == "__main__":
+    sys.exit(main())
