@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from judging import ROWS, elementwise, sequence_ops
 
 import scalar
-from judging import ROWS, elementwise, sequence_ops
 
 
 def node(data: Any) -> np.ndarray:

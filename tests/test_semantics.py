@@ -69,6 +69,8 @@ TABLE = [
     ("cross_entropy([x, y], 1)", [1e4, -1e4], 2e4, [1.0, -1.0]),
     ("cross_entropy([x, y], 0)", [1e4, -1e4], 0.0, [0.0, 0.0]),
     ("cross_entropy([x, y], [0.0, 1.0])", [1e4, -1e4], 2e4, [1.0, -1.0]),
+    ("cross_entropy([x, y], 0)", [0.0, -inf], 0.0, [0.0, 0.0]),
+    ("cross_entropy([x, y], [1.0, 0.0])", [0.0, -inf], 0.0, [0.0, 0.0]),
     ("categorical_cross_entropy([x, y], 1)", [1.0, 0.0], inf, [0.0, -inf]),
     ("categorical_cross_entropy([x, y], [1.0, 0.0])", [1.0, 0.0], 0.0, [-1.0, 0.0]),
     ("softmax([x, y])[0]", [-inf, -inf], nan, [nan, nan]),
