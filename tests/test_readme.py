@@ -1,6 +1,7 @@
 """The README cannot rot: its sessions are run, its tables are tried, its program is compared."""
 
 import doctest
+import functools
 import math
 import re
 import warnings
@@ -48,6 +49,10 @@ def rows():
         yield expression, at, value, slopes
 
 
+def of_sequence(f, xs, *rest):
+    return f(vector.stack(xs), *rest)
+
+
 def numbers(cell):
     return [eval(x.replace("NaN", "nan"), {"inf": math.inf, "nan": math.nan}) for x in cell.split(",")]
 
@@ -61,7 +66,7 @@ def test_semantics(engine, row):
     names = {name: getattr(engine, name) for name in engine.__all__}
     if engine is vector:  # sequences of nodes are tensors there
         for name in ("max", "softmax", "log_softmax", "logsumexp", "cross_entropy", "categorical_cross_entropy"):
-            names[name] = lambda xs, *rest, f=getattr(vector, name): f(vector.stack(xs), *rest)
+            names[name] = functools.partial(of_sequence, getattr(vector, name))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         out = eval(expression, names | dict(zip("xyz", inputs, strict=False)))

@@ -19,7 +19,7 @@ from .optim import Optimizer, Schedule
 from .tensor import Tensor
 
 Activation = str | Callable[[Any], Any] | None
-Initializer = Callable[[np.random.Generator, int, int], np.ndarray]
+Initializer = Callable[..., np.ndarray]  # (generator, n_in, n_out) to (n_in, n_out)
 
 
 def glorot_uniform(rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
