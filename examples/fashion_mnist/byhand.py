@@ -7,81 +7,185 @@ without. This is what a person writes who knows the network, its derivatives and
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
+Step = Callable[[np.ndarray, np.ndarray], np.ndarray]  # images (n, 784) float32 and labels (n,) in, mean loss out
+f = np.float32
 
-def sgd(weights: list[np.ndarray], n: int, lr: float) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """A step of stochastic gradient descent: images (n, 784) float32 and labels (n,) in, mean loss out.
 
-    `weights` are W1 (784, width), b1 (width,), W2 (width, 10), b2 (10,), all float32, changed in place.
+def sgd(weights: list[np.ndarray], n: int, lr: float) -> Step:
+    """A step of stochastic gradient descent on n images.
+
+    `weights` are W1 (784, width), b1 (width,), W2 (width, 10), b2 (10,), all float32; in their place the list is given
+    views of one array, which the step changes.
     """
-    W1, b1, W2, b2 = weights
-    width, classes = W2.shape
-    f = np.float32
-    h, gh, mask = np.empty((n, width), f), np.empty((n, width), f), np.empty((n, width), bool)
-    z, e, hot = np.empty((n, classes), f), np.empty((n, classes), f), np.empty((n, classes), bool)
-    m, s, t = np.empty((n, 1), f), np.empty((n, 1), f), np.empty((n, 1), f)
-    loss = np.empty((), f)
-    gW1, gb1, gW2, gb2 = (np.empty_like(w) for w in weights)
-    W2_T, h_T, eye = W2.T, h.T, np.eye(classes, dtype=bool)
-    zero, count, rate = np.zeros((), f), np.array(n, f), np.array(lr / n, f)
-    add, subtract, multiply, divide = np.add, np.subtract, np.multiply, np.divide
-    matmul, maximum, greater, exp, log = np.matmul, np.maximum, np.greater, np.exp, np.log
-    add_reduce, max_reduce = np.add.reduce, np.maximum.reduce
+    p, parts = flat(weights)
+    g, gradients = flat(weights)
+    weights[:] = parts
+    subtract = np.subtract
 
-    # OpenBLAS multiplies at once, without packing, up to a million multiply-adds: cut the large products into such rows.
+    def update() -> None:
+        subtract(p, g, out=p)
+
+    return training_step(weights, gradients, n, lr / n, update)  # the learning rate meets the smallest gradient
+
+
+def adam(
+    weights: list[np.ndarray], n: int, lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+) -> Step:
+    """A step of Adam (Kingma and Ba, 2015), else as `sgd`.
+
+    The gradients come multiplied by 1 - beta1, so that they go into the mean as they are; the mean of their squares is
+    kept in units of (1 - beta1)^2 / (1 - beta2). All weights are updated by the same calls, a piece at a time that the
+    cache holds.
+    """
+    p, parts = flat(weights)
+    g, gradients = flat(weights)
+    weights[:] = parts
+    m, v = np.zeros_like(p), np.zeros_like(p)
+    size = -(-len(p) // max(1, round(len(p) / PIECE)))
+    t = np.empty(size, f)
+    pieces = [(p[i : i + size], g[i : i + size], m[i : i + size], v[i : i + size]) for i in range(0, len(p), size)]
+    pieces = [(*piece, t[: len(piece[0])]) for piece in pieces]
+    beta1, beta2 = (np.array(beta, f) for beta in betas)
+    unit = (1.0 - betas[1]) ** 0.5 / (1.0 - betas[0])
+    factor, small = np.empty((), f), np.empty((), f)
+    add, subtract, multiply, divide, sqrt = np.add, np.subtract, np.multiply, np.divide, np.sqrt
+    count = 0
+
+    def update() -> None:
+        nonlocal count
+        count += 1
+        rate = lr / (1.0 - betas[0] ** count)
+        factor[()] = unit / (1.0 - betas[1] ** count) ** 0.5 / rate
+        small[()] = eps / rate
+        for p, g, m, v, t in pieces:
+            multiply(m, beta1, out=m)
+            add(m, g, out=m)
+            multiply(g, g, out=g)
+            multiply(v, beta2, out=v)
+            add(v, g, out=v)
+            sqrt(v, out=t)
+            multiply(t, factor, out=t)
+            add(t, small, out=t)
+            divide(m, t, out=t)
+            subtract(p, t, out=p)
+
+    return training_step(weights, gradients, n, (1.0 - betas[0]) / n, update)
+
+
+PIECE = 200_000  # weights
+
+
+def training_step(
+    weights: list[np.ndarray], gradients: list[np.ndarray], n: int, scale: float, update: Callable[[], None]
+) -> Step:
+    """The gradients of the sum of n losses, times `scale`, and then the update."""
+    W1, b1, W2, b2 = weights
+    gW1, gb1, gW2, gb2 = gradients
+    width, classes = W2.shape
+    h, gh, mask = np.empty((n, width), f), np.empty((n, width), f), np.empty((n, width), bool)
+    z, e, hot = np.empty((n, classes), f), np.empty((n, classes), f), np.empty((n, classes), f)
+    m, s, logs, loss, picked = (
+        np.empty((n, 1), f),
+        np.empty((n, 1), f),
+        np.empty(n, f),
+        np.empty((), f),
+        np.empty((), f),
+    )
+    W2_T, h_T, s_row, z_flat, hot_flat = W2.T, h.T, s.reshape(n), z.reshape(-1), hot.reshape(-1)
+    zero, count, rate, eye = np.zeros((), f), np.array(n, f), np.array(scale, f), np.eye(classes, dtype=f)
+    samples, units = np.ones(n, f), np.ones((classes, 1), f)  # to add up by a product takes half as long as to reduce
+    add, subtract, multiply, divide = np.add, np.subtract, np.multiply, np.divide
+    matmul, dot, maximum, greater, exp, log = np.matmul, np.dot, np.maximum, np.greater, np.exp, np.log
+    max_reduce, take, signs = np.maximum.reduce, eye.take, np.sign
+
+    # OpenBLAS multiplies at once, without packing, up to a million multiply-adds: cut large products into such rows.
     forward, backward = tiles(n, 784, width), tiles(784, n, width)
     h_tiles = h.reshape(forward, -1, width)
     gW1_tiles = gW1.reshape(backward, -1, width)
-    if n == 1:  # and it is not asked at all for an inner dimension of 1: pad it with zeros to 2
-        x_padded, gh_padded = np.zeros((784, 2), f), np.zeros((2, width), f)
 
-    def step(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    def many(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
         matmul(x.reshape(forward, -1, 784), W1, out=h_tiles)
         add(h, b1, out=h)
         maximum(h, zero, out=h)
-        matmul(h, W2, out=z)
+        dot(h, W2, out=z)
         add(z, b2, out=z)
         max_reduce(z, axis=1, keepdims=True, out=m)
         subtract(z, m, out=z)
         exp(z, out=e)
-        add_reduce(e, axis=1, keepdims=True, out=s)
-        eye.take(labels, 0, hot, "clip")
-        add_reduce(z, axis=1, keepdims=True, where=hot, out=m)
-        log(s, out=t)
-        subtract(t, m, out=t)
-        add_reduce(t, axis=None, out=loss)
+        dot(e, units, out=s)
+        take(labels, 0, hot, "clip")
+        log(s_row, out=logs)
+        dot(logs, samples, out=loss)
+        dot(z_flat, hot_flat, out=picked)
+        subtract(loss, picked, out=loss)
         divide(loss, count, out=loss)
         divide(e, s, out=e)
         subtract(e, hot, out=e)
-        multiply(e, rate, out=e)  # the learning rate meets the smallest gradient
-        matmul(e, W2_T, out=gh)
+        multiply(e, rate, out=e)
+        dot(e, W2_T, out=gh)
         greater(h, zero, out=mask)
         multiply(gh, mask, out=gh)
-        if n == 1:
-            x_padded[:, 0] = x[0]
-            gh_padded[0] = gh[0]
-            matmul(x_padded, gh_padded, out=gW1)
-            multiply(h_T, e, out=gW2)
-            subtract(b1, gh[0], out=b1)
-            subtract(b2, e[0], out=b2)
-        else:
-            matmul(x.T.reshape(backward, -1, n), gh, out=gW1_tiles)
-            matmul(h_T, e, out=gW2)
-            add_reduce(gh, axis=0, out=gb1)
-            add_reduce(e, axis=0, out=gb2)
-            subtract(b1, gb1, out=b1)
-            subtract(b2, gb2, out=b2)
-        subtract(W1, gW1, out=W1)
-        subtract(W2, gW2, out=W2)
+        matmul(x.T.reshape(backward, -1, n), gh, out=gW1_tiles)
+        dot(h_T, e, out=gW2)
+        dot(samples, gh, out=gb1)
+        dot(samples, e, out=gb2)
+        update()
         return loss
 
-    return step
+    # One image: a product with an inner dimension of 1 does not go to BLAS, so it is padded with zeros to 2; and each
+    # array is seen without its axis of length 1.
+    x_padded, gh_padded = np.zeros((784, 2), f), np.zeros((2, width), f)
+    h_padded, e_padded = np.zeros((width, 2), f), np.zeros((2, classes), f)
+    x_column, h_column, gh1, e_scaled = x_padded[:, 0], h_padded[:, 0], gh_padded[0], e_padded[0]
+    h1, z1, e1, hot1, sign = h[0], z[0], e[0], hot[0], np.empty(width, f)
+    units_row, top, total = units.reshape(-1), np.empty((), f), np.empty((), f)
+
+    def one(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        x1 = x[0]
+        dot(x1, W1, out=h1)
+        add(h1, b1, out=h1)
+        maximum(h1, zero, out=h1)
+        dot(h1, W2, out=z1)
+        add(z1, b2, out=z1)
+        max_reduce(z1, out=top)
+        subtract(z1, top, out=z1)
+        exp(z1, out=e1)
+        dot(e1, units_row, out=total)
+        take(labels, 0, hot, "clip")
+        dot(z1, hot1, out=picked)
+        log(total, out=loss)
+        subtract(loss, picked, out=loss)
+        divide(e1, total, out=e1)
+        subtract(e1, hot1, out=e1)
+        multiply(e1, rate, out=gb2)
+        dot(W2, gb2, out=gb1)
+        signs(h1, out=sign)
+        multiply(gb1, sign, out=gb1)
+        x_column[...] = x1
+        gh1[...] = gb1
+        matmul(x_padded, gh_padded, out=gW1)
+        h_column[...] = h1
+        e_scaled[...] = gb2
+        dot(h_padded, e_padded, out=gW2)
+        update()
+        return loss
+
+    return one if n == 1 else many
+
+
+def flat(arrays: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Copies of the arrays one after the other in one array, and views of it in their shapes."""
+    whole = np.concatenate([x.ravel() for x in arrays])
+    ends = np.cumsum([0, *(x.size for x in arrays)])
+    return whole, [whole[i:j].reshape(x.shape) for (i, j), x in zip(pairwise(ends), arrays, strict=True)]
 
 
 def tiles(n: int, k: int, m: int) -> int:
     """Into how many tiles of rows to cut the product of (n, k) and (k, m): at most a million multiply-adds each."""
-    if not 1_000_000 < n * k * m <= 8_000_000:
+    if not 1_000_000 < n * k * m <= 16_000_000:
         return 1
     return next((t for t in range(-(-n * k * m // 1_000_000), n // 4 + 1) if n % t == 0), 1)
