@@ -122,16 +122,6 @@ def share(program: Program) -> None:
     outside = {v.root for call in program.calls for v in (*call.reads(), call.out) if v.root.kind in ("input", "state")}
     first: dict[Any, Var] = {}
 
-    def key(x: Any) -> Any:
-        if isinstance(x, Var):
-            x = canonical(x)
-            return (key(x.base), *map(key, x.view)) if x.base is not None else (id(x), versions[x])
-        if isinstance(x, (tuple, list)):
-            return (type(x), *map(key, x))
-        if isinstance(x, dict):
-            return tuple((name, key(y)) for name, y in sorted(x.items()))
-        return (type(x), repr(x)) if isinstance(x, (int, float, slice, str)) else id(x)
-
     kept = []
     for call in program.calls:
         if call.writes:
@@ -139,12 +129,24 @@ def share(program: Program) -> None:
             versions.update([root] if root not in outside else [x for x in outside if may_overlap(x, root)])
         elif call.out.root not in written and not is_random(call):
             f = getattr(call.function, "__self__", None), getattr(call.function, "__name__", "")
-            same = first.setdefault((f, key(call.args), key(call.kwargs), call.out.dtype), call.out)
+            same = first.setdefault((f, key(call.args, versions), key(call.kwargs, versions), call.out.dtype), call.out)
             if same is not call.out:
                 call.out.kind, call.out.base = "view", same
                 continue
         kept.append(call)
     program.calls = kept
+
+
+def key(x: Any, versions: Counter[Var]) -> Any:
+    """What is the same for arguments that are the same: equal numbers, arrays in one version, equal views."""
+    if isinstance(x, Var):
+        x = canonical(x)
+        return (id(x), versions[x]) if x.base is None else (key(x.base, versions), *(key(y, versions) for y in x.view))
+    if isinstance(x, (tuple, list)):
+        return (type(x), *(key(y, versions) for y in x))
+    if isinstance(x, dict):
+        return tuple((name, key(y, versions)) for name, y in sorted(x.items()))
+    return (type(x), repr(x)) if isinstance(x, (int, float, slice, str)) else id(x)
 
 
 def is_random(call: Call) -> bool:

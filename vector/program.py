@@ -12,6 +12,7 @@ import linecache
 import math
 import operator
 import re
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -314,7 +315,8 @@ class Source:
         file = f"<recorded {title} {id(self):x}>"
         linecache.cache[file] = (len(self.text), None, self.text.splitlines(True), file)
         exec(compile(self.text, file, "exec"), self.names.bound)
-        self.run = self.names.bound[title]
+        self.run = self.names.bound.pop(title)  # else it would hold itself
+        weakref.finalize(self.run, linecache.cache.pop, file, None)
 
     def add(self, line: str, out: Var) -> None:
         self.lines.append(line)

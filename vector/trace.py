@@ -10,6 +10,7 @@ from __future__ import annotations
 import linecache
 import operator
 import os
+import random
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
@@ -27,6 +28,7 @@ class RecordingError(RuntimeError):
 
 SPENT = "a gradient that was used up inside a recorded step"
 VIEWS = {np.reshape, np.transpose, np.broadcast_to, np.squeeze, np.expand_dims, np.swapaxes, np.moveaxis, np.ravel}
+OF_VALUES = {np.unique, np.flatnonzero, np.argwhere, np.extract, np.compress}  # shapes that depend on values
 TAKES_OUT = {np.concatenate, np.take}
 
 
@@ -134,7 +136,7 @@ class Recorder:
 
     def __init__(self, generators: Iterable[np.random.Generator] = ()) -> None:
         self.drawn = {rng: stand(rng) for rng in generators}  # where each must stand, if nobody else draws from it
-        self.stand = np_random_stand()
+        self.stand = global_stand()
         self.calls: list[Call] = []
         self.inputs: list[Var] = []
         self.known: dict[int, Traced] = {}  # arrays from outside, by id; the Traced keeps its array alive
@@ -157,7 +159,10 @@ class Recorder:
         values, named = replace(traced_args, unwrap), replace(traced_kwargs, unwrap)
         args, kwargs = replace(traced_args, variable), replace(traced_kwargs, variable)
         if out is None:
-            value = np.asarray(f(*values, **named))
+            value = f(*values, **named)
+            if not isinstance(value, (np.ndarray, np.generic)) or f in OF_VALUES:
+                refuse(f"call {f.__name__}, whose result is no array of a fixed shape")
+            value = np.asarray(value)
             if any(x is value for x in values):  # a check: its array goes on as it is
                 value = value.view()
             traced = Traced(self, Var("result", value), value)
@@ -229,8 +234,8 @@ class Recorder:
 
     def check_draws(self) -> None:
         """Nobody but `random` may draw numbers: a replay would see them again and again."""
-        if self.stand != np_random_stand() or any(was != stand(rng) for rng, was in self.drawn.items()):
-            refuse("draw random numbers with numpy", "use vector.autodiff.random, which draws anew at each replay")
+        if self.stand != global_stand() or any(was != stand(rng) for rng, was in self.drawn.items()):
+            refuse("draw random numbers by itself", "use vector.autodiff.random, which draws anew at each replay")
 
     # --- what tensors ask for
 
@@ -331,8 +336,8 @@ class Recorder:
             if isinstance(tensor._grad, Traced):
                 tensor._grad = SPENT
         left = [(tensor, tensor._grad) for tensor in self.gradients if not isinstance(tensor._data, Traced)]
-        self.known.clear()
-        self.gradients.clear()
+        for held in (self.known, self.gradients, self.rebound):
+            held.clear()
         return left
 
 
@@ -341,10 +346,10 @@ def stand(rng: np.random.Generator) -> str:
     return repr(rng.bit_generator.state)
 
 
-def np_random_stand() -> tuple[int, bytes]:
-    """Where numpy's global generator stands."""
+def global_stand() -> tuple[Any, ...]:
+    """Where the global generators of numpy and of Python stand."""
     state: Any = np.random.get_state(legacy=False)["state"]
-    return state["pos"], state["key"].tobytes()
+    return state["pos"], state["key"].tobytes(), random.getstate()
 
 
 def unwrap(x: Any) -> Any:

@@ -1,0 +1,160 @@
+"""Sequential.fit records its step, and nothing in the results shows it."""
+
+import numpy as np
+import pytest
+from test_compile import OPTIMIZERS, same
+from threadpoolctl import threadpool_info
+
+import vector
+from vector import nn, optim
+from vector.datasets import fashion_mnist_sample
+
+DATA = fashion_mnist_sample()
+
+
+def model_of(dtype=np.float32, dropout=0.0):
+    layers = nn.Dense(784, 16, "relu", seed=0, dtype=dtype), nn.Dense(16, 10, seed=1, dtype=dtype)
+    return nn.Sequential(nn.Flatten(), layers[0], nn.Dropout(dropout, seed=2), layers[1])
+
+
+def train(compile, optimizer="sgd", dtype=np.float32, dropout=0.0, **options):
+    model = model_of(dtype, dropout)
+    update = OPTIMIZERS[optimizer](model.parameters())
+    options = {"epochs": 2, "batch_size": 96, "seed": 3, **options}  # 800 images: the last batch has 32
+    history = model.fit(DATA.train_images, DATA.train_labels, update, compile=compile, **options)
+    return model, update, history
+
+
+def same_training(**options):
+    (a, _, history), (b, _, expected) = train(True, **options), train(False, **options)
+    assert history == expected
+    assert all(same(p.data, q.data) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+    assert all(np.isfinite(list(row.values())).all() for row in history)
+    return history
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_recorded_or_not(optimizer):
+    history = same_training(optimizer=optimizer)
+    assert [row["epoch"] for row in history] == [1, 2]
+    assert history[0].keys() == {"epoch", "loss", "accuracy"}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_with_dropout_a_schedule_and_validation(dtype):
+    rows = []
+    history = same_training(
+        dtype=dtype,
+        dropout=0.3,
+        optimizer="momentum",
+        schedule=optim.cosine(0.05, steps=18, warmup=4),
+        validation=(DATA.test_images, DATA.test_labels),
+        on_epoch=rows.append,
+    )
+    assert history[0].keys() == {"epoch", "loss", "accuracy", "test_loss", "test_accuracy"}
+    assert rows == history * 2
+    assert history[1]["loss"] < history[0]["loss"] and history[1]["accuracy"] > 0.3
+
+
+def test_any_loss():
+    def loss(logits, labels):
+        return vector.cross_entropy(logits, labels) + 0.01 * vector.mean(logits * logits)
+
+    assert same_training(loss=loss) != same_training()
+
+
+def test_batches_of_one_and_of_all():
+    same_training(batch_size=800, epochs=3)
+    same_training(batch_size=5000)
+    model, _, _ = train(True, batch_size=1, epochs=1)
+    other, _, _ = train(False, batch_size=1, epochs=1)
+    assert all(same(p.data, q.data) for p, q in zip(model.parameters(), other.parameters(), strict=True))
+
+
+def test_the_step_runs_once_for_each_size_of_batch():
+    seen = []
+
+    def loss(logits, labels):
+        seen.append(len(labels))
+        return vector.cross_entropy(logits, labels)
+
+    train(True, loss=loss, epochs=4)
+    assert seen == [96, 32]
+    seen.clear()
+    train(False, loss=loss, epochs=1)
+    assert seen == [96] * 8 + [32]
+
+
+def test_a_schedule_is_followed():
+    rates = []
+
+    def schedule(step):
+        rates.append(step)
+        return 0.1 / (1 + step)
+
+    _, update, _ = train(True, schedule=schedule)
+    assert rates == list(range(18))
+    assert update.lr == 0.1 / 18
+    assert train(True, schedule=lambda step: 0.0)[2][0]["loss"] == pytest.approx(
+        train(True, schedule=lambda step: 0.0)[2][1]["loss"], rel=1e-6
+    )
+
+
+def test_fit_again_goes_on():
+    model, update, _ = train(True, optimizer="adam", epochs=1)
+    other, other_update, _ = train(False, optimizer="adam", epochs=1)
+    for m, u, compile in ((model, update, True), (other, other_update, False)):
+        m.fit(DATA.train_images, DATA.train_labels, u, epochs=1, batch_size=64, compile=compile)
+    assert all(same(p.data, q.data) for p, q in zip(model.parameters(), other.parameters(), strict=True))
+
+
+def blas():
+    return [(info["filepath"], info["num_threads"]) for info in threadpool_info() if info["user_api"] == "blas"]
+
+
+@pytest.mark.parametrize("threads", [None, 1, 2])
+def test_threads_are_put_back(threads):
+    before, during = blas(), []
+    assert before
+    train(True, threads=threads, epochs=1, on_epoch=lambda row: during.append([n for _, n in blas()]))
+    assert during == [[threads or 1] * len(before)]  # so small a network runs best on one
+    assert blas() == before
+
+    def broken(logits, labels):
+        raise KeyError("broken")
+
+    with pytest.raises(KeyError):
+        train(True, threads=threads, loss=broken)
+    assert blas() == before
+
+
+WRONG = {
+    "as many labels as images": lambda fit: fit(DATA.train_images, DATA.train_labels[:-1]),
+    "at least one image": lambda fit: fit(DATA.train_images[:0], DATA.train_labels[:0]),
+    "batch_size of 1 or more": lambda fit: fit(DATA.train_images, DATA.train_labels, batch_size=0),
+    "expected 784 features, got 100": lambda fit: fit(np.zeros((5, 10, 10)), np.zeros(5, int)),
+    "class numbers from 0 to 9, got 10": lambda fit: fit(DATA.train_images[:3], np.array([1, 10, 2])),
+    "labels as whole numbers": lambda fit: fit(DATA.train_images[:3], np.ones(3)),
+}
+
+
+@pytest.mark.parametrize("compile", [True, False])
+@pytest.mark.parametrize("words", WRONG)
+def test_wrong_input_is_named(words, compile):
+    model = model_of()
+    before = model.state_dict()
+
+    def fit(images, labels, **options):
+        model.fit(images, labels, optim.SGD(model.parameters(), 0.1), compile=compile, **options)
+
+    with pytest.raises((ValueError, TypeError), match=words):
+        WRONG[words](fit)
+    assert all(same(x, before[name]) for name, x in model.state_dict().items())
+
+
+def test_a_wrong_label_in_a_later_batch_is_named():
+    labels = DATA.train_labels.copy()
+    labels[:] = np.where(np.arange(800) == 777, 12, labels)
+    with pytest.raises(ValueError, match="class numbers from 0 to 9, got 12"):
+        model = model_of()
+        model.fit(DATA.train_images, labels, optim.SGD(model.parameters(), 0.1))

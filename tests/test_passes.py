@@ -1,0 +1,363 @@
+"""Each pass by itself: the same results to the last bit, and something really gone. And the plan of the memory."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import part
+from test_compile import copied, graph, leaves, same, step_of, steps
+
+import vector
+from vector import passes, program
+from vector.autodiff import mode, random
+from vector.program import Plan, variables
+from vector.trace import Recorder
+
+
+def record(step, *args):
+    """The program of a step as it is written down, before any pass. The step has then run once."""
+    recorder = mode.recorder = Recorder()
+    try:
+        given = [recorder.input(x, f"x{i}") for i, x in enumerate(args)]
+        return recorder.finish(step(*given))[0]
+    finally:
+        mode.recorder = None
+        recorder.close()
+
+
+def run(make, calls, *chosen):
+    """Results of the calls, the first as Python and the others through the program after the chosen passes, and the
+    tensors in the end; how many calls the program had and has."""
+    step, tensors = make()
+    made = record(step, *copied(calls[0]))
+    before = len(made)
+    for change in chosen:
+        change(made)
+    replay = made.build("step")
+    results = [[np.array(x) for x in replay(*copied(args))] for args in calls[1:]]
+    return leaves([results, tensors]), before, len(made)
+
+
+def unchanged(make, calls, *chosen):
+    """Raises AssertionError if the passes change a bit. Returns how many calls went."""
+    with np.errstate(all="ignore"):
+        expected, _, _ = run(make, calls)
+        got, before, after = run(make, calls, *chosen)
+    assert len(expected) == len(got)
+    assert all(same(a, b) for a, b in zip(expected, got, strict=True))
+    return before - after
+
+
+ONE_BY_ONE = [*passes.EXACT, passes.align, passes.numbers_as_arrays]
+
+
+@pytest.mark.parametrize("change", ONE_BY_ONE, ids=lambda f: f.__name__)
+@part(2)
+@given(lines=steps())
+def test_each_pass_keeps_every_bit(change, lines):
+    assert unchanged(*graph(lines), change) >= 0
+
+
+@part(2)
+@given(lines=steps(), order=st.permutations(ONE_BY_ONE), twice=st.lists(st.sampled_from(ONE_BY_ONE), max_size=3))
+def test_passes_in_any_order_keep_every_bit(lines, order, twice):
+    assert unchanged(*graph(lines), *order, *twice) >= 0
+
+
+# --- programs by hand, and what a pass takes out of them --------------------------------------------------------------
+
+
+def made_of(f, *tensors):
+    """A maker of the step f, given copies of the tensors before its arguments."""
+
+    def make():
+        own = [vector.Tensor(np.array(x, float), f"p{i}") for i, x in enumerate(tensors)]
+        return (lambda *args: f(*own, *args)), own
+
+    return make
+
+
+CALLS = [[np.arange(3.0) + i, np.arange(3.0)[::-1] * i] for i in range(4)]
+
+
+def update(p, x, y):
+    p.data = p.data - x * y
+    return None
+
+
+def update_read_again(p, x, y):
+    old = vector.Tensor(p.data) * 1.5
+    p.data = p.data - x * y
+    return old, p
+
+
+def rewritten(p, x, y):
+    first = vector.Tensor(x) * p
+    p.data += 1.0
+    return first, vector.Tensor(x) * p
+
+
+def draw(rng):
+    def f(x, y):
+        random(rng, (3,))
+        return vector.Tensor(x) * random(rng, (3,))
+
+    return f
+
+
+def constants(x, y):
+    known = mode.recorder.constant(np.arange(3.0))
+    return vector.Tensor(x) * np.exp(np.sin(known * 0.5))
+
+
+HAND_MADE = {  # the pass, the step, the tensors it has, and how many calls go
+    "unread": (passes.drop_unread, lambda x, y: [vector.tanh(x * y), x + y][1:], [], 2),
+    "unread, an update": (passes.drop_unread, update, [np.ones(3)], 0),
+    "unread, a chain": (
+        passes.drop_unread,
+        lambda x, y: [vector.tanh(vector.tanh(vector.tanh(x))), y * 1.5][1:],
+        [],
+        3,
+    ),
+    "unread, a draw": (passes.drop_unread, draw(np.random.default_rng(0)), [], 0),
+    "constants": (passes.fold_constants, constants, [], 3),
+    "constants, none": (passes.fold_constants, lambda x, y: x * 2.0, [], 0),
+    "products with 1": (passes.simplify, lambda x, y: (x + y) * 1.0 / 1.0 * 1, [], 3),
+    "quotients of 1": (passes.simplify, lambda x, y: 1.0 / (x + y + 1.0), [], 0),
+    "sums of one": (passes.simplify, lambda x, y: vector.sum(vector.reshape(x * y, (3, 1)), axis=1), [], 1),
+    "copies": (passes.simplify, lambda x, y: (x * y).copy() * 2.0, [], 1),
+    "copies of what changes": (passes.simplify, lambda p, x, y: [p.data.copy(), update(p, x, y)][0], [np.ones(3)], 0),
+    "twice the same": (passes.share, lambda x, y: np.exp(x * y) + np.exp(x * y), [], 2),
+    "other axes": (passes.share, lambda x, y: vector.sum(x, axis=0) + vector.sum(x, axis=0, keepdims=True), [], 0),
+    "minus zero": (
+        passes.share,
+        lambda x, y: 1.0 / np.copysign(1.0, x * 0.0) + 1.0 / np.copysign(1.0, x * -0.0),
+        [],
+        0,
+    ),
+    "written in between": (passes.share, rewritten, [np.ones(3)], 0),
+    "draws": (passes.share, lambda x, y: draw(rngs[0])(x, y) + draw(rngs[0])(x, y), [], 0),
+    "an update": (passes.write_through, update, [np.ones(3)], 1),
+    "an update of what is read again": (passes.write_through, update_read_again, [np.ones(3)], 0),
+}
+rngs = [np.random.default_rng(1)]
+
+
+@pytest.mark.parametrize("name", HAND_MADE)
+def test_what_a_pass_takes_out(name):
+    change, f, tensors, gone = HAND_MADE[name]
+    step, _ = made_of(f, *tensors)()
+    made = record(step, *copied(CALLS[0]))
+    before = len(made)
+    change(made)
+    assert before - len(made) == gone, f"{made.calls}"
+    if "draw" not in name:
+        assert unchanged(made_of(f, *tensors), CALLS, change) == gone
+
+
+def test_an_argument_may_be_the_parameters_own_array():
+    """Then the update must not come before what else reads the argument."""
+
+    def f(p, x, y):
+        new = p.data - y
+        seen = x * 2.0
+        p.data[...] = new
+        return seen
+
+    for chosen in ([], [passes.write_through], passes.EXACT):
+        p = vector.Tensor(np.arange(3.0), "p")
+        made = record(lambda x, y, p=p: f(p, x, y), np.ones(3), np.ones(3))
+        for change in chosen:
+            change(made)
+        replay = made.build("step")
+        was = p.data.copy()
+        (seen,) = replay(p.data, np.ones(3))
+        assert same(seen, was * 2.0) and same(p.data, was - 1.0)
+
+
+def test_align_and_numbers_as_arrays_change_calls_and_no_results():
+    def f(p, x, y):
+        return (vector.reshape(x * 2.0, (1, 3)) + vector.Tensor(y)) * p
+
+    step, _ = made_of(f, np.ones(3))()
+    made = record(step, *CALLS[0])
+    assert any(type(x) in (int, float) for call in made.calls for x in call.args)
+    passes.numbers_as_arrays(made)
+    assert not any(type(x) in (int, float) for call in made.calls for x in call.args)
+    passes.align(made)
+    assert all(v.shape == call.out.shape for call in made.calls for v in call.reads() if v.size == 3 and v.base)
+    unchanged(made_of(f, np.ones(3)), CALLS, passes.numbers_as_arrays, passes.align)
+
+
+# --- passes that round in another order -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_scaling_early_stays_within_the_bound(seed):
+    """A step of 6-h-4 with relu from the same weights. Each element of an update is a sum of products of which each
+    factor is rounded a few times more or less: as many eps times the sum of their absolute values is allowed."""
+    rng = np.random.default_rng(seed)
+    n, h = rng.integers(1, 9, 2)
+    x, y = rng.normal(size=(n, 6)), rng.integers(0, 4, n)
+    ends = []
+    for exact in (True, False):
+        model = vector.nn.Sequential(vector.nn.Dense(6, h, "relu", seed=seed), vector.nn.Dense(h, 4, seed=seed + 1))
+        start = model.state_dict()
+        step = vector.compile(step_of(model, vector.optim.SGD(model.parameters(), 0.3)), exact=exact)
+        step(x, y)
+        model.load_state_dict(start)
+        step(x, y)
+        ends.append(model.state_dict())
+    w1, b1, w2, b2 = start.values()
+    hidden = np.maximum(x @ w1 + b1, 0.0)
+    z = hidden @ w2 + b2
+    e = np.exp(z - z.max(1, keepdims=True))
+    slope = np.abs(e / e.sum(1, keepdims=True) - np.eye(4)[y]) / n
+    back = slope @ np.abs(w2).T * (hidden > 0)
+    bounds = [np.abs(x).T @ back, back.sum(0), hidden.T @ slope, slope.sum(0)]
+    for a, b, bound, old in zip(ends[0].values(), ends[1].values(), bounds, start.values(), strict=True):
+        allowed = (n + 4 + 8) * 2.0**-52 * 0.3 * bound + 2.0**-52 * np.abs(old)
+        assert (np.abs(a - b) <= allowed).all(), (np.abs(a - b) / allowed).max()
+    assert not same(ends[0]["1.bias"], start["1.bias"])
+
+
+def test_scaling_early_takes_the_rate_to_the_smallest_gradient():
+    step, _, _ = seed_step(32, exact=False)
+    rate = [call for call in step.program.calls if any(v.label == "lr" for v in call.reads())]
+    assert [call.out.size for call in rate] == [1]
+    plain, _, _ = seed_step(32, exact=True)
+    assert sum(any(v.label == "lr" for v in call.reads()) for call in plain.program.calls) == 4
+
+
+# --- the plan ---------------------------------------------------------------------------------------------------------
+
+
+def lives(made):
+    """For each result, the first and last call that has to do with it; returned ones live on."""
+    born, dies = {}, {}
+    for i, call in enumerate(made.calls):
+        for var in (*call.reads(), call.out):
+            if var.root.kind == "result":
+                born.setdefault(var.root, i)
+                dies[var.root] = i
+    dies |= {var.root: len(made.calls) for var in variables(made.outputs) if var.root.kind == "result"}
+    return born, dies
+
+
+@given(lines=steps(), exact=st.booleans())
+def test_no_two_living_results_share_memory(lines, exact):
+    with np.errstate(all="ignore"):
+        make, calls = graph(lines)
+        made = record(make()[0], *calls[0])
+        passes.optimize(made, exact)
+    plan = Plan(made)
+    born, dies = lives(made)
+    placed = [v for v in born if v in plan.arrays]
+    for a, b in itertools.combinations(sorted(placed, key=born.get), 2):
+        if born[b] < dies[a] or (born[b] == dies[a] and not made.calls[born[b]].elementwise):
+            assert not np.shares_memory(plan.arrays[a], plan.arrays[b]), (a, b)
+    assert all(plan.arrays[v].shape == v.shape and plan.arrays[v].dtype == v.dtype for v in placed)
+    assert plan.memory == allocated(plan)
+
+
+def allocated(plan):
+    """The bytes of all memory that the plan's arrays lie in, each piece once."""
+    owners = {}
+    for array in plan.arrays.values():
+        while array.base is not None:
+            array = array.base
+        owners[id(array)] = array.nbytes - program.ALIGNMENT
+    return sum(owners.values())
+
+
+def test_a_plan_that_frees_too_early_is_seen(monkeypatch):
+    """The test above, tried on a wrong plan."""
+    honest = Plan.__init__
+
+    def hasty(self, made):
+        honest(self, made)
+        first, *others = [v for v in self.arrays if v.kind == "result"]
+        for other in others:
+            self.arrays[other] = np.ndarray(other.shape, other.dtype, self.arrays[first].base)
+
+    monkeypatch.setattr(Plan, "__init__", hasty)
+    made = record(lambda x: [vector.exp(x) * 2.0, vector.exp(x) * 3.0], np.ones(3))
+    plan = Plan(made)
+    born, dies = lives(made)
+    pairs = itertools.combinations(sorted(born, key=born.get), 2)
+    assert any(np.shares_memory(plan.arrays[a], plan.arrays[b]) for a, b in pairs if born[b] < dies[a])
+
+
+def test_memory_is_shared_and_aligned():
+    def chain(x):
+        for _ in range(20):
+            x = vector.concatenate([x[1:], vector.tanh(x[:1])])
+        return x
+
+    made = record(chain, np.ones(1000))
+    plan = Plan(made)
+    total = sum(v.size * 8 for v in lives(made)[0])
+    assert plan.memory < total / 4
+    made.build("chain")
+    assert made.memory == plan.memory
+    assert all(a.ctypes.data % program.ALIGNMENT == 0 for v, a in plan.arrays.items() if v.kind == "result")
+
+
+# --- the program as text ----------------------------------------------------------------------------------------------
+
+
+def seed_step(n, exact, optimizer=lambda p: vector.optim.SGD(p, 0.1)):
+    """The 784-128-10 step, recorded and run once."""
+    rng = np.random.default_rng(0)
+    layers = [vector.nn.Dense(784, 128, "relu", seed=0, dtype=np.float32)]
+    model = vector.nn.Sequential(*layers, vector.nn.Dense(128, 10, seed=1, dtype=np.float32))
+    update = optimizer(model.parameters())
+
+    @vector.compile(exact=exact)
+    def train_step(images, labels):
+        loss = vector.cross_entropy(model(images), labels)
+        update.zero_grad()
+        loss.backward()
+        update.step()
+        return loss
+
+    batch = rng.random((n, 784), np.float32), rng.integers(0, 10, n)
+    train_step(*batch)
+    return train_step, batch, model
+
+
+@pytest.mark.parametrize("n", [1, 32, 128])
+def test_the_program_of_a_training_step_is_short(n):
+    step, _, _ = seed_step(n, exact=False)
+    assert len(step.program) <= 30, step.program
+    assert len(seed_step(n, exact=True)[0].program) <= 36
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_the_printed_program(exact):
+    step, _, _ = seed_step(32, exact)
+    text = str(step.program)
+    head, *rows, end = text.splitlines()
+    assert head == "def train_step(images, labels):" and end.strip().startswith("return (")
+    assert [int(row.split()[0]) for row in rows] == list(range(len(rows)))
+    for row in rows:
+        shape, dtype = row.rsplit("# ", 1)[1].split()
+        assert shape == "scalar" or all(part.isdigit() for part in shape.split("x"))
+        np.dtype(dtype)
+    for name in ("weight0", "bias0", "weight1", "bias1", "lr", "images", "labels", "one_hot", "np.matmul", "out="):
+        assert name in text
+    assert "784x128 float32" in text and "32x10 bool" in text
+
+
+def test_the_source_runs():
+    """It is the program: run with the names it is bound to, it does the step."""
+    step, batch, model = seed_step(32, exact=True)
+    other, _, twin = seed_step(32, exact=True)
+    space = dict(step.latest.run.__globals__)
+    exec(step.source, space)
+    (loss,) = space["train_step"](*batch)
+    assert same(loss, other(*batch).data)
+    assert all(same(p.data, q.data) for p, q in zip(model.parameters(), twin.parameters(), strict=True))
+    assert step.memory == step.program.memory > 32 * 128 * 4
