@@ -146,6 +146,16 @@ def test_no_gradient_is_too_odd_to_draw(slope: float) -> None:
     assert cards([x, y])[0] == f"x|1|grad {number(slope, signed=True)}"
 
 
+def test_a_gradient_that_the_engine_does_not_have_any_more_is_left_out() -> None:
+    class Trained(Tensor):
+        @property
+        def grad(self) -> np.ndarray:
+            raise RuntimeError("used up")
+
+    x, y = Trained([1.0], "x"), Tensor([1.0], "y")
+    assert cards([x, y]) == ["x|(1,)|float64|norm 1", "y|(1,)|float64|norm 1|grad norm 0"]
+
+
 def test_the_same_graph_gives_the_same_bytes() -> None:
     assert viz.draw(network()).source == viz.draw(network()).source
 

@@ -146,6 +146,11 @@ def test_a_node_shows_itself_in_a_notebook(node: Value) -> None:
     assert node._repr_svg_() == viz.svg(node)
 
 
+def test_a_drawing_shows_itself_in_a_notebook_without_dot(node: Value, no_dot: None) -> None:
+    drawn = viz.draw(node, theme="dark")
+    assert drawn._repr_mimebundle_() == {"image/svg+xml": viz.svg(drawn)}
+
+
 def test_a_notebook_gets_the_reason_where_there_is_no_picture(
     node: Value, no_dot: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

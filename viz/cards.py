@@ -9,7 +9,7 @@ import numpy as np
 
 from viz.text import REST, Term, literal, number, plain, write
 
-__all__ = ["THEMES", "Caption", "Node", "Theme", "Tint", "aside", "captions", "card", "is_constant", "norm"]
+__all__ = ["THEMES", "Caption", "Node", "Theme", "Tint", "aside", "captions", "card", "gradient", "is_constant", "norm"]
 
 WIDTH = 24  # characters; of a longer expression the longest parts become "…"
 SHADES = 5  # tints from the faintest gradient to the strongest
@@ -122,9 +122,10 @@ def card(node: Node, caption: Caption, look: Theme, strongest: float | None) -> 
     lines = [" = ".join(filter(None, (label, _markup(caption.made)))), f'<FONT POINT-SIZE="13">{_markup(value)}</FONT>']
     lines += [_font(line, "9", look.still.ink) for line in more]
     tint = look.still
-    if strongest is not None:
-        tint = _tint(node.grad, strongest, look)
-        size = f"norm {number(norm(node.grad))}" if np.ndim(node.grad) else number(node.grad, signed=True)
+    grad = gradient(node)
+    if strongest is not None and grad is not None:
+        tint = _tint(grad, strongest, look)
+        size = f"norm {number(norm(grad))}" if np.ndim(grad) else number(grad, signed=True)
         lines.append(_font(f"grad {size}", "9", tint.ink))
     return {"label": _stack(lines), "fillcolor": tint.fill, "color": tint.border}
 
@@ -142,6 +143,14 @@ def aside(node: Node, caption: Caption, look: Theme) -> dict[str, str]:
 def is_constant(node: Node) -> bool:
     """Whether no gradient is wanted here (a node that does not say, wants one)."""
     return not getattr(node, "requires_grad", True)
+
+
+def gradient(node: Node) -> Any:
+    """The gradient, or None where the engine has none to show (a recorded step may have used it up)."""
+    try:
+        return node.grad
+    except RuntimeError:
+        return None
 
 
 def norm(array: Any) -> float:

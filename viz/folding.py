@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from viz.cards import Node, is_constant
+from viz.cards import Node, gradient, is_constant
 
 __all__ = ["Part", "fold"]
 
@@ -99,7 +99,9 @@ def _part(title: str, nodes: Sequence[Node], ends: Mapping[int, str]) -> Copy:
     if title != str(id(last[0])):
         card.label = title
     if len(last) > 1:
-        card.data, card.grad = (np.concatenate([np.ravel(getattr(x, key)) for x in last]) for key in ("data", "grad"))
+        card.data = np.concatenate([np.ravel(x.data) for x in last])
+        grads = [gradient(x) for x in last]
+        card.grad = None if any(g is None for g in grads) else np.concatenate([np.ravel(g) for g in grads])
         card.requires_grad = not all(map(is_constant, last))
     card.op, card.params, card.inputs = Part(), None, [source for node in nodes for source in node.inputs]
     return card
@@ -107,4 +109,4 @@ def _part(title: str, nodes: Sequence[Node], ends: Mapping[int, str]) -> Copy:
 
 def _copy(node: Node) -> Copy:
     params, inputs = getattr(node, "params", None), list(node.inputs)
-    return Copy(node.data, node.grad, node.op, inputs, node.label, params, not is_constant(node))
+    return Copy(node.data, gradient(node), node.op, inputs, node.label, params, not is_constant(node))

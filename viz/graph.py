@@ -10,16 +10,25 @@ from collections.abc import Mapping, Sequence
 import graphviz
 import numpy as np
 
-from viz.cards import THEMES, Node, aside, captions, card, is_constant, norm
+from viz.cards import THEMES, Node, aside, captions, card, gradient, is_constant, norm
 from viz.folding import fold
 from viz.text import number
 
-__all__ = ["Node", "draw", "in_order"]
+__all__ = ["Node", "Picture", "draw", "in_order"]
 
 FONT = "DejaVu Sans,Verdana,Helvetica,Arial,sans-serif"  # the widest first: what a page has instead, fits too
 
 LARGE = 1000  # nodes; beyond, a rougher layout with straight edges keeps Graphviz to seconds
 ROUGH = {"splines": "line", "nslimit": "0.1", "nslimit1": "0.1", "mclimit": "0.01"}
+
+
+class Picture(graphviz.Digraph):
+    """A graph that a notebook shows by the same renderer as `viz.render`, with or without a `dot` on the machine."""
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None, **_: object) -> dict[str, str]:
+        from viz.rendering import svg  # here, since rendering draws
+
+        return {"image/svg+xml": svg(self)}
 
 
 def draw(
@@ -32,7 +41,7 @@ def draw(
     collapse: Sequence[str] | Mapping[str, str] = (),
     theme: str = "light",
     max_nodes: int = 500,
-) -> graphviz.Digraph:
+) -> Picture:
     """The graph that ends in `root` (a node, or a list of them), to look at, to save or to `viz.render`.
 
     A card says how a node was made, its value and its gradient. Blue: more of it raises the result; orange:
@@ -64,7 +73,7 @@ def draw(
         raise ValueError(f"draw: expected a depth of 0 or more steps, or None for all, got {depth}")
     roots: list[Node] = list(root) if isinstance(root, (list, tuple)) else [root]  # type: ignore[list-item]
     for node in roots:
-        if not all(hasattr(node, name) for name in ("data", "grad", "op", "inputs", "label")):
+        if not all(hasattr(node, name) for name in ("data", "op", "inputs", "label")):
             raise TypeError(f"draw: expected a node or a list of nodes, got {type(node).__name__}")
 
     if collapse:
@@ -76,14 +85,15 @@ def draw(
     look = THEMES[theme]
     strongest = None
     if gradients:
-        norms = (norm(node.grad) for node in nodes if not is_constant(node))
+        found = (gradient(node) for node in nodes if not is_constant(node))
+        norms = (norm(grad) for grad in found if grad is not None)
         strongest = max(filter(math.isfinite, norms), default=0.0)
 
     text = {"fontname": FONT, "fontcolor": look.ink, "fontsize": "11"}
     quiet = {"fontname": FONT, "fontcolor": look.still.ink, "fontsize": "9"}
     box = {"shape": "box", "style": "rounded,filled", "margin": "0.14,0.07", "width": "0.3", "height": "0.3"}
     space = {"pad": "0.2", "nodesep": "0.18", "ranksep": "0.4"} | (ROUGH if len(nodes) > LARGE else {})
-    graph = graphviz.Digraph(
+    graph = Picture(
         graph_attr={"rankdir": rankdir, "bgcolor": look.paper} | space,
         node_attr=text | box,
         edge_attr=quiet | {"color": look.edge, "arrowsize": "0.6"},
