@@ -12,6 +12,7 @@ from test_compile import copied, graph, leaves, same, step_of, steps
 import vector
 from vector import passes, program
 from vector.autodiff import mode, random
+from vector.blas import ALIGNMENT
 from vector.program import Plan, variables
 from vector.trace import Recorder
 
@@ -268,7 +269,7 @@ def allocated(plan):
     for array in plan.arrays.values():
         while array.base is not None:
             array = array.base
-        owners[id(array)] = array.nbytes - program.ALIGNMENT
+        owners[id(array)] = array.nbytes - ALIGNMENT
     return sum(owners.values())
 
 
@@ -302,7 +303,7 @@ def test_memory_is_shared_and_aligned():
     assert plan.memory < total / 4
     made.build("chain")
     assert made.memory == plan.memory
-    assert all(a.ctypes.data % program.ALIGNMENT == 0 for v, a in plan.arrays.items() if v.kind == "result")
+    assert all(a.ctypes.data % ALIGNMENT == 0 for v, a in plan.arrays.items() if v.kind == "result")
 
 
 # --- the program as text ----------------------------------------------------------------------------------------------

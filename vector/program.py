@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from .blas import allocate
+
 
 class Var:
     """One array of a program.
@@ -139,9 +141,6 @@ class Program:
 
 # --- memory -----------------------------------------------------------------------------------------------------------
 
-ALIGNMENT = 64  # bytes: a cache line, and what the widest vector instructions like
-
-
 class Plan:
     """An array for every variable that has its place for good; results share memory when not needed at one time.
 
@@ -218,14 +217,6 @@ def canonical(var: Var) -> Var:
     while var.base is not None and var.view is None:
         var = var.base
     return var
-
-
-def allocate(size: int) -> np.ndarray:
-    """`size` bytes, rounded up to the alignment and aligned to it."""
-    size = max(1, -(-size // ALIGNMENT)) * ALIGNMENT
-    raw = np.empty(size + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + size]
 
 
 # --- source -----------------------------------------------------------------------------------------------------------

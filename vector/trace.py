@@ -44,6 +44,7 @@ class Traced(NDArrayOperatorsMixin):
     dtype = property(lambda self: self.value.dtype)
     ndim = property(lambda self: self.value.ndim)
     size = property(lambda self: self.value.size)
+    strides = property(lambda self: self.value.strides)
     base = property(lambda self: self.var.base)
     T = property(lambda self: np.transpose(self))
     mT = property(lambda self: np.swapaxes(self, -1, -2))
