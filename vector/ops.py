@@ -531,8 +531,8 @@ def matmul_(x, y):
         if n * m < 5000:
             return np.multiply(x, y)
         row = np.swapaxes(x, -1, -2)
-        x = np.swapaxes(np.concatenate((row, np.zeros(row.shape, x.dtype)), axis=-2), -1, -2)
-        y = np.concatenate((y, np.zeros(y.shape, y.dtype)), axis=-2)
+        x = np.swapaxes(np.concatenate((row, np.zeros_like(row)), axis=-2), -1, -2)
+        y = np.concatenate((y, np.zeros_like(y)), axis=-2)
     tiles = row_tiles(x, y) if x.ndim == y.ndim == 2 else 1
     if tiles > 1:
         return np.reshape(np.matmul(np.reshape(x, (tiles, n // tiles, k)), y), (n, m))
@@ -587,11 +587,21 @@ def dot(x: Any, y: Any) -> Any:
 # --- cross-entropy ----------------------------------------------------------------------------------------------------
 
 
-@op(lambda g, out, x, hot: (softmax(x) - indicator(hot, x)) * (g / float(x.shape[0])))
-def cross_entropy_(x, hot):
-    """The mean over rows of log(e^x1 + ... + e^xk) - x_true, where the bools `hot` mark each row's true class;
-    derivative (softmax - hot) / n."""
+@functools.cache
+def starts(n: int, k: int) -> np.ndarray:
+    return np.arange(0, n * k, k).reshape(n, 1)
+
+
+@primitive
+def picked(x, classes):
+    """The element of each row of (n, k) at that row's class number, as (n, 1)."""
+    return x.ravel().take(classes.reshape(-1, 1) + starts(*x.shape))
+
+
+@op(lambda g, out, x, hot, classes: (softmax(x) - indicator(hot, x)) * (g / float(x.shape[0])))
+def cross_entropy_(x, hot, classes):
+    """The mean over rows of log(e^x1 + ... + e^xk) - x_true, where `classes` gives each row's true class, and `hot`
+    has 1 there and 0 elsewhere; derivative (softmax - hot) / n."""
     d = shifted(x, -1, "cross_entropy")
     total = np.log(np.add.reduce(np.exp(d), axis=-1, keepdims=True))
-    true = np.add.reduce(d, axis=-1, keepdims=True, where=hot)
-    return np.add.reduce(total - true, axis=None) / float(x.shape[0])
+    return np.add.reduce(total - picked(d, classes), axis=None) / float(x.shape[0])

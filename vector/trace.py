@@ -185,6 +185,8 @@ class Recorder:
         value = f(x.value, *args, **kwargs)
         if not np.may_share_memory(value, x.value):
             return self.call(f, (x, *args), kwargs, into=False)
+        if f is np.swapaxes and x.var.view == (f, args, kwargs):  # back again
+            return Traced(self, Var("view", value, base=x.var.base), value)
         return Traced(self, Var("view", value, base=x.var, view=(f, args, kwargs)), value)
 
     def choose(self, condition: Any, x: Any, y: Any) -> Traced:
