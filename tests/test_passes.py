@@ -268,7 +268,7 @@ def test_zeros_stay_where_they_are():
     """The weight gradient of one image: of the padded operands only what changes is copied."""
     step, batch, _ = seed_step(1, exact=True)
     copies = [call for call in step.program.calls if call.function is np.copyto]
-    assert [call.out.size for call in copies] == [784, 128]
+    assert [call.out.size for call in copies] == [784]  # the gradient is computed at its place
     assert not any(call.function is np.concatenate for call in step.program.calls)
     (before,) = step.latest.run(*batch)
     assert np.isfinite(before)

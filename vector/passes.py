@@ -88,8 +88,9 @@ REDUCTIONS = (np.add.reduce, np.maximum.reduce, np.minimum.reduce)
 
 def pad_in_place(program: Program) -> None:
     """Where constants are joined to something, such as zeros to pad it, leave them where they are from the first run
-    on, and copy only what changes."""
+    on: what changes is computed at its place between them, or copied there."""
     written = {call.out.root for call in program.calls if call.writes}
+    into = {call.out for call in program.calls if call.into and not call.writes}
     kept = []
     for call in program.calls:
         parts = call.args[0] if call.function is np.concatenate and not call.writes and call.out not in written else ()
@@ -99,11 +100,14 @@ def pad_in_place(program: Program) -> None:
         axis, end = call.kwargs.get("axis", 0), 0
         whole = Var("state", aligned(np.concatenate([x.array for x in parts], axis)), "padded")
         call.out.kind, call.out.base = "view", whole
-        for x in parts:
+        for x in map(canonical, parts):
             start, end = end, end + x.shape[axis]
             key = (slice(None),) * (axis % len(x.shape)) + (slice(start, end),)
-            if x.kind != "constant":
-                part = Var("view", whole.array[key], base=whole, view=(operator.getitem, (key,), {}))
+            place = whole.array[key]
+            if x.kind == "result" and x in into and place.strides == x.strides:
+                x.kind, x.base, x.view = "view", whole, (operator.getitem, (key,), {})
+            elif x.kind != "constant":
+                part = Var("view", place, base=whole, view=(operator.getitem, (key,), {}))
                 kept.append(Call(np.copyto, (x,), {}, part, writes=True))
     program.calls = kept
 
