@@ -399,7 +399,7 @@ def test_the_printed_program(exact):
         shape, dtype = row.rsplit("# ", 1)[1].split()
         assert shape == "scalar" or all(part.isdigit() for part in shape.split("x"))
         np.dtype(dtype)
-    for name in ("weight0", "bias0", "weight1", "bias1", "lr", "images", "labels", "one_hot", "np.matmul", "out="):
+    for name in ("weight0", "bias0", "weight1", "bias1", "lr", "images", "labels", "rows_of", "np.matmul", "out="):
         assert name in text
     assert "784x128 float32" in text and "32x128 bool" in text
 

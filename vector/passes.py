@@ -305,20 +305,21 @@ def small_products(program: Program) -> None:
         x, out = call.args[0] if call.args else None, call.out
         if call.writes or not isinstance(x, Var) or {v.dtype for v in call.reads()} != {out.dtype}:
             continue
-        if any(len(v.shape) != 2 for v in call.reads()) or not out.array.flags.c_contiguous:
-            continue
         if call.function == np.add.reduce and call.kwargs.keys() <= {"axis", "keepdims"}:
             axis, keep = call.kwargs["axis"], call.kwargs.get("keepdims", False)
             axis = axis[0] if isinstance(axis, tuple) and len(axis) == 1 else axis
-            if axis is None and not keep and x.array.flags.c_contiguous:
+            if axis is None and not keep and x.size > 1 and x.array.flags.c_contiguous:
                 call.function, call.kwargs = np.dot, {}
                 call.args = (reshaped(x, (x.size,)), ones(x.dtype, x.size))
+            elif len(x.shape) != 2:
+                continue
             elif axis == 0 and not keep:
                 call.function, call.args, call.kwargs = np.dot, (ones(x.dtype, x.shape[0]), x), {}
             elif axis in (1, -1):
                 call.function, call.args, call.kwargs = np.dot, (x, ones(x.dtype, x.shape[1], *[1] * keep)), {}
-        elif out.size * out.dtype.itemsize <= 2**14 and (call.function is np.matmul or is_outer(call)):
-            call.function = np.dot
+        elif (call.function is np.matmul or is_outer(call)) and all(len(v.shape) == 2 for v in call.reads()):
+            if out.size * out.dtype.itemsize <= 2**14 and out.array.flags.c_contiguous:
+                call.function = np.dot
 
 
 def means(program: Program) -> None:
