@@ -535,8 +535,16 @@ def matmul_(x, y):
         y = np.concatenate((y, np.zeros_like(y)), axis=-2)
     tiles = row_tiles(x, y) if x.ndim == y.ndim == 2 else 1
     if tiles > 1:
-        return np.reshape(np.matmul(np.reshape(x, (tiles, n // tiles, k)), y), (n, m))
+        return untiled(np.matmul(np.reshape(x, (tiles, n // tiles, k)), y), (n, m))
     return np.matmul(x, y)
+
+
+def untiled(x: Any, shape: tuple[int, int]) -> Any:
+    """Tiles of rows, one after the other, as one matrix: an array that owns its memory, which a view would not."""
+    if not isinstance(x, np.ndarray):
+        return np.reshape(x, shape)
+    x.resize(shape, refcheck=False)
+    return x
 
 
 def row_tiles(x: Any, y: Any) -> int:
