@@ -87,7 +87,7 @@ def identity(n: int, dtype: Any) -> np.ndarray:
 
 
 @primitive
-def rows_of(table: np.ndarray, labels: np.ndarray, where: str) -> np.ndarray:
+def one_hot_rows(table: np.ndarray, labels: np.ndarray, where: str) -> np.ndarray:
     """The rows of an `identity` for class numbers. Raises TypeError or ValueError for what is no class number."""
     try:
         hot = table.take(labels, 0)
@@ -106,7 +106,7 @@ def rows_of(table: np.ndarray, labels: np.ndarray, where: str) -> np.ndarray:
 def one_hot(labels: np.ndarray, classes: int, dtype: Any = np.float64, where: str = "one_hot") -> np.ndarray:
     """Class numbers (...) as ones and zeros (..., classes). Raises TypeError or ValueError for what is no class
     number."""
-    return rows_of(identity(classes, np.dtype(dtype)), labels, where)
+    return one_hot_rows(identity(classes, np.dtype(dtype)), labels, where)
 
 
 @primitive

@@ -303,10 +303,11 @@ def small_products(program: Program) -> None:
 
     for call in program.calls:
         x, out = call.args[0] if call.args else None, call.out
+        plain = len(call.args) == 1 and call.kwargs.keys() <= {"axis", "keepdims"}
         if call.writes or not isinstance(x, Var) or {v.dtype for v in call.reads()} != {out.dtype}:
             continue
-        if call.function == np.add.reduce and call.kwargs.keys() <= {"axis", "keepdims"}:
-            axis, keep = call.kwargs["axis"], call.kwargs.get("keepdims", False)
+        if call.function == np.add.reduce and plain:
+            axis, keep = call.kwargs.get("axis", 0), call.kwargs.get("keepdims", False)
             axis = axis[0] if isinstance(axis, tuple) and len(axis) == 1 else axis
             if axis is None and not keep and x.size > 1 and x.array.flags.c_contiguous:
                 call.function, call.kwargs = np.dot, {}
@@ -356,7 +357,7 @@ def reduce_across(program: Program) -> None:
         x = call.args[0] if call.args else None
         if call.function in (np.maximum.reduce, np.minimum.reduce) and isinstance(x, Var) and not call.writes:
             rows = len(x.shape) == 2 and x.shape[0] >= 16 and x.shape[1] <= 32 and x.array.flags.c_contiguous
-            if rows and call.kwargs.get("axis") in (1, -1, (1,), (-1,)) and "where" not in call.kwargs:
+            if rows and call.kwargs.get("axis") in (1, -1, (1,), (-1,)) and call.kwargs.keys() <= {"axis", "keepdims"}:
                 turned = Var("result", np.asfortranarray(x.array))
                 kept.append(Call(np.copyto, (x,), {}, turned))
                 call.args = (turned,)
