@@ -93,7 +93,7 @@ def table(root: Any) -> str:
     return "\n".join(f"{a:<{wide[0]}}  {b:>{wide[1]}}  {c:>{wide[2]}}" for a, b, c in rows)
 
 
-def save(root: Any, path: Path, limits: Mapping[str, int | None]) -> Path:
+def save(root: Any, path: Path, limits: Mapping[str, Any]) -> Path:
     """Write the picture, the player, the maths or the DOT text of `root`, by the suffix of `path`.
 
     `limits` are those of `draw`: its depth, and the most nodes; None for the usual.
