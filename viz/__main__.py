@@ -23,7 +23,7 @@ from viz.graph import in_order
 from viz.reading import Mistake, read
 from viz.text import decimal
 
-FUNCTIONS = {name: getattr(scalar, name) for name in scalar.ops.OPS}
+FUNCTIONS = {name: getattr(scalar, name, op) for name, op in scalar.ops.OPS.items()}
 FORMATS = (".svg", ".png", ".pdf", ".html", ".tex", ".dot")
 VALUED = ("-o", "--output", "--depth", "--max-nodes")  # options that a value follows
 
