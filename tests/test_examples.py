@@ -20,7 +20,7 @@ from vector.datasets import CLASS_NAMES, fashion_mnist_sample
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 TRAIN, PREDICT = "fashion_mnist/train.py", "fashion_mnist/predict.py"
-PICTURES = ["curves.png", "predictions.png", "confusion.png"]
+PICTURES = ["curves.png", "mistakes.png", "gradients.png", "predictions.png", "confusion.png", "weights.png"]
 # What a user who never installed matplotlib sees: a finder that turns it away.
 WITHOUT_MATPLOTLIB = """
 import sys, runpy

@@ -94,19 +94,31 @@ def write_json(content: Any, path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def draw_pictures(model: nn.Sequential, history: list[Row], data: FashionMNIST, out: Path) -> list[Path]:
-    """The curves, the first test images with what the model says to them, and which classes it takes for which."""
+def gradient_sizes(model: nn.Sequential, data: FashionMNIST) -> Row:
+    """The root mean square of each parameter's gradient, by name, over the first 250 training images."""
+    images = data.train_images[:250].astype(np.float32) / 255
+    loss = vector.cross_entropy(model(images), data.train_labels[:250])
+    gradients = vector.grad(loss, model.parameters())
+    return {name: float(np.sqrt(np.mean(g * g))) for name, g in zip(model.named(), gradients, strict=True)}
+
+
+def draw_pictures(
+    model: nn.Sequential, history: list[Row], flow: list[Row], data: FashionMNIST, out: Path
+) -> list[Path]:
+    """How training went, what the model says to the test images and takes for what, and what its units look for."""
     from viz import plots
 
-    probabilities = vector.softmax(model.predict(data.test_images), axis=-1)
-    some = slice(0, 40)
+    images, labels = data.test_images, data.test_labels
+    probabilities = np.asarray(vector.softmax(model.predict(images), axis=-1))
     pictures = [plots.curves(history, out / "curves.png")] if history else []
+    if (probabilities.argmax(1) != labels).any():
+        pictures.append(plots.mistakes(images, labels, probabilities, CLASS_NAMES, out / "mistakes.png"))
     return [
         *pictures,
-        plots.predictions(
-            data.test_images[some], data.test_labels[some], probabilities[some], CLASS_NAMES, out / "predictions.png"
-        ),
-        plots.confusion(data.test_labels, probabilities.argmax(1), CLASS_NAMES, out / "confusion.png"),
+        plots.gradients(flow, out / "gradients.png"),
+        plots.predictions(images[:40], labels[:40], probabilities[:40], CLASS_NAMES, out / "predictions.png"),
+        plots.confusion(labels, probabilities.argmax(1), CLASS_NAMES, out / "confusion.png"),
+        plots.weights(model.layers[1].weight.data, out / "weights.png"),
     ]
 
 
@@ -129,10 +141,12 @@ def main(args: argparse.Namespace) -> int:
     )
 
     history: list[Row] = []
+    flow = [{"epoch": 0, **gradient_sizes(model, data)}]
     start = time.perf_counter()
 
     def on_epoch(row: Row) -> None:
         history.append(row)
+        flow.append({"epoch": row["epoch"], **gradient_sizes(model, data)})
         print(report(row, args.epochs, time.perf_counter() - start), flush=True)
 
     interrupted = False
@@ -163,7 +177,7 @@ def main(args: argparse.Namespace) -> int:
     write_json({"settings": settings, **outcome, "epochs": rows}, args.out / "history.json")
     written = [args.out / "model.npz", args.out / "history.json"]
     try:
-        written += draw_pictures(model, history, data, args.out)
+        written += draw_pictures(model, history, flow, data, args.out)
     except ModuleNotFoundError as problem:  # no matplotlib here: the message says how to get it
         print(f"no pictures: {problem}")
     except KeyboardInterrupt:
@@ -219,7 +233,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--data", metavar="FOLDER", help="folder with the four files, or 'sample': 1,000 images that come with the "
         "package; without it the data set is looked for, and fetched if need be")  # fmt: skip
     add("--out", type=Path, metavar="FOLDER", default=Path("runs/fashion-mnist"), help="where to write model.npz, "
-        "history.json, curves.png, predictions.png and confusion.png (%(default)s)")  # fmt: skip
+        "history.json and the pictures (%(default)s)")  # fmt: skip
     add("--threads", type=at_least(1), default=1, help="threads of the matrix products (%(default)s: at this size, two "
         "wait for each other longer than they compute)")  # fmt: skip
     args = parser.parse_args(arguments)
