@@ -43,6 +43,7 @@ SEAL = re.compile(rb"twograd (\d{1,9}) sha256 ([0-9a-f]{64})\Z")
 LONGEST_SEAL = 90
 DIGEST = 64  # hexadecimal digits
 PLAIN = "plain.json"
+UNSEALED = re.compile(rb"PK\x05\x06.{16}\0\0\Z", re.DOTALL)  # zip's last record, with no comment to come
 KINDS = "biufc"  # bools and numbers
 
 
@@ -161,9 +162,10 @@ def read(path: str | os.PathLike[str], what: str, sealed: bool) -> dict[str, Any
         raise wrong("a folder, device or pipe", elsewhere)
     with open(path, "rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - LONGEST_SEAL))
-        seal = SEAL.search(file.read(LONGEST_SEAL))
-        if seal is None and sealed:
-            raise wrong("a file that does not end in a seal, so it is cut short or something else", elsewhere)
+        end = file.read(LONGEST_SEAL)
+        seal = SEAL.search(end)
+        if seal is None and (sealed or not UNSEALED.search(end)):
+            raise wrong("a file without a seal at its end, so it is cut short or something else", elsewhere)
         file.seek(0)
         content = file.read()
     if seal is not None:

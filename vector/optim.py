@@ -85,9 +85,10 @@ class Optimizer:
                 raise ValueError(f"load_state_dict: {name}: expected shape {own[name].shape}, got {array.shape}")
         self.lr = lr
         for name, tensors in self.memory().items():
-            ends = np.cumsum([t.size for t in tensors])
-            for t, numbers in zip(tensors, np.split(arrays[name], ends[:-1]), strict=True):
-                t.data[...] = numbers.reshape(t.shape)
+            left = arrays[name]
+            for t in tensors:
+                t.data[...] = left[: t.size].reshape(t.shape)
+                left = left[t.size :]
 
 
 class SGD(Optimizer):

@@ -144,10 +144,10 @@ class Run:
     def check(self, state: dict[str, Any]) -> None:
         """Raises ValueError for the state of another run, and all sorts of errors for what is no state of a run."""
         own = self.state()
-        for name, part in (("it", state), *((name, state[name]) for name in ("generators", "run", "settings"))):
-            expected = own if name == "it" else own[name]
-            if part.keys() != expected.keys():
-                raise ValueError(f"{name} holds {sorted(part)} in place of {sorted(expected)}")
+        for name in ("", "generators", "run", "settings"):
+            part, wanted = (state[name], own[name]) if name else (state, own)
+            if part.keys() != wanted.keys():
+                raise ValueError(f"{name or 'a file'} with {sorted(part)} in place of {sorted(wanted)}")
         step, history = state["run"]["step"], state["run"]["history"]
         if [row["epoch"] for row in history] != list(range(1, len(history) + 1)):
             raise ValueError(f"a history that does not count its epochs from 1: {history}")
