@@ -842,6 +842,17 @@ def test_a_run_without_checkpoint_writes_none(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("folder", ["none", "file"])
+def test_a_folder_that_takes_no_files_is_named_before_the_first_step(folder, tmp_path):
+    (tmp_path / "file").touch()
+    job = Job()
+    before = job.state()
+    with pytest.raises(OSError, match="expected a folder that is there and takes files") as caught:
+        job.fit(checkpoint=tmp_path / folder / "a.npz")
+    assert caught.value.filename == str(tmp_path / folder / "a.npz")
+    assert equal(job.state(), before)
+
+
 def test_how_often_it_is_written(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(vector.training, "save", lambda path, state: written.append(state["run"]["step"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 from collections.abc import Callable
@@ -47,6 +48,8 @@ class Run:
         self.history: list[dict[str, float]] = []
         self.step, self.loss, self.right, self.due = 0, 0.0, 0, -1
         if path is not None:
+            if not os.access(os.path.dirname(os.path.realpath(path)), os.W_OK | os.X_OK):  # not only after an epoch
+                raise OSError(errno.EACCES, "expected a folder that is there and takes files", os.fspath(path))
             self.generators = find_generators([model.layers])
             self.data = fingerprint(batches)
             self.resume(path)
