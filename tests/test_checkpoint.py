@@ -959,9 +959,10 @@ def test_a_sealed_checkpoint_of_nonsense_changes_nothing(name, tmp_path):
     path = tmp_path / "a.npz"
     Job().stopped(7, path, every=1)
     state = load(path)
+    state["settings"]["learning rate of the last step"] = None
     spoiled()[name](state)
     save(path, state)
-    untouched(path, Job(seed=7), "expected a checkpoint of this run, got another: ".removeprefix("expected "))
+    untouched(path, Job(seed=7), "a checkpoint of this run, got another: ", schedule=None)
 
 
 def test_a_damaged_checkpoint_changes_nothing(tmp_path):

@@ -155,7 +155,7 @@ class Run:
         if [row["epoch"] for row in history] != list(range(1, len(history) + 1)):
             raise ValueError(f"a history that does not count its epochs from 1: {history}")
         batch = step - len(history) * len(self.batches)
-        if not 0 <= batch <= len(self.batches):
+        if type(step) is not int or not 0 <= batch <= len(self.batches):
             raise ValueError(f"{step} steps, where the epoch after {len(history)} others has {len(self.batches)}")
         if step > self.epochs * len(self.batches):
             raise ValueError(f"{step} steps, where {self.epochs} epochs have {self.epochs * len(self.batches)}")
