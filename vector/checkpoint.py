@@ -39,11 +39,11 @@ from typing import Any
 import numpy as np
 
 VERSION = 1
-SEAL = re.compile(rb"twograd (\d{1,9}) sha256 ([0-9a-f]{64})\Z")
+SEAL = rb"twograd (\d{1,9}) sha256 ([0-9a-f]{64})\Z"
 LONGEST_SEAL = 90
 DIGEST = 64  # hexadecimal digits
 PLAIN = "plain.json"
-UNSEALED = re.compile(rb"PK\x05\x06.{16}\0\0\Z", re.DOTALL)  # zip's last record, with no comment to come
+UNSEALED = rb"(?s)PK\x05\x06.{16}\0\0\Z"  # zip's last record, with no comment to come
 KINDS = "biufc"  # bools and numbers
 
 
@@ -163,8 +163,8 @@ def read(path: str | os.PathLike[str], what: str, sealed: bool) -> dict[str, Any
     with open(path, "rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - LONGEST_SEAL))
         end = file.read(LONGEST_SEAL)
-        seal = SEAL.search(end)
-        if seal is None and (sealed or not UNSEALED.search(end)):
+        seal = re.search(SEAL, end)
+        if seal is None and (sealed or not re.search(UNSEALED, end)):
             raise wrong("a file without a seal at its end, so it is cut short or something else", elsewhere)
         file.seek(0)
         content = file.read()
