@@ -318,6 +318,7 @@ HARM = {
     "members in members": nested(),
     "compressed, but no bomb": archive([("a.npy", npy(header((125,)), noise()))], zipfile.ZIP_DEFLATED),
     "no array": archive([("a.txt", npy(header(()), bytes(8)))]),
+    "a long name": archive([("a" * 60_000, b"")]),
     "a folder": archive([("a/", b"")]),
     "an array in an array": archive([("a.npy", npy(header(()), bytes(8))), ("a/b.npy", npy(header(()), bytes(8)))]),
     "an array in a number": archive([("plain.json", b'{"a": 1}'), ("a/b.npy", npy(header(()), bytes(8)))]),
