@@ -76,6 +76,8 @@ def test_what_is_saved_is_loaded(state):
     content = checkpoint.pack(state)
     assert equal(checkpoint.parse(content), state)
     assert checkpoint.pack(state) == content
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert all(member.date_time[0] == 1980 for member in archive.infolist())  # the same bytes tomorrow, too
 
 
 def test_a_file_and_back(tmp_path):
