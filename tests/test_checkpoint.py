@@ -816,6 +816,30 @@ def test_a_run_stopped_anywhere_ends_with_the_same_bits(optimizer, compile, ever
     assert len(os.listdir(tmp_path)) == EPOCHS * BATCHES - 1
 
 
+@pytest.mark.parametrize("where", ["evaluate", "on_epoch"])
+def test_a_run_stopped_between_the_last_batch_and_the_end_of_an_epoch(where, tmp_path, monkeypatch):
+    """The last batch is shorter than the others, and its step is written before the epoch is."""
+    path = tmp_path / "a.npz"
+    expected = finished()
+
+    def stop(*_, **__):
+        raise Stop
+
+    for epoch in (1, 2, 3):
+        job = Job(seed=epoch) if epoch > 1 else Job()
+        options = {"on_epoch": stop} if where == "on_epoch" else {}
+        with monkeypatch.context() as patch:
+            if where == "evaluate":
+                patch.setattr(job.model, "evaluate", stop)
+            with pytest.raises(Stop):
+                job.fit(checkpoint=path, every=1, epochs=epoch, **options)
+        assert load(path)["run"]["step"] == epoch * BATCHES
+        assert len(load(path)["run"]["history"]) == epoch - 1
+        job = Job(seed=9)
+        found = job.fit(checkpoint=path, epochs=epoch), job.state()
+    same_end(found, expected)
+
+
 @pytest.mark.parametrize("bits", [np.random.MT19937, np.random.Philox, np.random.SFC64])
 def test_any_random_generator(bits, tmp_path):
     expected = finished("sgd", True, 0, bits)
