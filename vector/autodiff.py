@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import ops
+from . import ops, watch
 
 
 class Mode(threading.local):
@@ -73,7 +73,8 @@ def backward_steps(output: Any, gradient: Any = None, create_graph: bool = False
 
     A node's turn comes when all contributions to its gradient are in. Gradients are arrays of the node's shape and
     dtype, or with `create_graph` nodes, to be differentiated in turn. No node is changed: `backward` and `grad`
-    collect what this generator yields. Raises ValueError for an output of several elements without a `gradient`.
+    collect what this generator yields. Raises ValueError for an output of several elements without a `gradient`,
+    RuntimeError where a derivative would read an array that was changed since the forward pass.
     """
     gradients = {output: seed(output, gradient)}
     for node in reversed(topological_order(output)):
@@ -81,7 +82,14 @@ def backward_steps(output: Any, gradient: Any = None, create_graph: bool = False
             continue
         g, contributions = gradients.pop(node), []
         if node.op:
-            out, xs = (node, node.inputs) if create_graph else (node.data, [x.data for x in node.inputs])
+            for mark in node.seen:
+                check_unchanged(node, mark)
+            if create_graph:
+                out, xs = node, node.inputs
+            elif mode.recorder is None:
+                out, xs = node._data, [x._data for x in node.inputs]
+            else:
+                out, xs = mode.recorder.read(node), [mode.recorder.read(x) for x in node.inputs]
             needed = [x.requires_grad for x in node.inputs]
             contributions = node.op.gradients(g, out, xs, node.params or {}, needed)
             for i, (x, need) in enumerate(zip(node.inputs, needed, strict=True)):
@@ -89,6 +97,20 @@ def backward_steps(output: Any, gradient: Any = None, create_graph: bool = False
                     c = contributions[i] = unbroadcast(contributions[i], x)
                     gradients[x] = gradients[x] + c if x in gradients else c
         yield Step(node, g, contributions)
+
+
+def check_unchanged(node: Any, mark: Any) -> None:
+    """Raises RuntimeError where an array that a derivative reads is not as it was when it was marked."""
+    i, then, more = mark
+    x = node.inputs[i] if i < len(node.inputs) else node
+    if then is x._data and not more:
+        return
+    if not (watch if mode.recorder is None else mode.recorder).unchanged(x, then, more):
+        what = f"input {i}" if x is not node else "the result"
+        raise RuntimeError(
+            f"backward: {node.op.name}: {what}{f', {x.label!r},' if x.label else ''} was changed after the forward "
+            f"pass, and the derivative reads it; call backward() before changing data, or run the forward pass again"
+        )
 
 
 def seed(output: Any, gradient: Any) -> Any:
@@ -121,7 +143,7 @@ def unbroadcast(g: Any, x: Any) -> Any:
 def backward(output: Any, gradient: Any = None) -> None:
     """Give every node on the way its `.grad`, d output / d node, an array of its shape and dtype: leaves add it to
     what they have, inner nodes start anew at each call. Raises ValueError for an output of several elements without
-    a `gradient` of its shape.
+    a `gradient` of its shape, RuntimeError where an array that a derivative reads was changed since the forward pass.
     """
     taken: set[int] = set()
     for node, g, _ in backward_steps(output, gradient):
