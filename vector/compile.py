@@ -32,6 +32,35 @@ class Replay:
         self.held, self.carried = recorder.held, recorder.carried
         self.left = recorder.close()
         self.run = program.build(title)
+        self.unchanged: Callable[..., bool] | None = None
+        self.count = 0  # of the arguments
+
+    def guard(self, args: tuple[Any, ...], graph: bool) -> None:
+        """Write the quick look: whether other arguments are alike, and everything outside still the same object.
+
+        Where it says no, or where there is more to look at than that, it is for the slow look to find out what changed.
+        """
+        if not all(type(x) is np.ndarray for x in args) or any(x is not content for _, _, x, content in self.outside):
+            return
+        self.count = len(args)
+        names: dict[str, Any] = {"ndarray": np.ndarray, "mode": mode}
+        tests = [f"mode.graph is {graph}"]
+
+        def same(expression: str, thing: Any) -> None:
+            name = f"x{len(names)}"
+            names[name] = thing
+            tests.append(f"{expression} is {name}")
+
+        for i, x in enumerate(args):
+            tests.append(f"type(a{i}) is ndarray and a{i}.shape == {x.shape} and a{i}.strides == {x.strides}")
+            same(f"a{i}.dtype", x.dtype)
+        for i, (tensor, array) in enumerate(self.held.items()):
+            names[f"t{i}"] = tensor
+            same(f"t{i}._data", array)
+        for i, (_, read, x, _) in enumerate(self.outside):
+            names[f"read{i}"] = read
+            same(f"read{i}()", x)
+        self.unchanged = eval(f"lambda {', '.join(f'a{i}' for i in range(len(args)))}: {' and '.join(tests)}", names)
 
 
 class CompiledStep:
@@ -88,6 +117,11 @@ class CompiledStep:
         if not self.lock.acquire(blocking=False):
             refuse("run in two threads at once", "give each thread a recorded step of its own")
         try:
+            latest = self.latest
+            if latest is not None and latest.unchanged and not named and len(args) == latest.count:
+                if latest.unchanged(*args):
+                    self.settle(latest)
+                    return self.outputs(latest, latest.run(*args))
             names, args = tuple(named), (*args, *named.values())
             arrays = args if all([type(x) is np.ndarray for x in args]) else plain_arrays(args)
             key: Any = (mode.graph, names, *[(x.shape, x.dtype, x.strides) for x in arrays])
@@ -97,6 +131,7 @@ class CompiledStep:
             if replay is None:
                 return self.record(args, names, key)
             self.check(replay, args)
+            self.settle(replay)
             return self.outputs(replay, replay.run(*arrays))
         finally:
             self.lock.release()
@@ -137,6 +172,8 @@ class CompiledStep:
         first_values = [np.array(x.value) for x in flatten(values) if isinstance(x, Traced)]
         optimize(program, self.exact)
         replay = Replay(recorder, program, self.__name__, plain, outside)
+        if not names:
+            replay.guard(args, mode.graph)
         self.replays[key] = self.latest = replay
         return self.outputs(replay, first_values)
 
@@ -167,6 +204,9 @@ class CompiledStep:
                     f"follow {name!r}, which changed after the recording",
                     "hold what changes in a tensor or an argument, or call clear() on the step to record anew",
                 )
+
+    def settle(self, replay: Replay) -> None:
+        """Leave the tensors' gradients as the step will have left them."""
         for tensor, (gradient, empty) in replay.carried.items():
             if tensor._grad is not gradient:
                 gradient[...] = empty if tensor._grad is None else tensor.grad

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from viz.text import ATOM, POWER, REST, Term, code, latex, numeral, scientific
+from viz.text import ATOM, POWER, REST, Term, code, latex, numeral, scientific, symbol
 
 __all__ = ["Name", "Written", "constant", "rule"]
 
@@ -194,9 +194,11 @@ def _named(op: str, xs: Sequence[Written], params: Any = None) -> Name:
 
 def rule(node: Any, g: Any, out: Any, xs: Sequence[Any], which: int) -> Written:
     """What the rule of `node`'s op makes of these for the input number `which`."""
-    params = {
-        key: Condition(value, key) if isinstance(value, np.ndarray) and value.dtype == bool else value
-        for key, value in (getattr(node, "params", None) or {}).items()
-    }
+    params = dict(getattr(node, "params", None) or {})
+    for key, value in params.items():
+        if isinstance(value, np.ndarray):  # by its name: arrays of bools are conditions
+            params[key] = (
+                Condition(value, key) if value.dtype == bool else Written(value, Name(Term(key), Term(symbol(key))))
+            )
     needed = [i == which for i in range(len(xs))]
     return Written.lift(node.op.gradients(g, out, xs, params, needed)[which])
