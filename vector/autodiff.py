@@ -143,15 +143,27 @@ def unbroadcast(g: Any, x: Any) -> Any:
 def backward(output: Any, gradient: Any = None) -> None:
     """Give every node on the way its `.grad`, d output / d node, an array of its shape and dtype: leaves add it to
     what they have, inner nodes start anew at each call. Raises ValueError for an output of several elements without
-    a `gradient` of its shape, RuntimeError where an array that a derivative reads was changed since the forward pass.
+    a `gradient` of its shape, RuntimeError where an array that a derivative reads was changed since the forward pass;
+    then nothing is added to any leaf.
     """
     taken: set[int] = set()
+    leaves = []
     for node, g, _ in backward_steps(output, gradient):
         if node.op:
             node._grad = g
-        else:  # a leaf owns its gradient, so that it may be changed in place
-            node.accumulate(g.copy() if id(g) in taken or g.base is not None else g)
-        taken.add(id(g))
+            taken.add(id(g))
+        else:
+            leaves.append((node, own(g, taken)))
+    for node, g in leaves:
+        node.accumulate(g)
+
+
+def own(g: Any, taken: set[int]) -> Any:
+    """g, or a copy if it is a view or `taken` already: whoever gets it may change it in place."""
+    if id(g) in taken or g.base is not None:
+        return g.copy()
+    taken.add(id(g))
+    return g
 
 
 def grad(output: Any, inputs: Any, create_graph: bool = False) -> Any:
@@ -170,7 +182,9 @@ def grad(output: Any, inputs: Any, create_graph: bool = False) -> Any:
     for node, g, _ in backward_steps(output, None, create_graph):
         if node in found:
             found[node] = g
-    results = [output.lift(found[x], "grad") if create_graph else found[x] for x in wanted]
+    taken: set[int] = set()
+    results = [found[x] if hasattr(found[x], "op") else own(found[x], taken) for x in wanted]
+    results = [output.lift(g, "grad") for g in results] if create_graph else results
     return results if several else results[0]
 
 
