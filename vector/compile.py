@@ -32,35 +32,33 @@ class Replay:
         self.held, self.carried = recorder.held, recorder.carried
         self.left = recorder.close()
         self.run = program.build(title)
-        self.unchanged: Callable[..., bool] | None = None
-        self.count = 0  # of the arguments
+        self.quick: Callable[..., Any] | None = None
 
-    def guard(self, args: tuple[Any, ...], graph: bool) -> None:
-        """Write the quick look: whether other arguments are alike, and everything outside still the same object.
-
-        Where it says no, or where there is more to look at than that, it is for the slow look to find out what changed.
+    def look(self, args: tuple[Any, ...], graph: bool) -> None:
+        """Write `quick`: where other arguments are alike and everything outside is still the same object, it replays;
+        else it returns None, and it is for `check` to find out what changed. Not where there is more to look at.
         """
         if not all(type(x) is np.ndarray for x in args) or any(x is not content for _, _, x, content in self.outside):
             return
-        self.count = len(args)
-        names: dict[str, Any] = {"ndarray": np.ndarray, "mode": mode}
-        tests = [f"mode.graph is {graph}"]
+        if self.carried:
+            return
+        names: dict[str, Any] = {"ndarray": np.ndarray, "mode": mode, "run": self.run}
+        tests, ends = [f"mode.graph is {graph}"], []
 
-        def same(expression: str, thing: Any) -> None:
-            name = f"x{len(names)}"
-            names[name] = thing
-            tests.append(f"{expression} is {name}")
+        def known(thing: Any) -> str:
+            names[f"x{len(names)}"] = thing
+            return f"x{len(names) - 1}"
 
         for i, x in enumerate(args):
             tests.append(f"type(a{i}) is ndarray and a{i}.shape == {x.shape} and a{i}.strides == {x.strides}")
-            same(f"a{i}.dtype", x.dtype)
-        for i, (tensor, array) in enumerate(self.held.items()):
-            names[f"t{i}"] = tensor
-            same(f"t{i}._data", array)
-        for i, (_, read, x, _) in enumerate(self.outside):
-            names[f"read{i}"] = read
-            same(f"read{i}()", x)
-        self.unchanged = eval(f"lambda {', '.join(f'a{i}' for i in range(len(args)))}: {' and '.join(tests)}", names)
+            tests.append(f"a{i}.dtype is {known(x.dtype)}")
+        tests += [f"{known(tensor)}._data is {known(array)}" for tensor, array in self.held.items()]
+        tests += [f"{known(read)}() is {known(x)}" for _, read, x, _ in self.outside]
+        ends = [f"{known(tensor)}._grad = {known(after)}" for tensor, after in self.left]
+        given = ", ".join(f"a{i}" for i in range(len(args)))
+        lines = [f"def quick({given}):", f"    if {' and '.join(tests)}:", *(f"        {line}" for line in ends)]
+        exec("\n".join([*lines, f"        return run({given})"]), names)
+        self.quick = names.pop("quick")
 
 
 class CompiledStep:
@@ -118,10 +116,10 @@ class CompiledStep:
             refuse("run in two threads at once", "give each thread a recorded step of its own")
         try:
             latest = self.latest
-            if latest is not None and latest.unchanged and not named and len(args) == latest.count:
-                if latest.unchanged(*args):
-                    self.settle(latest)
-                    return self.outputs(latest, latest.run(*args))
+            if latest is not None and latest.quick and not named and len(args) == len(latest.program.inputs):
+                arrays = latest.quick(*args)
+                if arrays is not None:
+                    return self.outputs(latest, arrays)
             names, args = tuple(named), (*args, *named.values())
             arrays = args if all([type(x) is np.ndarray for x in args]) else plain_arrays(args)
             key: Any = (mode.graph, names, *[(x.shape, x.dtype, x.strides) for x in arrays])
@@ -173,7 +171,7 @@ class CompiledStep:
         optimize(program, self.exact)
         replay = Replay(recorder, program, self.__name__, plain, outside)
         if not names:
-            replay.guard(args, mode.graph)
+            replay.look(args, mode.graph)
         self.replays[key] = self.latest = replay
         return self.outputs(replay, first_values)
 

@@ -87,21 +87,26 @@ def identity(n: int, dtype: Any) -> np.ndarray:
 
 
 @primitive
-def one_hot(labels: np.ndarray, classes: int, dtype: Any = np.float64, where: str = "one_hot") -> np.ndarray:
-    """Class numbers (...) as ones and zeros (..., classes). Raises TypeError or ValueError for what is no class
-    number."""
+def one_hot_rows(table: np.ndarray, labels: np.ndarray, where: str) -> np.ndarray:
+    """The rows of an `identity` for class numbers. Raises TypeError or ValueError for what is no class number."""
+    try:
+        hot = table.take(labels, 0)
+    except (IndexError, TypeError):
+        hot = table[:0]
+    if np.count_nonzero(hot) == labels.size:
+        return hot
+    classes = table.shape[1]
     if labels.dtype.kind == "f":
         probabilities(labels, where)
         raise TypeError(f"{where}: expected integer class numbers, got {labels.dtype}")
-    try:
-        hot = identity(classes, dtype).take(labels, 0)
-        wrong = np.count_nonzero(hot) != labels.size
-    except IndexError:
-        wrong = True
-    if wrong:
-        first = labels[(labels < 0) | (labels >= classes)][0]
-        raise ValueError(f"{where}: expected class numbers from 0 to {classes - 1}, got {first}")
-    return hot
+    wrong = labels[(labels < 0) | (labels >= classes)][0]
+    raise ValueError(f"{where}: expected class numbers from 0 to {classes - 1}, got {wrong}")
+
+
+def one_hot(labels: np.ndarray, classes: int, dtype: Any = np.float64, where: str = "one_hot") -> np.ndarray:
+    """Class numbers (...) as ones and zeros (..., classes). Raises TypeError or ValueError for what is no class
+    number."""
+    return one_hot_rows(identity(classes, np.dtype(dtype)), labels, where)
 
 
 @primitive

@@ -577,8 +577,16 @@ def matmul_(x, y):
         y = np.concatenate((y, np.zeros_like(y)), axis=-2)
     tiles = row_tiles(x, y) if x.ndim == y.ndim == 2 else 1
     if tiles > 1:
-        return np.reshape(np.matmul(np.reshape(x, (tiles, n // tiles, k)), y), (n, m))
+        return untiled(np.matmul(np.reshape(x, (tiles, n // tiles, k)), y), (n, m))
     return np.matmul(x, y)
+
+
+def untiled(x: Any, shape: tuple[int, int]) -> Any:
+    """Tiles of rows, one after the other, as one matrix: an array that owns its memory, which a view would not."""
+    if not isinstance(x, np.ndarray):
+        return np.reshape(x, shape)
+    x.resize(shape, refcheck=False)
+    return x
 
 
 def row_tiles(x: Any, y: Any) -> int:
@@ -631,19 +639,21 @@ def dot(x: Any, y: Any) -> Any:
 
 @functools.cache
 def starts(n: int, k: int) -> np.ndarray:
-    return np.arange(0, n * k, k).reshape(n, 1)
+    """Where the rows of (n, k) begin."""
+    return np.arange(0, n * k, k)
 
 
 @primitive
-def picked(x, classes):
-    """The element of each row of (n, k) at that row's class number, as (n, 1)."""
-    return x.ravel().take(classes.reshape(-1, 1) + starts(*x.shape))
+def picked(x, classes, starts):
+    """The element of each row of (n, k) at that row's class number: (n,)."""
+    return x.ravel().take(classes + starts)
 
 
 @op(lambda g, out, x, hot, classes: (softmax(x) - indicator(hot, x)) * (g / float(x.shape[0])))
 def cross_entropy_(x, hot, classes):
     """The mean over rows of log(e^x1 + ... + e^xk) - x_true, where `classes` gives each row's true class, and `hot`
     has 1 there and 0 elsewhere; derivative (softmax - hot) / n."""
+    n, k = x.shape
     d = shifted(x, -1, "cross_entropy")
-    total = np.log(np.add.reduce(np.exp(d), axis=-1, keepdims=True))
-    return np.add.reduce(total - picked(d, classes), axis=None) / float(x.shape[0])
+    total = np.reshape(np.log(np.add.reduce(np.exp(d), axis=-1, keepdims=True)), (n,))
+    return np.add.reduce(total - picked(d, classes, starts(n, k)), axis=None) / float(n)

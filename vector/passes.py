@@ -88,8 +88,9 @@ REDUCTIONS = (np.add.reduce, np.maximum.reduce, np.minimum.reduce)
 
 def pad_in_place(program: Program) -> None:
     """Where constants are joined to something, such as zeros to pad it, leave them where they are from the first run
-    on, and copy only what changes."""
+    on: what changes is computed at its place between them, or copied there."""
     written = {call.out.root for call in program.calls if call.writes}
+    into = {call.out for call in program.calls if call.into and not call.writes}
     kept = []
     for call in program.calls:
         parts = call.args[0] if call.function is np.concatenate and not call.writes and call.out not in written else ()
@@ -99,11 +100,14 @@ def pad_in_place(program: Program) -> None:
         axis, end = call.kwargs.get("axis", 0), 0
         whole = Var("state", aligned(np.concatenate([x.array for x in parts], axis)), "padded")
         call.out.kind, call.out.base = "view", whole
-        for x in parts:
+        for x in map(canonical, parts):
             start, end = end, end + x.shape[axis]
             key = (slice(None),) * (axis % len(x.shape)) + (slice(start, end),)
-            if x.kind != "constant":
-                part = Var("view", whole.array[key], base=whole, view=(operator.getitem, (key,), {}))
+            place = whole.array[key]
+            if x.kind == "result" and x in into and place.strides == x.strides:
+                x.kind, x.base, x.view = "view", whole, (operator.getitem, (key,), {})
+            elif x.kind != "constant":
+                part = Var("view", place, base=whole, view=(operator.getitem, (key,), {}))
                 kept.append(Call(np.copyto, (x,), {}, part, writes=True))
     program.calls = kept
 
@@ -299,22 +303,24 @@ def small_products(program: Program) -> None:
 
     for call in program.calls:
         x, out = call.args[0] if call.args else None, call.out
+        plain = len(call.args) == 1 and call.kwargs.keys() <= {"axis", "keepdims"}
         if call.writes or not isinstance(x, Var) or {v.dtype for v in call.reads()} != {out.dtype}:
             continue
-        if any(len(v.shape) != 2 for v in call.reads()) or not out.array.flags.c_contiguous:
-            continue
-        if call.function == np.add.reduce and call.kwargs.keys() <= {"axis", "keepdims"}:
-            axis, keep = call.kwargs["axis"], call.kwargs.get("keepdims", False)
+        if call.function == np.add.reduce and plain:
+            axis, keep = call.kwargs.get("axis", 0), call.kwargs.get("keepdims", False)
             axis = axis[0] if isinstance(axis, tuple) and len(axis) == 1 else axis
-            if axis is None and not keep and x.array.flags.c_contiguous:
+            if axis is None and not keep and x.size > 1 and x.array.flags.c_contiguous:
                 call.function, call.kwargs = np.dot, {}
                 call.args = (reshaped(x, (x.size,)), ones(x.dtype, x.size))
+            elif len(x.shape) != 2:
+                continue
             elif axis == 0 and not keep:
                 call.function, call.args, call.kwargs = np.dot, (ones(x.dtype, x.shape[0]), x), {}
             elif axis in (1, -1):
                 call.function, call.args, call.kwargs = np.dot, (x, ones(x.dtype, x.shape[1], *[1] * keep)), {}
-        elif out.size * out.dtype.itemsize <= 2**14 and (call.function is np.matmul or is_outer(call)):
-            call.function = np.dot
+        elif (call.function is np.matmul or is_outer(call)) and all(len(v.shape) == 2 for v in call.reads()):
+            if out.size * out.dtype.itemsize <= 2**14 and out.array.flags.c_contiguous:
+                call.function = np.dot
 
 
 def means(program: Program) -> None:
@@ -351,7 +357,7 @@ def reduce_across(program: Program) -> None:
         x = call.args[0] if call.args else None
         if call.function in (np.maximum.reduce, np.minimum.reduce) and isinstance(x, Var) and not call.writes:
             rows = len(x.shape) == 2 and x.shape[0] >= 16 and x.shape[1] <= 32 and x.array.flags.c_contiguous
-            if rows and call.kwargs.get("axis") in (1, -1, (1,), (-1,)) and "where" not in call.kwargs:
+            if rows and call.kwargs.get("axis") in (1, -1, (1,), (-1,)) and call.kwargs.keys() <= {"axis", "keepdims"}:
                 turned = Var("result", np.asfortranarray(x.array))
                 kept.append(Call(np.copyto, (x,), {}, turned))
                 call.args = (turned,)

@@ -353,4 +353,4 @@ class Source:
             return f"{self.show(var.base)}{'_T' if turned else ''}"
         if var.kind == "constant" and not var.shape:
             return identifier(f"{float(var.array):g}")
-        return "t" if var.kind == "result" else var.kind
+        return {"result": "t", "state": "array"}.get(var.kind, var.kind)
