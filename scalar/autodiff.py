@@ -19,12 +19,14 @@ from .ops import ieee
 
 
 class Mode(threading.local):
-    """Whether ops write down a graph, thread by thread."""
+    """What ops do besides computing, thread by thread: write down a graph, and look for anomalies."""
 
     graph = True
+    check: Callable[..., None] | None = None
 
 
 mode = Mode()
+observer: Callable[..., None] | None = None  # called with each new node, while any thread looks for anomalies
 
 
 @contextmanager
@@ -70,7 +72,7 @@ def backward_steps(output: Any, gradient: Any = 1.0, create_graph: bool = False)
     nodes, to be differentiated in turn. No node is changed: `backward` and `grad` collect what this generator yields.
     Raises RuntimeError where a derivative would read a number that was changed since the forward pass.
     """
-    gradients = {output: gradient}
+    gradients, check = {output: gradient}, mode.check
     for node in reversed(topological_order(output)):
         if not node.requires_grad:
             continue
@@ -83,6 +85,8 @@ def backward_steps(output: Any, gradient: Any = 1.0, create_graph: bool = False)
             if create_graph:
                 out, xs = node, node.inputs
             contributions = node.op.gradients(g, out, xs, node.params or {}, needed)
+            if check is not None:
+                check(node, g, contributions, gradients)
             for x, need, c in zip(node.inputs, needed, contributions, strict=True):
                 if need:
                     before = gradients.get(x)

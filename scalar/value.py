@@ -20,12 +20,13 @@ class Value:
     params         the op's plain arguments, such as a slope or a bound; None without any
     label          a name for pictures
     requires_grad  False for constants (plain numbers in an expression, results under `no_grad`)
+    line           what made it, if that was inside `detect_anomaly`
     seen, was      the inputs' numbers, where a derivative reads them, and its own, as the forward pass saw them
 
     Raises TypeError when `data` is not a real number.
     """
 
-    __slots__ = ("data", "grad", "inputs", "label", "op", "params", "requires_grad", "seen", "was")
+    __slots__ = ("data", "grad", "inputs", "label", "line", "op", "params", "requires_grad", "seen", "was")
     __array_ufunc__ = None  # numpy's numbers leave `np.float64(2) * value` to __rmul__
 
     def __init__(self, data: float, label: str = "", requires_grad: bool = True) -> None:
@@ -56,6 +57,8 @@ class Value:
             node.seen = xs if op.reads_inputs else None
         else:
             node.op, node.inputs, node.params, node.requires_grad, node.seen = None, (), None, False, None
+        if autodiff.observer is not None:
+            autodiff.observer(node, op, nodes)
         return node
 
     @staticmethod

@@ -18,13 +18,16 @@ from . import ops, watch
 
 
 class Mode(threading.local):
-    """What ops do besides computing, thread by thread: write down a graph, and a program if there is a recorder."""
+    """What ops do besides computing, thread by thread: write down a graph, a program if there is a recorder, and look
+    for anomalies."""
 
     graph = True
     recorder: Any = None
+    check: Callable[..., None] | None = None
 
 
 mode = Mode()
+observer: Callable[..., None] | None = None  # called with each new node, while any thread looks for anomalies
 
 
 @contextmanager
@@ -76,7 +79,7 @@ def backward_steps(output: Any, gradient: Any = None, create_graph: bool = False
     collect what this generator yields. Raises ValueError for an output of several elements without a `gradient`,
     RuntimeError where a derivative would read an array that was changed since the forward pass.
     """
-    gradients = {output: seed(output, gradient)}
+    gradients, check = {output: seed(output, gradient)}, mode.check
     for node in reversed(topological_order(output)):
         if not node.requires_grad:
             continue
@@ -92,6 +95,10 @@ def backward_steps(output: Any, gradient: Any = None, create_graph: bool = False
                 out, xs = mode.recorder.read(node), [mode.recorder.read(x) for x in node.inputs]
             needed = [x.requires_grad for x in node.inputs]
             contributions = node.op.gradients(g, out, xs, node.params or {}, needed)
+            if check is not None:
+                pairs = zip(contributions, node.inputs, strict=True)
+                contributions = [unbroadcast(c, x) if x.requires_grad else None for c, x in pairs]
+                check(node, g, contributions, gradients)
             for i, (x, need) in enumerate(zip(node.inputs, needed, strict=True)):
                 if need:
                     c = contributions[i] = unbroadcast(contributions[i], x)

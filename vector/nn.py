@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -208,7 +209,8 @@ class Sequential:
         compile     record the step at the first batch and replay it, with the same results to the last bit
 
         Returns the history, a dict an epoch: epoch, loss and accuracy as they were while training, and with
-        `validation` test_loss and test_accuracy. Raises ValueError for images and labels that do not fit.
+        `validation` test_loss and test_accuracy. Raises ValueError for images and labels that do not fit, and
+        FloatingPointError, naming epoch and batch, as soon as the loss is not finite.
         """
         batches = self.batches(images, labels, batch_size, seed)
 
@@ -234,6 +236,7 @@ class Sequential:
                     if schedule is not None:
                         optimizer.lr = schedule(count)
                     value, logits = step(x, y)
+                    require_finite(value.item(), epoch, seen // batch_size + 1)
                     count += 1
                     total += float(value.data) * len(y)
                     right += hits(logits.data, y)
@@ -278,6 +281,14 @@ class Sequential:
         with no_grad():
             batches = self.batches(images, np.zeros(len(images), np.int64), batch_size, shuffle=False)
             return np.concatenate([self(x).data for x, _ in batches])
+
+
+def require_finite(loss: float, epoch: int, batch: int) -> None:
+    if not math.isfinite(loss):
+        raise FloatingPointError(
+            f"fit: the loss is {loss} at epoch {epoch}, batch {batch}; try a smaller learning rate, or fit inside "
+            f"`with vector.detect_anomaly():`, which names the op that it comes from"
+        )
 
 
 def hits(outputs: np.ndarray, labels: np.ndarray) -> int:

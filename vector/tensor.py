@@ -22,13 +22,26 @@ class Tensor:
     params         the op's plain arguments, such as an axis or a key; None without any
     label          a name for pictures and programs
     requires_grad  False for constants (numbers and arrays in an expression, results under `no_grad`)
+    line           what made it, if that was inside `detect_anomaly`
     memory, seen   who else may write to the array, and marks of what the derivatives will read: see watch.py
 
     An array of float32 or float64 is taken over without copying. Raises TypeError, naming the type, for data that is
     not of real numbers.
     """
 
-    __slots__ = ("__weakref__", "_data", "_grad", "inputs", "label", "memory", "op", "params", "requires_grad", "seen")
+    __slots__ = (
+        "__weakref__",
+        "_data",
+        "_grad",
+        "inputs",
+        "label",
+        "line",
+        "memory",
+        "op",
+        "params",
+        "requires_grad",
+        "seen",
+    )
 
     def __init__(self, data: Any, label: str = "", requires_grad: bool = True) -> None:
         given = data.held if isinstance(data, Tensor) else data
@@ -68,6 +81,8 @@ class Tensor:
                 node.memory = []
             if places := op.read_by(needed):
                 node.seen = (watch if recorder is None else recorder).marks(places, (*nodes, node), inputs)
+        if autodiff.observer is not None:
+            autodiff.observer(node, op, nodes)
         return node
 
     @staticmethod
