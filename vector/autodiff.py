@@ -85,8 +85,10 @@ def backward_steps(output: Any, gradient: Any = None, create_graph: bool = False
             continue
         g, contributions = gradients.pop(node), []
         if node.op:
-            for mark in node.seen:
-                check_unchanged(node, mark)
+            for i, then, more in node.seen:
+                x = node.inputs[i] if i < len(node.inputs) else node
+                if more or then is not x._data:
+                    check_unchanged(node, i, x, then, more)
             if create_graph:
                 out, xs = node, node.inputs
             elif mode.recorder is None:
@@ -106,12 +108,9 @@ def backward_steps(output: Any, gradient: Any = None, create_graph: bool = False
         yield Step(node, g, contributions)
 
 
-def check_unchanged(node: Any, mark: Any) -> None:
-    """Raises RuntimeError where an array that a derivative reads is not as it was when it was marked."""
-    i, then, more = mark
-    x = node.inputs[i] if i < len(node.inputs) else node
-    if then is x._data and not more:
-        return
+def check_unchanged(node: Any, i: int, x: Any, then: Any, more: Any) -> None:
+    """Raises RuntimeError where the array of x, which stands at place i of the inputs and the result of a node, is not
+    as it was when it was marked."""
     if not (watch if mode.recorder is None else mode.recorder).unchanged(x, then, more):
         what = f"input {i}" if x is not node else "the result"
         raise RuntimeError(
@@ -137,14 +136,15 @@ def seed(output: Any, gradient: Any) -> Any:
 
 def unbroadcast(g: Any, x: Any) -> Any:
     """g summed over the axes along which x was repeated, in x's dtype: the transpose of broadcasting."""
-    if g.shape != x.shape:
-        extra = g.ndim - x.ndim
-        repeated = tuple(i for i in range(g.ndim) if i < extra or (x.shape[i - extra] == 1 and g.shape[i] != 1))
+    like = x._data
+    if g.shape != like.shape:
+        extra = g.ndim - like.ndim
+        repeated = tuple(i for i in range(g.ndim) if i < extra or (like.shape[i - extra] == 1 and g.shape[i] != 1))
         if repeated:
             g = ops.sum(g, axis=repeated)
-        if g.shape != x.shape:
-            g = ops.reshape(g, x.shape)
-    return g if g.dtype == x.dtype else g.astype(x.dtype)
+        if g.shape != like.shape:
+            g = ops.reshape(g, like.shape)
+    return g if g.dtype == like.dtype else g.astype(like.dtype)
 
 
 def backward(output: Any, gradient: Any = None) -> None:

@@ -54,7 +54,7 @@ class Tensor:
         self.params: Params | None = None
         self.label = label
         self.requires_grad = requires_grad
-        self.seen: list[tuple[int, Any, Any]] = NOTHING
+        self.seen: Sequence[watch.Mark] = NOTHING
 
     @staticmethod
     def apply(op: Op, inputs: Sequence[Any], params: Params | None = None) -> Tensor:
@@ -98,8 +98,13 @@ class Tensor:
         """`x` itself if it is a Tensor, else the array or number (in the dtype of `like`) as a constant."""
         if isinstance(x, Tensor):
             return x
-        node = Tensor(array(x, where, like), requires_grad=False)
-        if mode.recorder is not None and not hasattr(x, "dtype"):
+        data = array(x, where, like)
+        if mode.recorder is None:
+            node = Tensor.constant(np.asarray(data))
+            node.memory = None if data is x else []
+            return node
+        node = Tensor.constant(mode.recorder.made(data))
+        if not hasattr(x, "dtype"):
             mode.recorder.literal(node)
         return node
 
@@ -325,7 +330,7 @@ class Tensor:
 
 
 apply = Tensor.apply
-NOTHING: list[Any] = []
+NOTHING: tuple[Any, ...] = ()
 
 
 def plain(x: Any, where: str, like: Tensor) -> Any:
