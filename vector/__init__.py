@@ -9,6 +9,7 @@
 """
 
 from . import checkpoint, datasets, nn, optim
+from .anomaly import detect_anomaly
 from .autodiff import backward_steps, grad, gradcheck, no_grad, topological_order
 from .compile import compile
 from .losses import categorical_cross_entropy, cross_entropy, mse
@@ -66,6 +67,7 @@ __all__ = [
     "cos",
     "cross_entropy",
     "datasets",
+    "detect_anomaly",
     "divide",
     "dot",
     "exp",

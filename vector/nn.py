@@ -209,7 +209,7 @@ class Sequential:
         Returns the history, a dict an epoch: epoch, loss and accuracy as they were while training, and with
         `validation` test_loss and test_accuracy. Raises ValueError for images and labels that do not fit, and
         CheckpointError, a ValueError that leaves all as it was, for a damaged checkpoint or one of another run; OSError
-        when it cannot be written.
+        when it cannot be written; FloatingPointError, naming epoch and batch, as soon as the loss is not finite.
         """
         batches = self.batches(images, labels, batch_size, seed)
         run = Run(self, optimizer, batches, epochs, schedule, checkpoint, every)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import math
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -66,7 +67,8 @@ class Run:
             if schedule is not None:
                 optimizer.lr = schedule(self.step)
             value, logits = step(x, y)
-            mean = float(value.data)  # the one place where a step's loss is read
+            mean = value.item()
+            require_finite(mean, number + 1, self.step - number * len(batches) + 1)
             self.step += 1
             self.loss += mean * len(y)
             self.right += hits(logits.data, y)
@@ -172,6 +174,14 @@ class Run:
         run = state["run"]
         self.step, self.loss, self.right = int(run["step"]), float(run["loss"]), int(run["right"])
         self.history = list(run["history"])
+
+
+def require_finite(loss: float, epoch: int, batch: int) -> None:
+    if not math.isfinite(loss):
+        raise FloatingPointError(
+            f"fit: the loss is {loss} at epoch {epoch}, batch {batch}; try a smaller learning rate, or fit inside "
+            f"`with vector.detect_anomaly():`, which names the op that it comes from"
+        )
 
 
 def fingerprint(batches: Batches) -> str:

@@ -282,7 +282,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 if __name__ == "__main__":
     try:
         sys.exit(main(parse()))
-    except (OSError, ValueError) as problem:  # no data, no room, a broken file: the message says what to do
+    except (OSError, ValueError, FloatingPointError) as problem:  # no data, no room, a loss of nan: it says what to do
         sys.exit(f"train.py: {problem}")
     except KeyboardInterrupt:  # outside of training there is nothing to keep
         sys.exit(130)
