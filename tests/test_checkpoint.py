@@ -1065,6 +1065,18 @@ def test_what_is_not_finite_is_not_written(tmp_path):
         spoil(at, bias)
 
 
+def test_a_loss_that_is_not_finite_is_not_written(tmp_path):
+    """Though the parameters are: adding infinity changes no gradient."""
+    job, calls = Job(compile=False), []
+
+    def loss(logits, labels):
+        calls.append(labels)
+        return vector.cross_entropy(logits, labels) + (np.inf if len(calls) == 4 else 0.0)
+
+    job.fit(loss=loss, epochs=1, checkpoint=tmp_path / "a.npz", every=1, validation=None)
+    assert load(tmp_path / "a.npz")["run"]["step"] == 3
+
+
 @pytest.mark.parametrize("compile", [True, False])
 def test_ctrl_c_leaves_a_model_that_works_and_a_run_that_goes_on(compile, tmp_path):
     expected = finished("adamw", compile)

@@ -93,14 +93,15 @@ class Run:
     # --- the checkpoint -----------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write the checkpoint, if there is to be one and the loss and all parameters are finite: what could not be
+        """Write the checkpoint, if there is to be one and all losses and parameters are finite: what could not be
         trained further does not take the place of what could.
         """
         self.plan()
         if self.path is None:
             return
         state = self.state()
-        if np.isfinite(self.loss) and all(np.isfinite(array).all() for array in state["model"].values()):
+        losses = [self.loss, *(row["loss"] for row in self.history)]
+        if np.isfinite(losses).all() and all(np.isfinite(array).all() for array in state["model"].values()):
             save(self.path, state)
 
     def state(self) -> dict[str, Any]:
