@@ -1049,7 +1049,7 @@ def test_what_is_not_finite_is_not_written(tmp_path):
                 what(job)
             return 0.05
 
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="the loss is "):
             job.fit(schedule=schedule, checkpoint=path, every=1, validation=None)
         assert load(path)["run"]["step"] == at
         path.unlink()
@@ -1073,7 +1073,8 @@ def test_a_loss_that_is_not_finite_is_not_written(tmp_path):
         calls.append(labels)
         return vector.cross_entropy(logits, labels) + (np.inf if len(calls) == 4 else 0.0)
 
-    job.fit(loss=loss, epochs=1, checkpoint=tmp_path / "a.npz", every=1, validation=None)
+    with pytest.raises(FloatingPointError, match="the loss is inf at epoch 1, batch 4"):
+        job.fit(loss=loss, epochs=1, checkpoint=tmp_path / "a.npz", every=1, validation=None)
     assert load(tmp_path / "a.npz")["run"]["step"] == 3
 
 

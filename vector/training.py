@@ -93,15 +93,14 @@ class Run:
     # --- the checkpoint -----------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write the checkpoint, if there is to be one and all losses and parameters are finite: what could not be
-        trained further does not take the place of what could.
+        """Write the checkpoint, if there is to be one and all parameters are finite: what could not be trained further
+        does not take the place of what could.
         """
         self.plan()
         if self.path is None:
             return
         state = self.state()
-        losses = [self.loss, *(row["loss"] for row in self.history)]
-        if np.isfinite(losses).all() and all(np.isfinite(array).all() for array in state["model"].values()):
+        if all(np.isfinite(array).all() for array in state["model"].values()):
             save(self.path, state)
 
     def state(self) -> dict[str, Any]:
