@@ -7,6 +7,7 @@ import http.server
 import io
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from urllib.error import HTTPError
 
 import numpy as np
 import pytest
@@ -78,7 +80,10 @@ def house(tmp_path, monkeypatch):
 
 @pytest.fixture
 def mirror():
-    """`mirror({path: content})` starts a server and gives its address; `mirror.asked` holds all requests."""
+    """`mirror({path: page})` starts a server and gives its address; `mirror.asked` holds all requests.
+
+    A page is its content, or a list of pieces that come slowly, or a function that answers by itself.
+    """
     servers = []
 
     def start(pages):
@@ -86,9 +91,11 @@ def mirror():
             def do_GET(self):
                 start.asked.append(self.path)
                 page = pages.get(self.path.lstrip("/"))
-                self.send_response(404 if page is None else 200)
-                self.end_headers()
                 with contextlib.suppress(ConnectionError):  # the client may hang up early
+                    if callable(page):
+                        return page(self)
+                    self.send_response(404 if page is None else 200)
+                    self.end_headers()
                     for chunk in page if isinstance(page, list) else [page or b""]:  # a list comes slowly
                         self.wfile.write(chunk)
                         time.sleep(0.05 * isinstance(page, list))
@@ -163,7 +170,7 @@ def test_a_damaged_idx_file_is_a_clear_error_or_an_array_of_what_it_says(tmp_pat
         (b"\0\1\x08\1" + bytes(8), "magic number.*got 00 01 08 01"),
         (b"\0\0\x08\3" + bytes(8), "expected 3 dimensions in the header, but the file ends"),
         (idx(np.zeros((2, 3)))[:-1], r"expected 6 bytes for shape \(2, 3\), got 5: the file is truncated"),
-        (idx(np.zeros((2, 3))) + b"\0", r"expected 6 bytes for shape \(2, 3\), got 7: .* trailing bytes"),
+        (idx(np.zeros((2, 3))) + b"\0", r"expected 6 bytes for shape \(2, 3\), got more: .* trailing bytes"),
         (b"\0\0\x08\xff" + bytes(4 * 255), "dimension"),
         (b"\0\0\x08\4" + bytes(4) + b"\xff" * 12, "array|dimension"),
         (gzip.compress(idx(np.arange(999)))[:-20], "truncated gzip"),
@@ -184,7 +191,7 @@ def test_gunzip_never_expands_past_its_limit():
     tracemalloc.start()
     try:
         with pytest.raises(ValueError, match="expected 1,000 bytes after gunzip, but more came"):
-            datasets._raw_bytes(io.BytesIO(bomb), "bomb", limit=1000)
+            datasets._raw_file(io.BytesIO(bomb), "bomb", datasets._File("bomb", 1000, ""))
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
@@ -272,47 +279,178 @@ def test_fetches_into_the_cache_once(house, monkeypatch, mirror, capsys):
     assert is_tiny(fashion_mnist())
 
 
-BAD_ANSWERS = {
+def answer(code=200, body=b"", **headers):
+    """A page that answers with this code, these headers (a `_` for a `-`) and this body."""
+
+    def page(handler):
+        handler.send_response(code)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), str(value))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return page
+
+
+def cut(good):
+    """Half the file, then the connection is reset."""
+
+    def page(handler):
+        answer(200, good[: len(good) // 2], Content_Length=len(good))(handler)
+        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        handler.connection.close()
+
+    return page
+
+
+def stalled(good):
+    """Half the file, then nothing until the client hangs up."""
+
+    def page(handler):
+        answer(200, good[: len(good) // 2], Content_Length=len(good))(handler)
+        handler.connection.recv(1)
+
+    return page
+
+
+def endless(code=200, **headers):
+    """An answer that ends when the client hangs up."""
+
+    def page(handler):
+        answer(code, **headers)(handler)
+        while True:
+            handler.wfile.write(bytes(1 << 16))
+
+    return page
+
+
+def to(place):
+    """A redirect to an address, or to a path of the same server."""
+    return answer(302, Location=place)
+
+
+BAD_ANSWERS = {  # each of one file; where `good` is the right one
     "missing": lambda good: None,
+    "error 500": lambda good: answer(500, b"try later"),
     "empty": lambda good: b"",
     "html": lambda good: b"<html>Sign in to this network</html>",
     "truncated": lambda good: good[:-9],
+    "announced shorter": lambda good: answer(200, good, Content_Length=len(good) // 2),
+    "announced longer, and cut there": lambda good: answer(200, good[:-1], Content_Length=len(good) + 50),
+    "announced far too long": lambda good: answer(200, good, Content_Length=10**4000),
     "another file": lambda good: gzip.compress(idx(np.zeros((6, 28, 28)))),
-    "endless": lambda good: good + bytes(1 << 20),
-    "bomb": lambda good: gzip.compress(bytes(1 << 24)),
+    "another file, not gzipped": lambda good: idx(np.zeros((6, 28, 28))),
+    "another file of the same length": lambda good: good[:-12] + bytes([good[-12] ^ 1]) + good[-11:],
+    "longer": lambda good: good + bytes(1 << 20),
+    "endless": lambda good: endless(),
+    "bomb": lambda good: gzip.compress(bytes(1 << 22)),
+    "noise": lambda good: lambda handler: handler.wfile.write(good),
+    "a long reason": lambda good: (
+        lambda handler: handler.wfile.write(b"HTTP/1.0 500 " + b"\r" * 9 + b"no " * 9000 + b"\n")
+    ),
+    "redirect to nowhere": lambda good: to("/nowhere"),
+    "redirect to itself": lambda good: to(""),
+    "redirect to a file": lambda good: to("file:///etc/hostname"),
+    "redirect to ftp": lambda good: to("ftp://127.0.0.1/file"),
+    "redirect to a data address": lambda good: to("data:,hello"),
+    "redirect without a host": lambda good: to("http:nothing"),
+    "redirect to no address": lambda good: to("http://[::1"),
+}
+BAD_CONNECTIONS = {  # after one of these, the mirror is not asked for the next file
+    "reset": cut,
+    "stalled": stalled,
 }
 
 
-@pytest.mark.parametrize("answer", BAD_ANSWERS)
-def test_a_bad_mirror_is_passed_over_file_by_file(house, monkeypatch, mirror, answer):
+def spoilt(fault):
+    """The pages of a mirror whose first file has the fault."""
     pages, first = good_pages(), f"{datasets.FILES[0].name}.gz"
-    bad = mirror({**pages, first: BAD_ANSWERS[answer](pages[first])})
-    monkeypatch.setattr(datasets, "MIRRORS", (bad, mirror(pages)))
+    return {**pages, first: {**BAD_ANSWERS, **BAD_CONNECTIONS}[fault](pages[first])}
+
+
+@pytest.mark.parametrize("fault", [*BAD_ANSWERS, *BAD_CONNECTIONS])
+def test_what_one_mirror_does_wrong_another_brings(house, monkeypatch, mirror, fault):
+    monkeypatch.setattr(datasets, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(datasets, "MIRRORS", (mirror(spoilt(fault)), mirror(good_pages())))
     assert is_tiny(fashion_mnist())
-    assert sorted(mirror.asked) == sorted([f"/{name}" for name in pages] + [f"/{first}"])
-    assert sorted(contents(house / "cache")) == sorted(pages)
+    assert sorted(contents(house / "cache")) == sorted(good_pages())
+    first = f"/{datasets.FILES[0].name}.gz"
+    asked = [path for path in mirror.asked if path in {f"/{name}" for name in good_pages()}]
+    others = [f"/{file.name}.gz" for file in datasets.FILES[1:]]
+    assert asked[-4:] == [first, *others] if fault in BAD_CONNECTIONS else asked[-4:] == [*others, first]
 
 
-@pytest.mark.parametrize("answer", BAD_ANSWERS)
-def test_a_bad_answer_is_never_kept(house, monkeypatch, mirror, answer):
-    pages = {name: BAD_ANSWERS[answer](page) for name, page in good_pages().items()}
-    monkeypatch.setattr(datasets, "MIRRORS", (mirror(pages),))
+@pytest.mark.parametrize("fault", [*BAD_ANSWERS, *BAD_CONNECTIONS])
+def test_a_bad_answer_is_never_kept(house, monkeypatch, mirror, fault):
+    monkeypatch.setattr(datasets, "CONNECT_SECONDS", 0.5)
+    good = good_pages()
+    pages = {name: {**BAD_ANSWERS, **BAD_CONNECTIONS}[fault](page) for name, page in good.items()}
+    address = mirror(pages)
+    monkeypatch.setattr(datasets, "MIRRORS", (address,))
     with pytest.raises(FileNotFoundError, match="could not be fetched") as error:
         fashion_mnist()
-    tried = str(error.value).partition("What was tried:")[2]
-    assert all(f"{name}: " in tried for name in pages)
+    tried = str(error.value).partition("What was tried:\n")[2].splitlines()
+    assert [line.strip().split(": ")[0] for line in tried[:-1]] == [
+        f"{address}{name}" for name in (good if fault in BAD_ANSWERS else list(good)[:1])
+    ]
+    assert all(len(line) < 600 for line in tried)
     assert contents(house / "cache") == {}
 
 
-def test_no_temporary_file_outlives_a_failed_rename(house, monkeypatch, mirror):
+def test_redirects_are_followed(house, monkeypatch, mirror):
+    elsewhere = mirror(good_pages())
+    pages = {name: to(f"/moved/{name}") for name in good_pages()}
+    pages |= {f"moved/{name}": to(f"{elsewhere}{name}") for name in good_pages()}
+    monkeypatch.setattr(datasets, "MIRRORS", (mirror(pages),))
+    assert is_tiny(fashion_mnist())
+
+
+def test_a_file_announced_longer_than_it_is_may_be_whole(house, monkeypatch, mirror):
+    pages = {name: answer(200, page, Content_Length=len(page) + 99) for name, page in good_pages().items()}
+    monkeypatch.setattr(datasets, "MIRRORS", (mirror(pages),))
+    assert is_tiny(fashion_mnist())
+
+
+@pytest.mark.parametrize("fault", ["bomb", "endless", "endless redirect"])
+def test_no_answer_takes_more_memory_than_the_file(house, monkeypatch, mirror, fault):
+    """A gigabyte in a megabyte, or no end at all, where a million bytes are expected."""
+    bomb = gzip.compress(bytes(1 << 24)) * 60
+    pages = {
+        "bomb": answer(200, bomb),
+        "endless": endless(),
+        "endless redirect": endless(302, Location="/nowhere"),
+    }
+    hung_up = threading.Event()
+
+    def page(handler):
+        try:
+            pages[fault](handler)
+        finally:
+            hung_up.set()
+
+    url, file = f"{mirror({'file': page})}file", datasets._File("file", 1_000_000, "")
+    tracemalloc.start()
+    try:
+        with pytest.raises((ValueError, OSError)) as error:
+            datasets._download(url, file, time.monotonic() + 60)
+        assert hung_up.wait(10)
+        assert tracemalloc.get_traced_memory()[1] < 6_000_000
+    finally:
+        tracemalloc.stop()
+    if isinstance(error.value, HTTPError):
+        error.value.close()
+
+
+def test_a_full_cache_is_told_at_once(house, monkeypatch, mirror):
     def full(source, target):
         raise OSError("no space left")
 
-    monkeypatch.setattr(datasets, "MIRRORS", (mirror(good_pages()),))
+    monkeypatch.setattr(datasets, "MIRRORS", (mirror(good_pages()), mirror(good_pages())))
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(FileNotFoundError, match="no space left"):
+    with pytest.raises(OSError, match=r"cache folder.*no space left; set \$XDG_CACHE_HOME"):
         fashion_mnist()
     assert contents(house / "cache") == {}
+    assert len(mirror.asked) == 1  # no mirror can help
 
 
 def test_an_unreachable_mirror_is_asked_once(house, monkeypatch, mirror):
