@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 import tracemalloc
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from urllib.error import HTTPError
@@ -441,7 +440,7 @@ def test_no_answer_takes_more_memory_than_the_file(house, monkeypatch, mirror, f
         error.value.close()
 
 
-def test_a_full_cache_is_told_at_once(house, monkeypatch, mirror):
+def test_no_temporary_file_outlives_a_failed_rename(house, monkeypatch, mirror):
     def full(source, target):
         raise OSError("no space left")
 
@@ -451,6 +450,25 @@ def test_a_full_cache_is_told_at_once(house, monkeypatch, mirror):
         fashion_mnist()
     assert contents(house / "cache") == {}
     assert len(mirror.asked) == 1  # no mirror can help
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size there")
+def test_a_cache_that_fills_up_is_told_at_once(house, mirror):
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300)); fashion_mnist()"
+    process = program(house, mirror(good_pages()), limit)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "OSError: expected a cache folder for Fashion-MNIST, got: [Errno 27] File too large; set $XDG" in said
+    assert contents(house / "cache") == {}
+    assert len(mirror.asked) == 1
+
+
+def test_a_cache_on_a_read_only_disk_is_told_at_once(house, monkeypatch, mirror):
+    monkeypatch.setattr(datasets, "MIRRORS", (mirror(good_pages()),))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(OSError, match=r"no permission to write into .*cache; set \$XDG_CACHE_HOME"):
+        fashion_mnist()
+    assert not mirror.asked
 
 
 def test_an_unreachable_mirror_is_asked_once(house, monkeypatch, mirror):
@@ -492,20 +510,107 @@ def test_a_bad_file_in_the_cache_is_reported_and_fetched_anew(house, monkeypatch
     assert is_tiny(fashion_mnist())
 
 
-def test_two_at_once_both_succeed(house, monkeypatch, mirror):
-    monkeypatch.setattr(datasets, "MIRRORS", (mirror(good_pages()),))
-    barrier, real_download = threading.Barrier(2), datasets._download
+def program(house, address, body):
+    """A process of its own, with the tiny data set and one mirror, that runs `body`."""
+    head = f"""
+import os, sys
+from pathlib import Path
+from vector import datasets
+from vector.datasets import _File, fashion_mnist
+datasets.FILES = {datasets.FILES!r}
+datasets.MIRRORS = ({address!r},)
+datasets.SYSTEM_FOLDER = Path({str(house / "system")!r})
+datasets._cache_folder = lambda: Path({str(house / "cache")!r})
+"""
+    return subprocess.Popen([sys.executable, "-c", head + body], stderr=subprocess.PIPE, text=True)
 
-    def download(*arguments):
-        content = real_download(*arguments)
-        barrier.wait(10)  # both hold the file before either writes it
-        return content
 
-    monkeypatch.setattr(datasets, "_download", download)
-    with ThreadPoolExecutor(2) as pool:
-        answers = [pool.submit(fashion_mnist) for _ in range(2)]
-    assert all(is_tiny(answer.result()) for answer in answers)
+def test_two_processes_at_once_both_succeed(house, mirror):
+    both = threading.Barrier(2)
+
+    def when_both_ask(content):
+        def page(handler):
+            both.wait(60)
+            answer(200, content)(handler)
+
+        return page
+
+    address = mirror({name: when_both_ask(page) for name, page in good_pages().items()})
+    two = [program(house, address, "fashion_mnist()") for _ in range(2)]
+    assert [(process.wait(60), "fetching" in process.communicate()[1]) for process in two] == [(0, True)] * 2
+    assert len(mirror.asked) == 8
     assert sorted(contents(house / "cache")) == sorted(good_pages())
+    assert is_tiny(fashion_mnist())
+
+
+def test_killed_while_a_file_comes(house, monkeypatch, mirror):
+    pages, under_way = good_pages(), threading.Event()
+    name = f"{datasets.FILES[2].name}.gz"
+
+    def page(handler):
+        under_way.set()
+        stalled(pages[name])(handler)
+
+    process = program(house, mirror({**pages, name: page}), "fashion_mnist()")
+    assert under_way.wait(60)
+    process.kill()
+    process.communicate()
+    assert sorted(contents(house / "cache")) == sorted(list(pages)[:2])
+    monkeypatch.setattr(datasets, "MIRRORS", (mirror(good_pages()),))
+    assert is_tiny(fashion_mnist())
+    assert sorted(contents(house / "cache")) == sorted(pages)
+
+
+KILLED_EVERYWHERE = """
+import itertools, shutil, signal
+cache = datasets._cache_folder()
+left = 0
+
+def run(moment):
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    moments = itertools.count(1)
+    def hook(event, args):  # before each step in the cache folder
+        if event in ("open", "os.mkdir", "os.rename", "os.remove") and str(args[0]).startswith(str(cache)):
+            if next(moments) == moment:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(hook)
+    fashion_mnist()
+    os._exit(0)
+
+for moment in itertools.count(1):
+    shutil.rmtree(cache, ignore_errors=True)
+    code = run(moment)
+    if code == 0:
+        break
+    assert code == -signal.SIGKILL, code
+    for file in datasets.FILES:
+        assert not (cache / f"{file.name}.gz").exists() or datasets._is_good(cache, file), (moment, file)
+    left += len(list(cache.glob("*.part")))
+    assert run(0) == 0, moment
+    assert len(list(cache.glob("*.gz"))) == 4
+assert moment > 20 and left >= 4, (moment, left)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="each kill happens in a fork")
+def test_killed_before_each_step_in_the_cache(house, mirror):
+    process = program(house, mirror(good_pages()), KILLED_EVERYWHERE)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+
+
+def test_what_a_killed_process_left_is_removed_later(house, monkeypatch, mirror):
+    (house / "cache").mkdir()
+    old, young = house / "cache" / "old.part", house / "cache" / "young.part"
+    for path in (old, young):
+        path.write_bytes(b"half a file")
+    hours_ago = time.time() - 7200
+    os.utime(old, (hours_ago, hours_ago))
+    monkeypatch.setattr(datasets, "MIRRORS", (mirror(good_pages()),))
+    assert is_tiny(fashion_mnist())
+    assert not old.exists() and young.exists()  # another process may be writing it
 
 
 def test_without_any_way_the_error_names_all_three(house, monkeypatch):
@@ -524,8 +629,10 @@ def test_without_any_way_the_error_names_all_three(house, monkeypatch):
         assert needed in str(error.value)
 
 
-def test_a_cache_that_cannot_be_made_is_a_clear_error(house):
+@pytest.mark.parametrize("below", ["", "twograd/fashion-mnist"])
+def test_a_cache_that_cannot_be_made_is_a_clear_error(house, monkeypatch, below):
     (house / "cache").write_text("a file stands where the folder should be")
+    monkeypatch.setattr(datasets, "_cache_folder", lambda: house / "cache" / below)
     with pytest.raises(OSError, match=r"cache folder.*XDG_CACHE_HOME.*FASHION_MNIST"):
         fashion_mnist()
 
@@ -580,6 +687,13 @@ def test_without_a_mirror_the_debian_package_is_taken(house):
 def test_a_failing_apt_is_quoted(house):
     fake_apt(house, download="{ echo 'E: Unable to locate package' >&2; exit 100; }")
     with pytest.raises(FileNotFoundError, match="apt-get failed with exit code 100: E: Unable to locate"):
+        fashion_mnist()
+
+
+@needs_sh
+def test_an_apt_that_brings_nothing_is_told(house):
+    fake_apt(house, download=":")
+    with pytest.raises(FileNotFoundError, match=r"it brought no \.deb file"):
         fashion_mnist()
 
 
