@@ -106,12 +106,17 @@ def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def png(width: int, height: int, bits: int, colour: int, *more: tuple[bytes, bytes], lace: int = 0) -> bytes:
-    """A PNG of zeros, with more chunks before its pixels. Colour 0 is grey, 2 RGB, 3 palette, 4 and 6 with opacity."""
+def png(
+    width: int, height: int, bits: int, colour: int, *more: tuple[bytes, bytes], lace: int = 0, rows: bytes = b""
+) -> bytes:
+    """A PNG of these rows, or of zeros, with more chunks before them.
+
+    Colour 0 is grey, 2 RGB, 3 palette, 4 and 6 with opacity; each row is a byte 0 and its pixels.
+    """
     channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, lace)
-    rows = zlib.compress((b"\0" + bytes((width * channels * bits + 7) // 8)) * height)
-    parts = [(b"IHDR", header), *more, (b"IDAT", rows), (b"IEND", b"")]
+    rows = rows or (b"\0" + bytes((width * channels * bits + 7) // 8)) * height
+    parts = [(b"IHDR", header), *more, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     return SIGNATURE + b"".join(chunk(*part) for part in parts)
 
 
@@ -246,19 +251,13 @@ def search(name: str, runs: int, folder: Path) -> None:
     options = {
         "runs": runs,
         "max_len": LONGEST,
-        "len_control": 20,  # grows inputs sooner than by itself
         "timeout": MOST_SECONDS,
         "rss_limit_mb": 1024,
         "dict": folder / "words",
         "artifact_prefix": f"{CORPUS / name}/",
         "print_final_stats": 1,
     }
-    command = [
-        sys.argv[0],
-        *(f"-{key}={value}" for key, value in options.items()),
-        str(folder / "found"),
-        str(CORPUS / name),
-    ]
+    command = [sys.argv[0], *(f"-{key}={value}" for key, value in options.items()), str(folder / "found")]
     atheris.Setup(command, lambda data: try_input(reader, data, path), custom_mutator=mutate)
     atheris.Fuzz()
 

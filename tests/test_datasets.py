@@ -196,6 +196,22 @@ def test_gunzip_never_expands_past_its_limit():
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("compress", [True, False])
+def test_a_file_is_read_no_further_than_its_header_says(tmp_path, compress):
+    """However much follows, or is said to follow."""
+    path = tmp_path / "numbers"
+    much = bytes(30_000_000)
+    for raw in (idx(np.zeros((2, 3))) + much, b"\0\0\x0e\3" + b"\xff" * 12 + b"short"):
+        path.write_bytes(gzip.compress(raw) if compress else raw)
+        tracemalloc.start()
+        try:
+            with pytest.raises(ValueError, match=r"got more: the file has trailing|got 5: the file is truncated"):
+                read_idx(path)
+            assert tracemalloc.get_traced_memory()[1] < 4_000_000
+        finally:
+            tracemalloc.stop()
+
+
 # Finding --------------------------------------------------------------------------------------------------
 
 

@@ -2,8 +2,8 @@
 
     python examples/fashion_mnist/predict.py runs/fashion-mnist/model.npz 0 17 shoe.png
 
-A PNG of up to 2,048 x 2,048 pixels is made grey, square and 28 x 28. The data set shows light clothes on a black ground:
-an image whose rim is lighter than middle grey is inverted (--invert and --no-invert overrule that), and what is
+A PNG of up to 2,048 x 2,048 pixels is made grey, square and 28 x 28. The data set shows light clothes on a black
+ground: an image whose rim is lighter than middle grey is inverted (--invert and --no-invert overrule that), and what is
 transparent counts as white. PNG files are read by Pillow, which comes with matplotlib: pip install 'twograd[see]'.
 """
 
@@ -49,10 +49,11 @@ def read_image(path: str, invert: bool | None = None) -> np.ndarray:
         with PngImageFile(path) as picture:  # reads the header only
             width, height = picture.size
             if not (0 < width <= LONGEST and 0 < height <= LONGEST):
-                raise ValueError(f"expected 1 to {LONGEST:,} pixels a side, got {width:,} x {height:,}")
+                raise ValueError(f"{width:,} x {height:,}")
             grey = on_white(picture)
     except Exception as problem:
-        raise ValueError(f"{path}: expected a PNG file, got something else ({problem})") from problem
+        wanted = f"a PNG file of 1 to {LONGEST:,} pixels a side"
+        raise ValueError(f"{path}: expected {wanted}, got something else ({problem})") from problem
     rim = np.concatenate((grey[0], grey[-1], grey[:, 0], grey[:, -1])).mean()
     if rim > 0.5 if invert is None else invert:
         grey, rim = 1.0 - grey, 1.0 - rim
