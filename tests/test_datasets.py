@@ -505,6 +505,16 @@ def test_a_silent_mirror_is_given_up(house, monkeypatch):
             fashion_mnist()
 
 
+def test_a_name_that_is_looked_up_forever_is_given_up(house, monkeypatch):
+    forever = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: forever.wait(60) and [])
+    monkeypatch.setattr(datasets, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(datasets, "MIRRORS", ("http://127.0.0.1:9/",))
+    with pytest.raises(FileNotFoundError, match=r"no answer within 0\.2 s"):
+        fashion_mnist()
+    forever.set()
+
+
 def test_the_deadline_ends_a_download(house, monkeypatch, mirror):
     slow = {name: [bytes([byte]) for byte in page[:30]] for name, page in good_pages().items()}
     monkeypatch.setattr(datasets, "MIRRORS", (mirror(slow), mirror(good_pages())))
