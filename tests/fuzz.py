@@ -13,6 +13,7 @@ To add a reader, write the function that gives it the file at `path` and lets on
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import re
@@ -161,7 +162,7 @@ def read_expression(path: Path) -> None:
     """All that `python -m viz` does with an expression, but for the pictures."""
     import viz
     from scalar import Value
-    from viz.__main__ import FUNCTIONS, table
+    from viz.__main__ import FUNCTIONS, table, tex
     from viz.reading import Mistake, read
 
     text = path.read_bytes().decode(errors="replace")
@@ -176,6 +177,8 @@ def read_expression(path: Path) -> None:
         root.backward()
     assert table(root)
     assert all(map(str, viz.steps(root)))
+    with contextlib.suppress(ValueError):  # a formula of more than 10,000 characters
+        assert tex(root)
 
 
 WORDS = (

@@ -22,7 +22,7 @@ import numpy as np
 from viz.cards import Node, is_constant
 from viz.frames import gradient_name, names
 from viz.graph import in_order
-from viz.text import Term, code, latex, numeral, scientific
+from viz.text import Term, code, latex, numeral, scientific, settings
 from viz.written import Name, Written, constant, rules
 
 __all__ = ["Formula", "derivative", "formula"]
@@ -66,7 +66,7 @@ def formula(root: Node) -> Formula:
             if is_constant(node) and not node.label and not np.ndim(node.data):
                 terms[id(node)] = _exactly(node.data)
             continue
-        params = {key: value for key, value in (getattr(node, "params", None) or {}).items() if value is not False}
+        params = settings(getattr(node, "params", None))
         args = [terms[id(x)] for x in node.inputs]
         made = Name(
             code(node.op.name, [arg.code for arg in args], params),

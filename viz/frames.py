@@ -21,7 +21,7 @@ import numpy as np
 
 from viz.cards import Node, is_constant, norm
 from viz.graph import in_order
-from viz.text import ATOM, Term, code, decimal, latex, number, numeral, plain, scientific, symbol
+from viz.text import ATOM, Term, code, decimal, latex, number, numeral, plain, scientific, settings, symbol
 from viz.written import Name, Written, constant, rules
 
 __all__ = ["Contribution", "Frame", "backward_steps", "gradient_name", "names", "steps", "tail"]
@@ -123,8 +123,7 @@ def names(nodes: Sequence[Node], root: Node) -> dict[int, Name]:
 
 def definition(node: Node, called: dict[int, Name]) -> Name:
     """How `node` was made, of the names of its inputs."""
-    params = getattr(node, "params", None)
-    params = {key: value for key, value in (params or {}).items() if value is not False}
+    params = settings(getattr(node, "params", None))
     inputs = [called[id(x)] for x in node.inputs]
     return Name(
         code(node.op.name, [x.code for x in inputs], params), latex(node.op.name, [x.latex for x in inputs], params)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from viz.text import ATOM, POWER, REST, Term, code, latex, numeral, scientific
+from viz.text import ATOM, POWER, REST, Term, code, latex, numeral, scientific, settings
 
 __all__ = ["Name", "Written", "constant", "rules"]
 
@@ -188,7 +188,7 @@ class _Rest:
 
 
 def _named(op: str, xs: Sequence[Written], params: Any = None) -> Name:
-    params = {key: value for key, value in (params or {}).items() if value is not False}
+    params = settings(params)
     return Name(code(op, [x.name.code for x in xs], params), latex(op, [x.name.latex for x in xs], params))
 
 
