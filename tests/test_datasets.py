@@ -7,12 +7,14 @@ import http.server
 import io
 import os
 import socket
+import socketserver
 import struct
 import subprocess
 import sys
 import threading
 import time
 import tracemalloc
+from http.client import HTTPException
 from itertools import islice
 from pathlib import Path
 from urllib.error import HTTPError
@@ -410,6 +412,45 @@ def test_a_bad_answer_is_never_kept(house, monkeypatch, mirror, fault):
     ]
     assert all(len(line) < 600 for line in tried)
     assert contents(house / "cache") == {}
+
+
+class Talker(socketserver.StreamRequestHandler):
+    def handle(self):
+        with contextlib.suppress(ConnectionError):
+            while self.rfile.readline().strip():
+                pass
+            self.wfile.write(self.server.says)
+
+
+@pytest.fixture(scope="module")
+def talker():
+    """A server that answers every request with the bytes `says`."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Talker) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        yield server
+        server.shutdown()
+
+
+HTTP_WORDS = [
+    *(f"HTTP/1.1 {code} \r\n".encode() for code in (100, 200, 204, 206, 301, 308, 401, 407, 416, 999)),
+    *(b"Content-Length: ", b"Transfer-Encoding: chunked\r\n", b"Location: ", b"Content-Encoding: gzip\r\n", b"\r\n"),
+    *(b"5\r\nhello\r\n0\r\n", b"-1\r\n", b"\xb2\r\n", b"9" * 5000, b"/again\r\n", b"http://[", b"//", b"\n\t", b":"),
+    *(b"WWW-Authenticate: Basic realm=x\r\n", b"\x1f\x8b\x08", b"\0" * 70_000),
+]
+
+
+@given(says=st.lists(st.one_of(st.sampled_from(HTTP_WORDS), st.binary(max_size=9)), max_size=12).map(b"".join))
+def test_whatever_a_mirror_says_is_one_of_the_expected_errors(talker, says):
+    talker.says = says
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises((OSError, HTTPException, ValueError)) as error,
+    ):
+        patch.setenv("no_proxy", "127.0.0.1")
+        address = f"http://127.0.0.1:{talker.server_address[1]}/file"
+        datasets._download(address, datasets._File("file", 1000, ""), time.monotonic() + 60)
+    if isinstance(error.value, HTTPError):
+        error.value.close()
 
 
 def test_redirects_are_followed(house, monkeypatch, mirror):

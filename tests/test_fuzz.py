@@ -10,6 +10,8 @@ from fuzz import CORPUS, MOST_MEMORY, READERS, Reader, try_input
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytest.importorskip("resource", reason="the memory of a process is not known here")
+
 
 def inputs(reader: Reader) -> st.SearchStrategy[bytes]:
     """Bytes; words of the format in any order; and a seed that was changed in one of its layers."""
