@@ -33,7 +33,6 @@ ROOT = Path(__file__).resolve().parent.parent
 CORPUS = Path(__file__).resolve().parent / "corpus"
 MOST_MEMORY = 200  # MB that one input may take
 MOST_SECONDS = 60  # by the clock on the wall: a busy machine lets a process wait
-LONGEST = 8192  # bytes of an input
 
 Layer = tuple[bytes, Callable[[bytes], bytes]]  # a part of a file, and how the file is put together around another
 
@@ -46,6 +45,7 @@ class Reader(NamedTuple):
     layers: Callable[[bytes], list[Layer]]
     words: Sequence[bytes]
     modules: Sequence[str]  # whose branches guide the search
+    longest: int = 8192  # bytes that the search makes an input of
 
 
 # IDX ----------------------------------------------------------------------------------------------------------------
@@ -202,6 +202,7 @@ READERS = {
         lambda data: [(data, bytes)],
         [word.encode() for word in WORDS],
         ("viz", "scalar"),
+        longest=400,  # many short ones find more than few long ones
     ),
 }
 
@@ -253,7 +254,7 @@ def search(name: str, runs: int, folder: Path) -> None:
     (CORPUS / name).mkdir(parents=True, exist_ok=True)
     options = {
         "runs": runs,
-        "max_len": LONGEST,
+        "max_len": reader.longest,
         "timeout": MOST_SECONDS,
         "rss_limit_mb": 1024,
         "dict": folder / "words",

@@ -271,6 +271,9 @@ def test_every_kind_of_grey_is_the_same_grey(tmp_path: Path, read_image: Callabl
         path = tmp_path / f"{bits}-{colour}-{len(more)}.png"
         path.write_bytes(png(28, 28, bits, colour, *more, rows=(b"\0" + row) * 28))
         np.testing.assert_array_equal(read_image(path, False), np.tile(stripes, (28, 1)), str(path))
+    ramp = (np.arange(28) * 77).astype(">u2")
+    (tmp_path / "dark.png").write_bytes(png(28, 28, 16, 0, rows=(b"\0" + ramp.tobytes()) * 28))
+    np.testing.assert_array_equal(read_image(tmp_path / "dark.png", False)[5], (ramp / 65535).astype(np.float32))
 
 
 def test_an_image_is_put_in_the_middle_of_a_square(tmp_path: Path, read_image: Callable[..., np.ndarray]) -> None:
@@ -287,7 +290,7 @@ WRONG_INPUTS = {
     "no model but text": (["text.png", "0"], "text.png: expected a model saved as .npz"),
     "another model": (["other.npz", "0"], "load_state_dict: expected the names"),
     "no image": (["{model}", "nothing.png"], "nothing.png: expected a PNG file or the number of a test image"),
-    "no image but text": (["{model}", "text.png"], "text.png: expected a PNG file of 1 to 2,048 pixels"),
+    "no image but text": (["{model}", "text.png"], "text.png: expected a PNG file of up to 2,048 pixels a side, got"),
     "too large an image": (["{model}", "wide.png"], "got something else (2,049 x 1)"),
     "number too large": (["{model}", "200"], "test image 200: expected a number from 0 to 199"),
     "number below 0": (["{model}", "--", "-1"], "test image -1: expected a number from 0 to 199"),

@@ -47,12 +47,11 @@ def read_image(path: str, invert: bool | None = None) -> np.ndarray:
         raise ValueError(f"{path}: expected a PNG file or the number of a test image, found no such file")
     try:
         with PngImageFile(path) as picture:  # reads the header only
-            width, height = picture.size
-            if not (0 < width <= LONGEST and 0 < height <= LONGEST):
-                raise ValueError(f"{width:,} x {height:,}")
+            if max(picture.size) > LONGEST:
+                raise ValueError("{:,} x {:,}".format(*picture.size))
             grey = on_white(picture)
     except Exception as problem:
-        wanted = f"a PNG file of 1 to {LONGEST:,} pixels a side"
+        wanted = f"a PNG file of up to {LONGEST:,} pixels a side"
         raise ValueError(f"{path}: expected {wanted}, got something else ({problem})") from problem
     rim = np.concatenate((grey[0], grey[-1], grey[:, 0], grey[:, -1])).mean()
     if rim > 0.5 if invert is None else invert:
