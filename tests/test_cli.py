@@ -160,6 +160,7 @@ def test_whatever_is_typed_is_an_expression_or_a_mistake(text: str) -> None:
         ("a + \ud800", 1, "expected an expression: 'utf-8' codec can't encode"),
         ("a + 0x" + "f" * 300, 5, "expected a number that a float can hold"),
         ("9" * 5000 + " * a", 1, "expected an expression: Exceeds the limit"),
+        ("1if a else a", 1, "expected numbers, names, + - * / ** and functions, got 1if a else a"),
         ("9**9**9 * a", 1, "9**9**9 is inf, not a finite number"),
         ("(" * 10_000 + "a" + ")" * 10_000, 10_001, "expected at most 10,000 characters, got 20,001"),
         ("(" * 4000 + "a" + ")" * 4000, 101, "expected at most 100 brackets within each other"),
