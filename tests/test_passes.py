@@ -10,8 +10,9 @@ from strategies import part
 from test_compile import copied, graph, leaves, same, step_of, steps
 
 import vector
-from vector import passes, program
+from vector import passes
 from vector.autodiff import mode, random
+from vector.blas import ALIGNMENT
 from vector.program import Plan, variables
 from vector.trace import Recorder
 
@@ -50,7 +51,7 @@ def unchanged(make, calls, *chosen):
     return before - after
 
 
-ONE_BY_ONE = [*passes.EXACT, passes.align, passes.numbers_as_arrays]
+ONE_BY_ONE = [*passes.EXACT, *passes.LAYOUT]
 
 
 @pytest.mark.parametrize("change", ONE_BY_ONE, ids=lambda f: f.__name__)
@@ -223,6 +224,59 @@ def test_scaling_early_stays_within_the_bound(seed):
     assert not same(ends[0]["1.bias"], start["1.bias"])
 
 
+def matrices(x, y):
+    """Sums over both axes and over all, means, the largest of each row, products: what the passes look for."""
+    x, y = vector.Tensor(x), vector.Tensor(y)
+    sums = [vector.sum(x * y, axis=axis, keepdims=keep) for axis in (0, 1, None) for keep in (False, True)]
+    plain = [np.add.reduce((x * y).data, *axis) for axis in [(), (0,), (1,), (None,)]]  # as numpy lets one write it
+    return [*sums, *plain, vector.mean(x * y), vector.max(x * y, axis=-1), (x * y).mT @ y, (x * y)[:, :1] @ y[:1]]
+
+
+@pytest.mark.parametrize(
+    "change", [passes.small_products, passes.means, passes.reduce_across], ids=lambda f: f.__name__
+)
+@part(2)
+@given(n=st.integers(1, 40), k=st.integers(1, 40), seed=st.integers(0, 2**32 - 1))
+def test_products_instead_of_sums_stay_within_the_bound(change, n, k, seed):
+    """Every result is a sum of at most n k products; in another order, and with the terms divided before they are
+    added, it moves by at most n k + 2 roundings of the sum of their absolute values."""
+    rng = np.random.default_rng(seed)
+    calls = [[rng.normal(size=(n, k)) for _ in "xy"] for _ in range(3)]
+    expected, _, _ = run(made_of(matrices), calls)
+    sizes, _, _ = run(made_of(matrices), [[np.abs(x) for x in args] for args in calls])
+    first = [] if change is passes.reduce_across else [passes.small_products]
+    got, _, _ = run(made_of(matrices), calls, *dict.fromkeys([*first, change]))
+    for a, b, size in zip(expected, got, sizes, strict=True):
+        assert a.shape == b.shape and (np.abs(a - b) <= (n * k + 2) * 2.0**-52 * size).all()
+
+
+def test_what_small_products_means_and_reduce_across_find():
+    step, _ = made_of(matrices)()
+    made = record(step, np.ones((20, 3)), np.ones((20, 3)))
+    assert not any(call.function is np.dot for call in made.calls)
+    passes.small_products(made)
+    assert sum(call.function is np.dot for call in made.calls) == 11  # nine sums and two products
+    before = len(made)
+    passes.means(made)
+    assert len(made) == before - 1
+    passes.reduce_across(made)
+    assert len(made) == before
+    (largest,) = (call for call in made.calls if call.function == np.maximum.reduce)
+    assert largest.args[0].array.flags.f_contiguous
+
+
+def test_zeros_stay_where_they_are():
+    """The weight gradient of one image: of the padded operands only what changes is copied."""
+    step, batch, _ = seed_step(1, exact=True)
+    copies = [call for call in step.program.calls if call.function is np.copyto]
+    assert [call.out.size for call in copies] == [784]  # the gradient is computed at its place
+    assert not any(call.function is np.concatenate for call in step.program.calls)
+    (before,) = step.latest.run(*batch)
+    assert np.isfinite(before)
+    changed = made_of(lambda x, y: [np.concatenate((x, np.zeros_like(x))), np.concatenate((y, y))])
+    assert unchanged(changed, CALLS, passes.fold_constants, passes.pad_in_place) == 1
+
+
 def test_scaling_early_takes_the_rate_to_the_smallest_gradient():
     step, _, _ = seed_step(32, exact=False)
     rate = [call for call in step.program.calls if any(v.label == "lr" for v in call.reads())]
@@ -268,7 +322,7 @@ def allocated(plan):
     for array in plan.arrays.values():
         while array.base is not None:
             array = array.base
-        owners[id(array)] = array.nbytes - program.ALIGNMENT
+        owners[id(array)] = array.nbytes - ALIGNMENT
     return sum(owners.values())
 
 
@@ -302,7 +356,7 @@ def test_memory_is_shared_and_aligned():
     assert plan.memory < total / 4
     made.build("chain")
     assert made.memory == plan.memory
-    assert all(a.ctypes.data % program.ALIGNMENT == 0 for v, a in plan.arrays.items() if v.kind == "result")
+    assert all(a.ctypes.data % ALIGNMENT == 0 for v, a in plan.arrays.items() if v.kind == "result")
 
 
 # --- the program as text ----------------------------------------------------------------------------------------------
@@ -346,9 +400,9 @@ def test_the_printed_program(exact):
         shape, dtype = row.rsplit("# ", 1)[1].split()
         assert shape == "scalar" or all(part.isdigit() for part in shape.split("x"))
         np.dtype(dtype)
-    for name in ("weight0", "bias0", "weight1", "bias1", "lr", "images", "labels", "one_hot", "np.matmul", "out="):
+    for name in ("weight0", "bias0", "weight1", "bias1", "lr", "images", "labels", "one_hot_rows", "np.matmul", "out="):
         assert name in text
-    assert "784x128 float32" in text and "32x10 bool" in text
+    assert "784x128 float32" in text and "32x128 bool" in text
 
 
 def test_the_source_runs():

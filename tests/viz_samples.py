@@ -15,7 +15,8 @@ SETTINGS = {
     "dtype": np.dtype(np.float32),
     "key": (0,),
     "axis": 0,
-    "hot": np.eye(2, dtype=bool),
+    "hot": np.eye(2),
+    "classes": np.arange(2),
 }
 VECTOR = {
     "where": {"condition": np.eye(2, dtype=bool)},

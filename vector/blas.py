@@ -1,16 +1,40 @@
-"""How many threads BLAS, the library under numpy's matrix product, may use."""
+"""What BLAS, the library under numpy's matrix product, works best with: memory, sizes, threads."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector instruction
+SMALL, THREADED = 1_000_000, 32_000_000  # multiply-adds: up to which a product is small, from which on it is large
+
+
+def allocate(size: int) -> np.ndarray:
+    """`size` bytes, rounded up to the alignment and aligned to it."""
+    size = max(1, -(-size // ALIGNMENT)) * ALIGNMENT
+    raw = np.empty(size + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size]
+
+
+def aligned(x: Any) -> np.ndarray:
+    """A copy of x, aligned. numpy's own arrays begin 16 bytes after a cache line when they are large: vector loads
+    that straddle two lines make a product of matrices up to a third slower where BLAS reads them without packing.
+    """
+    x = np.asarray(x)
+    copy = np.ndarray(x.shape, x.dtype, buffer=allocate(x.nbytes))
+    copy[...] = x
+    return copy
 
 
 @functools.cache
 def small_products_at_once() -> bool:
-    """Whether BLAS multiplies matrices at once, without packing them and without a second thread, up to 1,000,000
-    multiply-adds: OpenBLAS does in its kernels for AVX-512.
+    """Whether BLAS multiplies small matrices at once, without packing them and without a second thread: OpenBLAS does
+    in its kernels for AVX-512.
     """
     from threadpoolctl import threadpool_info
 
@@ -20,10 +44,10 @@ def small_products_at_once() -> bool:
 
 def threads_for(multiply_adds: int) -> int | None:
     """How many threads suit a training step whose largest matrix product has so many multiply-adds: 1, or None for
-    all. Below 32 million the other cores win less than they lose in waiting and in fetching what one core wrote, and
-    on a busy machine waiting threads make a step many times slower.
+    all. With less to do than that, the other cores win less than they lose in waiting and in fetching what one core
+    wrote, and on a busy machine waiting threads make a step many times slower.
     """
-    return 1 if multiply_adds < 32_000_000 else None
+    return 1 if multiply_adds < THREADED else None
 
 
 @contextmanager

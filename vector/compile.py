@@ -32,6 +32,33 @@ class Replay:
         self.held, self.carried = recorder.held, recorder.carried
         self.left = recorder.close()
         self.run = program.build(title)
+        self.quick: Callable[..., Any] | None = None
+
+    def look(self, args: tuple[Any, ...], graph: bool) -> None:
+        """Write `quick`: where other arguments are alike and everything outside is still the same object, it replays;
+        else it returns None, and it is for `check` to find out what changed. Not where there is more to look at.
+        """
+        if not all(type(x) is np.ndarray for x in args) or any(x is not content for _, _, x, content in self.outside):
+            return
+        if self.carried:
+            return
+        names: dict[str, Any] = {"ndarray": np.ndarray, "mode": mode, "run": self.run}
+        tests, ends = [f"mode.graph is {graph}"], []
+
+        def known(thing: Any) -> str:
+            names[f"x{len(names)}"] = thing
+            return f"x{len(names) - 1}"
+
+        for i, x in enumerate(args):
+            tests.append(f"type(a{i}) is ndarray and a{i}.shape == {x.shape} and a{i}.strides == {x.strides}")
+            tests.append(f"a{i}.dtype is {known(x.dtype)}")
+        tests += [f"{known(tensor)}._data is {known(array)}" for tensor, array in self.held.items()]
+        tests += [f"{known(read)}() is {known(x)}" for _, read, x, _ in self.outside]
+        ends = [f"{known(tensor)}._grad = {known(after)}" for tensor, after in self.left]
+        given = ", ".join(f"a{i}" for i in range(len(args)))
+        lines = [f"def quick({given}):", f"    if {' and '.join(tests)}:", *(f"        {line}" for line in ends)]
+        exec("\n".join([*lines, f"        return run({given})"]), names)
+        self.quick = names.pop("quick")
 
 
 class CompiledStep:
@@ -88,6 +115,11 @@ class CompiledStep:
         if not self.lock.acquire(blocking=False):
             refuse("run in two threads at once", "give each thread a recorded step of its own")
         try:
+            latest = self.latest
+            if latest is not None and latest.quick and not named and len(args) == len(latest.program.inputs):
+                arrays = latest.quick(*args)
+                if arrays is not None:
+                    return self.outputs(latest, arrays)
             names, args = tuple(named), (*args, *named.values())
             arrays = args if all([type(x) is np.ndarray for x in args]) else plain_arrays(args)
             key: Any = (mode.graph, names, *[(x.shape, x.dtype, x.strides) for x in arrays])
@@ -97,6 +129,7 @@ class CompiledStep:
             if replay is None:
                 return self.record(args, names, key)
             self.check(replay, args)
+            self.settle(replay)
             return self.outputs(replay, replay.run(*arrays))
         finally:
             self.lock.release()
@@ -137,6 +170,8 @@ class CompiledStep:
         first_values = [np.array(x.value) for x in flatten(values) if isinstance(x, Traced)]
         optimize(program, self.exact)
         replay = Replay(recorder, program, self.__name__, plain, outside)
+        if not names:
+            replay.look(args, mode.graph)
         self.replays[key] = self.latest = replay
         return self.outputs(replay, first_values)
 
@@ -167,6 +202,9 @@ class CompiledStep:
                     f"follow {name!r}, which changed after the recording",
                     "hold what changes in a tensor or an argument, or call clear() on the step to record anew",
                 )
+
+    def settle(self, replay: Replay) -> None:
+        """Leave the tensors' gradients as the step will have left them."""
         for tensor, (gradient, empty) in replay.carried.items():
             if tensor._grad is not gradient:
                 gradient[...] = empty if tensor._grad is None else tensor.grad

@@ -20,10 +20,9 @@ def cross_entropy(logits: Any, labels: Any) -> Any:
     Raises ValueError for shapes that do not fit, an empty batch, class numbers out of range and NaN labels;
     TypeError for class numbers that are not integers.
     """
-    logits, labels = batch("cross_entropy", logits, labels)
-    if labels.dtype == bool:
-        return ops.cross_entropy_(logits, hot=labels)
-    labels = labels.astype(logits.dtype)
+    logits, labels, classes = batch("cross_entropy", logits, labels)
+    if classes is not None:
+        return ops.cross_entropy_(logits, hot=labels, classes=classes)
     logs = ops.where(labels != 0, ops.log_softmax(logits), 0.0)
     return -ops.sum(logs * labels) / float(labels.shape[0])
 
@@ -34,8 +33,7 @@ def categorical_cross_entropy(probabilities: Any, labels: Any) -> Any:
     Takes shapes and labels, and raises, as `cross_entropy` does. Where q comes from a softmax, `cross_entropy` on the
     logits is the exact way.
     """
-    probabilities, labels = batch("categorical_cross_entropy", probabilities, labels)
-    labels = labels.astype(probabilities.dtype)
+    probabilities, labels, _ = batch("categorical_cross_entropy", probabilities, labels)
     logs = ops.log(ops.where(labels != 0, probabilities, 1.0))
     return -ops.sum(logs * labels) / float(labels.shape[0])
 
@@ -56,8 +54,8 @@ def mse(predictions: Any, targets: Any) -> Any:
     return ops.mean(ops.multiply(differences, differences))
 
 
-def batch(where: str, outputs: Any, labels: Any) -> tuple[Any, Any]:
-    """The samples' outputs (n, k), and their labels (n, k): bools for class numbers, else probabilities."""
+def batch(where: str, outputs: Any, labels: Any) -> tuple[Any, Any, Any]:
+    """The samples' outputs (n, k), their labels as probabilities (n, k), and as class numbers (n,) if they came so."""
     outputs = outputs if hasattr(outputs, "op") else array(outputs, where)
     expected, labels = outputs.shape, labels.data if hasattr(labels, "op") else labels
     labels = labels if hasattr(labels, "dtype") else nested(labels, where)
@@ -66,10 +64,11 @@ def batch(where: str, outputs: Any, labels: Any) -> tuple[Any, Any]:
     classes = expected[-1]
     if labels.dtype.kind not in "iuf":
         raise TypeError(f"{where}: expected labels as class numbers or probabilities, got {labels.dtype}")
+    numbers = None
     if labels.shape == expected:
-        labels = probabilities(labels, where)
+        labels = probabilities(labels, where).astype(outputs.dtype)
     elif labels.shape == expected[:-1]:
-        labels = one_hot(labels, classes, where)
+        numbers, labels = labels, one_hot(labels, classes, outputs.dtype, where)
     else:
         raise ValueError(
             f"{where}: expected labels of shape {expected[:-1]} or {expected} for predictions of shape {expected}, "
@@ -77,29 +76,37 @@ def batch(where: str, outputs: Any, labels: Any) -> tuple[Any, Any]:
         )
     if len(expected) == 1:
         outputs, labels = ops.reshape(outputs, (1, classes)), labels.reshape(1, classes)
-    return outputs, labels
+        numbers = None if numbers is None else numbers.reshape(1)
+    return outputs, labels, numbers
 
 
 @functools.cache
-def identity(n: int) -> np.ndarray:
-    return np.eye(n, dtype=bool)
+def identity(n: int, dtype: Any) -> np.ndarray:
+    """Row i marks class i; the n rows behind them, which a negative number finds from the end, mark nothing."""
+    return np.eye(2 * n, n, dtype=dtype)
 
 
 @primitive
-def one_hot(labels: np.ndarray, classes: int, where: str = "one_hot") -> np.ndarray:
-    """Class numbers (...) as bools (..., classes). Raises TypeError or ValueError for what is no class number."""
+def one_hot_rows(table: np.ndarray, labels: np.ndarray, where: str) -> np.ndarray:
+    """The rows of an `identity` for class numbers. Raises TypeError or ValueError for what is no class number."""
+    try:
+        hot = table.take(labels, 0)
+    except (IndexError, TypeError):
+        hot = table[:0]
+    if np.count_nonzero(hot) == labels.size:
+        return hot
+    classes = table.shape[1]
     if labels.dtype.kind == "f":
         probabilities(labels, where)
         raise TypeError(f"{where}: expected integer class numbers, got {labels.dtype}")
-    try:
-        hot = identity(classes).take(labels, 0)
-        wrong = np.minimum.reduce(labels, axis=None) < 0
-    except IndexError:
-        wrong = True
-    if wrong:
-        first = labels[(labels < 0) | (labels >= classes)][0]
-        raise ValueError(f"{where}: expected class numbers from 0 to {classes - 1}, got {first}")
-    return hot
+    wrong = labels[(labels < 0) | (labels >= classes)][0]
+    raise ValueError(f"{where}: expected class numbers from 0 to {classes - 1}, got {wrong}")
+
+
+def one_hot(labels: np.ndarray, classes: int, dtype: Any = np.float64, where: str = "one_hot") -> np.ndarray:
+    """Class numbers (...) as ones and zeros (..., classes). Raises TypeError or ValueError for what is no class
+    number."""
+    return one_hot_rows(identity(classes, np.dtype(dtype)), labels, where)
 
 
 @primitive

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import ops
 from .autodiff import mode, no_grad, random
-from .blas import blas_threads, threads_for
+from .blas import aligned, blas_threads, threads_for
 from .compile import compile as recorded
 from .datasets import Batches
 from .losses import cross_entropy
@@ -68,8 +68,8 @@ class Dense:
         if n_in < 1 or n_out < 1:
             raise ValueError(f"Dense: expected widths of at least 1, got {n_in} and {n_out}")
         self.n_in, self.n_out = n_in, n_out
-        self.weight = Tensor(init(np.random.default_rng(seed), n_in, n_out).astype(dtype), "weight")
-        self.bias = Tensor(np.zeros(n_out, dtype), "bias")
+        self.weight = Tensor(aligned(init(np.random.default_rng(seed), n_in, n_out).astype(dtype)), "weight")
+        self.bias = Tensor(aligned(np.zeros(n_out, dtype)), "bias")
         self.activation = activate(activation)
 
     def __call__(self, x: Any) -> Tensor:

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from .blas import aligned
 from .tensor import Tensor
 
 
 def state(data: Any, label: str) -> Tensor:
-    return Tensor(np.array(data), label, requires_grad=False)
+    return Tensor(aligned(data), label, requires_grad=False)
 
 
 class Optimizer:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections import Counter
 from typing import Any
 
 import numpy as np
 
+from .blas import aligned
 from .program import Call, Program, Var, alike, canonical, variables
 
 
@@ -33,16 +35,20 @@ def drop_unread(program: Program) -> None:
 
 
 def fold_constants(program: Program) -> None:
-    """Replace what is computed from plain numbers alone by its result."""
+    """Replace what is computed from plain numbers alone, or from a shape, by its result."""
     written = {call.out.root for call in program.calls if call.writes}
     kept = []
     for call in program.calls:
         reads = list(call.reads())
-        if reads and call.into and all(v.root.kind == "constant" for v in reads) and call.out not in written:
+        known = reads and call.into and all(v.root.kind == "constant" for v in reads)
+        if (known or call.function in OF_SHAPE) and call.out not in written:
             call.out.kind = "constant"
         else:
             kept.append(call)
     program.calls = kept
+
+
+OF_SHAPE = (np.zeros_like, np.ones_like)
 
 
 def simplify(program: Program) -> None:
@@ -80,14 +86,43 @@ def unchanged(call: Call) -> Var | None:
 REDUCTIONS = (np.add.reduce, np.maximum.reduce, np.minimum.reduce)
 
 
-def align(program: Program) -> None:
-    """Look at an operand of the result's size in the result's shape: numpy's loop over one shape is the quickest."""
+def pad_in_place(program: Program) -> None:
+    """Where constants are joined to something, such as zeros to pad it, leave them where they are from the first run
+    on: what changes is computed at its place between them, or copied there."""
+    written = {call.out.root for call in program.calls if call.writes}
+    into = {call.out for call in program.calls if call.into and not call.writes}
+    kept = []
     for call in program.calls:
-        if isinstance(call.function, np.ufunc) and call.elementwise and call.out.shape:
+        parts = call.args[0] if call.function is np.concatenate and not call.writes and call.out not in written else ()
+        if not any(x.kind == "constant" for x in parts):
+            kept.append(call)
+            continue
+        axis, end = call.kwargs.get("axis", 0), 0
+        whole = Var("state", aligned(np.concatenate([x.array for x in parts], axis)), "padded")
+        call.out.kind, call.out.base = "view", whole
+        for x in map(canonical, parts):
+            start, end = end, end + x.shape[axis]
+            key = (slice(None),) * (axis % len(x.shape)) + (slice(start, end),)
+            place = whole.array[key]
+            if x.kind == "result" and x in into and place.strides == x.strides:
+                x.kind, x.base, x.view = "view", whole, (operator.getitem, (key,), {})
+            elif x.kind != "constant":
+                part = Var("view", place, base=whole, view=(operator.getitem, (key,), {}))
+                kept.append(Call(np.copyto, (x,), {}, part, writes=True))
+    program.calls = kept
+
+
+def align(program: Program) -> None:
+    """Look at an operand of the result's size in the result's shape, and at a single number without axes: numpy's loop
+    over one shape is the quickest. Not so in powers, which numpy takes in another way for an exponent without axes."""
+    for call in program.calls:
+        if call.elementwise and call.function not in (np.power, np.copyto) and call.out.shape:
             call.rename(functools.partial(reshaped, shape=call.out.shape))
 
 
 def reshaped(x: Any, shape: tuple[int, ...]) -> Any:
+    if isinstance(x, Var) and x.size == 1:
+        shape = shape if math.prod(shape) == 1 else ()
     if not isinstance(x, Var) or x.shape == shape or x.size != math.prod(shape) or x.root.kind == "input":
         return x
     return Var("view", x.array.reshape(shape), base=x, view=(np.reshape, (shape,), {}))
@@ -190,59 +225,144 @@ def scale_early(program: Program) -> None:
 
 
 def scaled_earlier(program: Program, i: int) -> bool:
-    """Rewrite call number i, if it scales the result of a linear call that nothing else reads."""
+    """Rewrite call number i, if it scales another look at a result, or the result of a linear call that nothing else
+    reads."""
     call = program.calls[i]
     if call.function is not np.multiply or len(call.args) != 2 or call.writes or not call.out.shape:
         return False
     for scale, x in (call.args, call.args[::-1]):
         if not isinstance(x, Var) or np.shape(value(scale)):
             continue
-        root = x.root
+        root, outer = x.root, program.calls[i + 1 :]
+        if canonical(x) is not root and x.size == root.size and root.kind == "result":
+            if not any(c.writes and c.out.root is root for c in outer):  # one result for all looks at it
+                out = Var("result", np.multiply(value(scale), root.array))
+                call.out.kind, call.out.base, call.out.view = "view", *moved(x, out)
+                program.calls[i] = Call(np.multiply, (scale, root), {}, out)
+                return True
+            continue
         at = next((k for k, c in enumerate(program.calls) if c.out is root and not c.writes), None)
         if at is None or sum(v.root is root for c in program.calls for v in c.reads()) != 1:
             continue
         if any(v.root is root for v in variables(program.outputs)):
             continue
         linear = program.calls[at]
-        part = linear_part(program, linear, scale)
+        operand = to_scale(program, linear, scale)
         written = {c.out.root for c in program.calls[at:i] if c.writes}
         reads = {v.root for v in (*linear.reads(), root)}
-        if part is None or any(may_overlap(x, y) for x in written for y in reads):
+        if operand is None or any(may_overlap(x, y) for x in written for y in reads):
             continue
-        operand = linear.args[part]
         scaled = Var("result", np.asarray(np.multiply(value(scale), value(operand))))
-        args = tuple(scaled if k == part else v for k, v in enumerate(linear.args))
         out = Var("result", root.array)
         call.out.kind, call.out.base, call.out.view = "view", *moved(x, out)
-        program.calls[i : i + 1] = [
-            Call(np.multiply, (scale, operand), {}, scaled),
-            Call(linear.function, args, linear.kwargs, out),
-        ]
+        linear.rename(functools.partial(swapped, old=operand, new=scaled))
+        linear.out = out
+        program.calls[i : i + 1] = [Call(np.multiply, (scale, operand), {}, scaled), linear]
         del program.calls[at]
         return True
     return False
 
 
-def linear_part(program: Program, call: Call, scale: Any) -> int | None:
-    """Which argument of a linear call to scale so that there is less to do, or as little and it may go on."""
+def swapped(x: Any, old: Any, new: Any) -> Any:
+    return new if x is old else x
+
+
+def to_scale(program: Program, call: Call, scale: Any) -> Any:
+    """The argument of a linear call to scale so that there is less to do, or as little and it may go on; else None."""
     if call.function is np.matmul:
-        sizes = [np.size(value(x)) for x in call.args]
-        return sizes.index(min(sizes)) if min(sizes) <= call.out.array.size else None
+        return min(call.args, key=lambda x: np.size(value(x)) if np.size(value(x)) <= call.out.size else math.inf)
     if call.function == np.add.reduce and "where" not in call.kwargs:
-        is_scaled = [
-            c
-            for c in program.calls
-            if c.function is np.multiply and same(c.args, (scale, call.args[0])) and not c.writes
-        ]
-        return 0 if is_scaled else None
-    if call.function is np.multiply and not call.kwargs:
-        for k, x in enumerate(call.args):
-            if not np.shape(value(x)):
-                return k
-        for k, x in enumerate(call.args):
+        is_scaled = any(
+            c.function is np.multiply and same(c.args, (scale, call.args[0])) and not c.writes for c in program.calls
+        )
+        return call.args[0] if is_scaled else None
+    if call.function is np.concatenate:  # padding with zeros
+        padded = [x for x in call.args[0] if not (x.kind == "constant" and not np.any(x.array))]
+        return padded[0] if len(padded) == 1 else None
+    if call.function is np.multiply and not call.kwargs and call.args[0] is not call.args[1]:
+        smallest = min(call.args, key=lambda x: np.size(value(x)))
+        if np.size(value(smallest)) < call.out.size:
+            return smallest
+        for x in call.args:
             if isinstance(x, Var) and any(c.out is x.root and c.function is np.matmul for c in program.calls):
-                return k
+                return x
     return None
+
+
+def small_products(program: Program) -> None:
+    """Sum a matrix, or over its rows or columns, as its product with ones, which BLAS does in half the time; and
+    compute small products by np.dot, which does the same as np.matmul with less ado.
+
+    np.dot does not look for overflow, so that it does not warn. It fills its result with zeros first, which costs more
+    than it saves once the result is large.
+    """
+    made: dict[Any, Var] = {}
+
+    def ones(dtype: Any, *shape: int) -> Var:
+        return made.setdefault((dtype, shape), Var("constant", np.ones(shape, dtype), "ones"))
+
+    for call in program.calls:
+        x, out = call.args[0] if call.args else None, call.out
+        plain = len(call.args) == 1 and call.kwargs.keys() <= {"axis", "keepdims"}
+        if call.writes or not isinstance(x, Var) or {v.dtype for v in call.reads()} != {out.dtype}:
+            continue
+        if call.function == np.add.reduce and plain:
+            axis, keep = call.kwargs.get("axis", 0), call.kwargs.get("keepdims", False)
+            axis = axis[0] if isinstance(axis, tuple) and len(axis) == 1 else axis
+            if axis is None and not keep and x.size > 1 and x.array.flags.c_contiguous:
+                call.function, call.kwargs = np.dot, {}
+                call.args = (reshaped(x, (x.size,)), ones(x.dtype, x.size))
+            elif len(x.shape) != 2:
+                continue
+            elif axis == 0 and not keep:
+                call.function, call.args, call.kwargs = np.dot, (ones(x.dtype, x.shape[0]), x), {}
+            elif axis in (1, -1):
+                call.function, call.args, call.kwargs = np.dot, (x, ones(x.dtype, x.shape[1], *[1] * keep)), {}
+        elif (call.function is np.matmul or is_outer(call)) and all(len(v.shape) == 2 for v in call.reads()):
+            if out.size * out.dtype.itemsize <= 2**14 and out.array.flags.c_contiguous:
+                call.function = np.dot
+
+
+def means(program: Program) -> None:
+    """Divide a sum by a number in the ones that it is a product with."""
+    for call in program.calls:
+        if call.function is not np.divide or call.writes or not isinstance(call.args[0], Var):
+            continue
+        total, number = canonical(call.args[0]), call.args[1]
+        made = [c for c in program.calls if c.out is total and c.function is np.dot and not c.writes]
+        fixed = not isinstance(number, Var) or number.kind == "constant"
+        readers = sum(
+            v.root is total for v in (*(v for c in program.calls for v in c.reads()), *variables(program.outputs))
+        )
+        if made and fixed and readers == 1 and not np.shape(value(number)):
+            weights = [v for v in made[0].args if v.kind == "constant" and v.label == "ones"]
+            if weights:
+                shares = Var("constant", weights[0].array / value(number), "shares")
+                made[0].rename(functools.partial(swapped, old=weights[0], new=shares))
+                call.out.kind, call.out.base, call.out.view = "view", total, None
+    program.calls = [c for c in program.calls if c.out.kind != "view" or c.writes]
+
+
+def is_outer(call: Call) -> bool:
+    """Whether a call multiplies a column with a row."""
+    shapes = [np.shape(value(x)) for x in call.args]
+    return call.function is np.multiply and not call.kwargs and shapes[0][1:] == (1,) and shapes[1][:1] == (1,)
+
+
+def reduce_across(program: Program) -> None:
+    """Look for the largest or smallest element of short rows in a copy that lies column by column: numpy's loop over a
+    column is quick, that over a row short. Of 0 and -0 it may find the other one."""
+    kept = []
+    for call in program.calls:
+        x = call.args[0] if call.args else None
+        if call.function in (np.maximum.reduce, np.minimum.reduce) and isinstance(x, Var) and not call.writes:
+            rows = len(x.shape) == 2 and x.shape[0] >= 16 and x.shape[1] <= 32 and x.array.flags.c_contiguous
+            if rows and call.kwargs.get("axis") in (1, -1, (1,), (-1,)) and call.kwargs.keys() <= {"axis", "keepdims"}:
+                turned = Var("result", np.asfortranarray(x.array))
+                kept.append(Call(np.copyto, (x,), {}, turned))
+                call.args = (turned,)
+        kept.append(call)
+    program.calls = kept
 
 
 def same(xs: tuple[Any, ...], ys: tuple[Any, ...]) -> bool:
@@ -265,10 +385,11 @@ def value(x: Any) -> Any:
 
 
 EXACT = (drop_unread, fold_constants, simplify, share, write_through)
-REORDERING = (scale_early,)
+LAYOUT = (pad_in_place, align, numbers_as_arrays)
+REORDERING = (scale_early, small_products, means, reduce_across)
 
 
 def optimize(program: Program, exact: bool = True) -> None:
     """Run the passes, in order; those that round in another order only with `exact=False`."""
-    for run in (*EXACT, *(() if exact else REORDERING), align, numbers_as_arrays):
+    for run in (*EXACT, *(() if exact else REORDERING), *LAYOUT):
         run(program)

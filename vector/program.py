@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from .blas import allocate
+
 
 class Var:
     """One array of a program.
@@ -139,8 +141,6 @@ class Program:
 
 # --- memory -----------------------------------------------------------------------------------------------------------
 
-ALIGNMENT = 64  # bytes: a cache line, and what the widest vector instructions like
-
 
 class Plan:
     """An array for every variable that has its place for good; results share memory when not needed at one time.
@@ -162,7 +162,7 @@ class Plan:
         for var in variables(program.outputs):
             self.last[var.root] = len(program.calls)
         for i, call in enumerate(program.calls):
-            if call.out.root.kind == "result" and call.into and call.out.root not in self.arrays:
+            if call.out.root.kind == "result" and call.into and not call.writes:
                 self.place(i, call)
             for root in {var.root for var in (*call.reads(), call.out)}:
                 if self.last[root] == i and root in self.pieces:
@@ -218,14 +218,6 @@ def canonical(var: Var) -> Var:
     while var.base is not None and var.view is None:
         var = var.base
     return var
-
-
-def allocate(size: int) -> np.ndarray:
-    """`size` bytes, rounded up to the alignment and aligned to it."""
-    size = max(1, -(-size // ALIGNMENT)) * ALIGNMENT
-    raw = np.empty(size + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + size]
 
 
 # --- source -----------------------------------------------------------------------------------------------------------
@@ -336,12 +328,14 @@ class Source:
             inside = ", ".join(map(self.show, x))
             return f"[{inside}]" if isinstance(x, list) else f"({inside}{',' * (len(x) == 1)})"
         if not isinstance(x, Var):
+            if isinstance(x, np.dtype):
+                return self.names.bind(x.name, x)
             plain = x is None or x is Ellipsis or type(x) in (bool, int, str, slice)
             return repr(x) if plain or (type(x) is float and math.isfinite(x)) else self.names.bind("value", x)
         x = canonical(x)
         array = self.plan.fixed(x)
         if array is not None:
-            place = (array.ctypes.data, array.shape, array.strides, array.dtype)
+            place = (array.ctypes.data, array.shape, array.strides, array.dtype, array.flags.writeable)
             return self.names.bind(self.wanted(x), self.places.setdefault(place, array))
         if x not in self.local:
             self.local[x] = self.names.new(self.wanted(x))
@@ -359,4 +353,4 @@ class Source:
             return f"{self.show(var.base)}{'_T' if turned else ''}"
         if var.kind == "constant" and not var.shape:
             return identifier(f"{float(var.array):g}")
-        return "t" if var.kind == "result" else var.kind
+        return {"result": "t", "state": "array"}.get(var.kind, var.kind)

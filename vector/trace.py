@@ -44,6 +44,7 @@ class Traced(NDArrayOperatorsMixin):
     dtype = property(lambda self: self.value.dtype)
     ndim = property(lambda self: self.value.ndim)
     size = property(lambda self: self.value.size)
+    strides = property(lambda self: self.value.strides)
     base = property(lambda self: self.var.base)
     T = property(lambda self: np.transpose(self))
     mT = property(lambda self: np.swapaxes(self, -1, -2))
@@ -184,6 +185,8 @@ class Recorder:
         value = f(x.value, *args, **kwargs)
         if not np.may_share_memory(value, x.value):
             return self.call(f, (x, *args), kwargs, into=False)
+        if f is np.swapaxes and x.var.view == (f, args, kwargs):  # back again
+            return Traced(self, Var("view", value, base=x.var.base), value)
         return Traced(self, Var("view", value, base=x.var, view=(f, args, kwargs)), value)
 
     def choose(self, condition: Any, x: Any, y: Any) -> Traced:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from viz.text import ATOM, POWER, REST, Term, code, latex, numeral, scientific, settings
+from viz.text import ATOM, POWER, REST, Term, code, latex, numeral, scientific, settings, symbol
 
 __all__ = ["Name", "Written", "constant", "rules"]
 
@@ -194,9 +194,11 @@ def _named(op: str, xs: Sequence[Written], params: Any = None) -> Name:
 
 def rules(node: Any, g: Any, out: Any, xs: Sequence[Any], needed: Sequence[bool]) -> list[Written | None]:
     """What the rules of `node`'s op make of these, for each input that is needed."""
-    params = {
-        key: Condition(value, key) if isinstance(value, np.ndarray) and value.dtype == bool else value
-        for key, value in (getattr(node, "params", None) or {}).items()
-    }
+    params = dict(getattr(node, "params", None) or {})
+    for key, value in params.items():
+        if isinstance(value, np.ndarray):  # by its name: arrays of bools are conditions
+            params[key] = (
+                Condition(value, key) if value.dtype == bool else Written(value, Name(Term(key), Term(symbol(key))))
+            )
     slopes = node.op.gradients(g, out, xs, params, needed)
     return [Written.lift(slope) if need else None for slope, need in zip(slopes, needed, strict=True)]

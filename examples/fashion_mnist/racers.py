@@ -560,7 +560,7 @@ def bounds(task: Task) -> dict[str, Any]:
         times.append(np.diff(inside(x, y)))
     spent = (typical(np.array(times)) - look) * 1e6
     calls = {call: float(us) for call, us in zip(lines, spent, strict=True)}
-    products = sum(us for call, us in calls.items() if call.startswith("np.matmul"))
+    products = sum(us for call, us in calls.items() if call.startswith(("np.matmul", "np.dot")))
     arrays = [var for call in program.calls for var in (*call.reads(), call.out)]
     work = sum(2 * call.out.size * call.args[0].shape[-1] for call in program.calls if call.function is np.matmul)
     large = np.ones((1024, 1024), np.float32)
