@@ -202,7 +202,7 @@ READERS = {
         lambda data: [(data, bytes)],
         [word.encode() for word in WORDS],
         ("viz", "scalar"),
-        longest=400,  # many short ones find more than few long ones
+        longest=100,  # many short ones find more than few long ones
     ),
 }
 
