@@ -14,6 +14,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
+import hashlib
+import io
 import os
 import random
 import re
@@ -23,7 +26,7 @@ import sys
 import tempfile
 import warnings
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,6 +83,63 @@ def gzip_layers(data: bytes) -> list[Layer]:
     except zlib.error:
         return [(data, bytes)]
     return [(data, bytes), (inner, gzipped)]
+
+
+# Checkpoints --------------------------------------------------------------------------------------------------------
+
+
+def read_checkpoint(path: Path) -> None:
+    from vector.checkpoint import load
+
+    try:
+        state = load(path)
+    except ValueError as error:
+        assert str(error).startswith(f"{path}: "), error
+    else:
+        assert isinstance(state, dict)
+
+
+def checkpoint_seeds() -> list[bytes]:
+    from vector.checkpoint import pack
+
+    arrays = {code: np.zeros((2, 3), code) for code in ("f4", "f8", "u1", ">i8", "?", "c8")}
+    states = [
+        {},
+        {"step": 3, "rates": [0.5, None, True], "who": "é"},
+        arrays,
+        {"a": {"b": np.float64(3), "c": {"d": 1}}},
+    ]
+    return [pack(state) for state in (*states, {"a": np.asfortranarray(np.ones((2, 3))), "empty": np.zeros(0)})]
+
+
+def sealed(data: bytes) -> bytes:
+    """With a digest at its end that is right."""
+    return data[:-64] + hashlib.sha256(data[:-64]).hexdigest().encode()
+
+
+def checkpoint_layers(data: bytes) -> list[Layer]:
+    """The file; all before its seal; and the bytes of each member, for which the zip and the seal are made anew."""
+    import zipfile
+
+    layers: list[Layer] = [(data, bytes), (data, sealed)]
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = {member.filename: archive.read(member) for member in archive.infolist()}
+            comment = archive.comment
+    except Exception:
+        return layers
+    return layers + [(part, functools.partial(zipped, members, comment, name)) for name, part in members.items()]
+
+
+def zipped(members: Mapping[str, bytes], comment: bytes, name: str, part: bytes) -> bytes:
+    import zipfile
+
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for other, content in members.items():
+            archive.writestr(zipfile.ZipInfo(other), part if other == name else content)
+        archive.comment = comment
+    return sealed(file.getvalue())
 
 
 # PNG ----------------------------------------------------------------------------------------------------------------
@@ -189,6 +249,13 @@ WORDS = (
 
 READERS = {
     "idx": Reader(read_idx, idx_seeds, gzip_layers, (b"\x1f\x8b\x08", b"\xff" * 4), ("vector", "gzip", "_compression")),
+    "checkpoint": Reader(
+        read_checkpoint,
+        checkpoint_seeds,
+        checkpoint_layers,
+        b"PK\1\2 PK\3\4 PK\5\6 PK\6\6 plain.json .npy \x93NUMPY\1\0 twograd sha256 'descr':'<f8' (9,) |O".split(),
+        ("vector", "zipfile", "json"),
+    ),
     "image": Reader(
         read_image,
         image_seeds,

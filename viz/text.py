@@ -20,7 +20,7 @@ __all__ = [
     "number",
     "numeral",
     "plain",
-    "settings",
+    "stated",
     "symbol",
     "write",
 ]
@@ -141,8 +141,8 @@ def latex(name: str, args: Sequence[Term], params: Mapping[str, Any] | None = No
     return Term(f"{operator}({', '.join(_calm([arg.text for arg in args] + given))})")
 
 
-def settings(params: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The settings that are worth a word: not what is switched off; a condition, which holds or does not, always is."""
+def stated(params: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The settings of an op that are worth writing: an option that is off is not, a condition that is False is."""
     return {key: value for key, value in (params or {}).items() if value is not False or key == "condition"}
 
 
