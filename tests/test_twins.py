@@ -9,7 +9,8 @@ import scalar
 import vector
 
 # What only vector has: shapes, recording, and training on data.
-ONLY_VECTOR = {"matmul", "reshape", "transpose", "broadcast_to", "concatenate", "stack", "take", "compile", "datasets"}
+ONLY_VECTOR = {"matmul", "reshape", "transpose", "broadcast_to", "concatenate", "stack", "take"}
+ONLY_VECTOR |= {"checkpoint", "compile", "datasets"}
 ONLY_VECTOR_MAY = {"RecordingError", "bernoulli"}  # recording's own error; ops that draw
 MODULES = ("nn", "optim")
 NODES = {"Value", "Tensor"}
@@ -52,7 +53,10 @@ def test_every_name_is_explained(name):
     assert inspect.getdoc(getattr(vector, name))
 
 
-@pytest.mark.parametrize("module, name", [("nn", "Dense"), ("nn", "Sequential"), ("optim", "SGD"), ("optim", "Adam")])
+CLASSES = [("nn", "Dense"), ("nn", "Sequential"), *(("optim", name) for name in ("Optimizer", "SGD", "Adam", "AdamW"))]
+
+
+@pytest.mark.parametrize("module, name", CLASSES)
 def test_classes(module, name):
     slow, fast = (getattr(getattr(engine, module), name) for engine in (scalar, vector))
     first, more = arguments(slow), arguments(fast)
