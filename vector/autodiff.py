@@ -24,6 +24,11 @@ class Mode(threading.local):
     graph = True
     recorder: Any = None
     check: Callable[..., None] | None = None
+    usual = True  # all of these as they are above: one look instead of three
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        super().__setattr__("usual", self.graph and self.recorder is None and self.check is None)
 
 
 mode = Mode()
