@@ -43,21 +43,23 @@ class Replay:
         if self.carried:
             return
         names: dict[str, Any] = {"ndarray": np.ndarray, "run": self.run, "results": self.results, "OTHER": OTHER}
-        tests = [f"len(args) == {len(args)}"]
+        given = ", ".join(f"a{i}" for i in range(len(args)))
+        tests = []
 
         def known(thing: Any) -> str:
             names[f"x{len(names)}"] = thing
             return f"x{len(names) - 1}"
 
         for i, x in enumerate(args):
-            a = f"args[{i}]"
+            a = f"a{i}"
             tests.append(f"type({a}) is ndarray and {a}.shape == {x.shape} and {a}.strides == {x.strides}")
             tests.append(f"{a}.dtype is {known(x.dtype)}")
         tests += [f"{known(tensor)}._data is {known(array)}" for tensor, array in self.held.items()]
-        tests += [f"{known(read)}() is {known(x)}" for _, read, x, _ in self.outside]
+        tests += [f"{looked_up(read, known)} is {known(x)}" for _, read, x, _ in self.outside]
         ends = [f"{known(tensor)}._grad = {known(after)}" for tensor, after in self.left]
-        lines = ["def quick(args):", f"    if {' and '.join(tests)}:", *(f"        {line}" for line in ends)]
-        exec("\n".join([*lines, "        return results(run(*args))", "    return OTHER"]), names)
+        lines = [f"def quick({given}):", f"    if {' and '.join(tests or ['True'])}:"]
+        lines += [*(f"        {line}" for line in ends), f"        return results(run({given}))", "    return OTHER"]
+        exec("\n".join(lines), names)
         self.quick = names.pop("quick")
 
     @property
@@ -75,6 +77,13 @@ class Replay:
 
 
 OTHER = object()  # what quick says to what is not as it was
+
+
+def looked_up(read: Any, known: Callable[[Any], str]) -> str:
+    """How one of `names_outside` is looked up, as text."""
+    if read.func is getattr:
+        return f"{known(read.args[0])}.cell_contents"
+    return f"{known(read.func.__self__)}.get({read.args[0]!r})"
 
 
 class CompiledStep:
@@ -127,9 +136,10 @@ class CompiledStep:
         at once.
         """
         latest = self.latest
-        if latest is not None and latest.quick and not named and mode.usual and self.lock.acquire(blocking=False):
+        quick = latest.quick if latest is not None and not named and len(args) == len(latest.program.inputs) else None
+        if quick is not None and mode.usual and self.lock.acquire(blocking=False):
             try:
-                result = latest.quick(args)
+                result = quick(*args)
                 if result is not OTHER:
                     return result
             finally:
