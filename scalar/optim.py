@@ -14,7 +14,7 @@ from .value import Value
 
 # Added to a running sum at each step, so that where no gradient comes any more it does not fade into the subnormal
 # numbers, which many processors take a hundred times longer for; far below the last bit of any other sum.
-FLOOR = 16.0 * sys.float_info.min
+FLOOR = 2.0**20 * sys.float_info.min
 
 
 class Optimizer:
@@ -147,7 +147,7 @@ class Adam(Optimizer):
             elif self.weight_decay:
                 g = g + self.weight_decay * p.data
             self.sums[i] = beta1 * self.sums[i] + g + FLOOR
-            self.squares[i] = beta2 * self.squares[i] + g * g
+            self.squares[i] = beta2 * self.squares[i] + g * g + FLOOR
             p.data -= rate * (self.sums[i] / (math.sqrt(self.squares[i]) + c * self.eps))
 
     def settings(self) -> dict[str, Any]:

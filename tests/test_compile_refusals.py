@@ -1,5 +1,6 @@
 """What cannot be recorded is refused with the line of the user's code, and no replay gives a stale result."""
 
+import collections
 import random as python_random
 import threading
 
@@ -406,3 +407,44 @@ def test_nothing_is_recorded_before_the_first_call():
         with pytest.raises(RecordingError, match="nothing is recorded before the first call"):
             look()
     assert (step.traces, step.memory) == (0, 0)
+
+
+def test_requires_grad_that_changed():
+    own = vector.Tensor(np.ones(3), "own")
+    step = vector.compile(lambda x: vector.sum(own * x))
+    step(X)
+    own.requires_grad = False
+    with pytest.raises(RecordingError, match="follow own, whose requires_grad changed"):
+        step(X)
+    own.requires_grad = True
+    assert step(X).item() == X.sum()
+
+
+def test_two_functions_of_one_name_are_two():
+    def made(factor):
+        @vector.ops.primitive
+        def scaled(x):
+            return x * factor
+
+        return scaled
+
+    double, triple = made(2.0), made(3.0)
+    step = vector.compile(lambda x: vector.Tensor(double(x) + triple(x)))
+    assert step(X).data.tolist() == step(X).data.tolist() == (5.0 * X).tolist()
+
+
+def test_a_name_that_holds_nothing_yet():
+    def step(x):
+        return later if x is None else vector.Tensor(x) * 2.0
+
+    recorded = vector.compile(step)
+    assert recorded(X).data.tolist() == recorded(X).data.tolist() == (2.0 * X).tolist()
+    later = None
+    assert later is None
+
+
+def test_results_in_a_named_tuple():
+    Pair = collections.namedtuple("Pair", "double triple")
+    step = vector.compile(lambda x: Pair(vector.Tensor(x) * 2.0, vector.Tensor(x) * 3.0))
+    for _ in range(2):
+        assert step(X).triple.data.tolist() == (3.0 * X).tolist()

@@ -270,3 +270,29 @@ def test_powers_of_many_exponents():
                 found = vector.power(Tensor(x), y).data
                 assert np.array_equal(found, alone, equal_nan=True)
                 assert np.array_equal(np.signbit(found[:1]), np.signbit(alone[:1]))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int64", "uint8", "uint32", "uint64"])
+def test_labels_of_every_whole_dtype(dtype):
+    logits = vector.Tensor(np.arange(12.0).reshape(4, 3) ** 2)
+    labels = np.array([0, 2, 1, 2], dtype)
+    assert vector.cross_entropy(logits, labels).item() == vector.cross_entropy(logits, [0, 2, 1, 2]).item()
+
+
+@pytest.mark.parametrize("wrong", [-1, -3, -4, -6, -100, 3, 1000])
+def test_every_number_that_is_no_class_is_refused(wrong):
+    with pytest.raises(ValueError, match=f"expected class numbers from 0 to 2, got {wrong}"):
+        vector.cross_entropy(vector.Tensor(np.zeros((2, 3))), np.array([0, wrong]))
+
+
+def test_many_classes_need_no_table():
+    """A table of all class numbers would take 20 GB."""
+    logits = vector.Tensor(np.zeros((2, 50_000), np.float32))
+    loss = vector.cross_entropy(logits, [0, 49_999])
+    loss.backward()
+    assert np.isclose(loss.item(), np.log(50_000)) and logits.grad[1, -1] < -0.49
+
+
+def test_predictions_of_three_axes_are_refused():
+    with pytest.raises(ValueError, match=r"expected predictions of shape \(k,\) or \(n, k\), got \(2, 3, 4\)"):
+        vector.cross_entropy(vector.Tensor(np.zeros((2, 3, 4))), np.zeros((2, 3), int))

@@ -30,6 +30,7 @@ class Replay:
     def __init__(self, recorder: Recorder, program: Program, title: str, plain: list[Any], outside: list[Any]):
         self.program, self.plain, self.outside = program, plain, outside
         self.held, self.carried = recorder.held, recorder.carried
+        self.constant = {tensor for tensor in self.held if not tensor.requires_grad}
         self.left = recorder.close()
         self.run = program.build(title)
         self.quick: Callable[..., Any] | None = None
@@ -54,7 +55,9 @@ class Replay:
             a = f"a{i}"
             tests.append(f"type({a}) is ndarray and {a}.shape == {x.shape} and {a}.strides == {x.strides}")
             tests.append(f"{a}.dtype is {known(x.dtype)}")
-        tests += [f"{known(tensor)}._data is {known(array)}" for tensor, array in self.held.items()]
+        for tensor, array in self.held.items():
+            name = known(tensor)
+            tests.append(f"{name}._data is {known(array)} and {name}.requires_grad is {tensor not in self.constant}")
         tests += [f"{looked_up(read, known)} is {known(x)}" for _, read, x, _ in self.outside]
         ends = [f"{known(tensor)}._grad = {known(after)}" for tensor, after in self.left]
         lines = [f"def quick({given}):", f"    if {' and '.join(tests or ['True'])}:"]
@@ -81,7 +84,9 @@ OTHER = object()  # what quick says to what is not as it was
 
 def looked_up(read: Any, known: Callable[[Any], str]) -> str:
     """How one of `names_outside` is looked up, as text."""
-    if read.func is getattr:
+    if read() is None:  # a cell may be empty
+        return f"{known(read)}()"
+    if read.func is contents:
         return f"{known(read.args[0])}.cell_contents"
     return f"{known(read.func.__self__)}.get({read.args[0]!r})"
 
@@ -217,6 +222,11 @@ class CompiledStep:
                     f"follow {tensor.label or 'a tensor'} to another array, which it was given after the recording",
                     "write into it, as in p.data[...] = new, or call clear() on the step to record anew",
                 )
+            if tensor.requires_grad is (tensor in replay.constant):
+                refuse(
+                    f"follow {tensor.label or 'a tensor'}, whose requires_grad changed after the recording",
+                    "call clear() on the step to record anew",
+                )
         for i, name, was in replay.plain:
             x = args[i]
             if x is not was and x != was:
@@ -256,7 +266,15 @@ def names_outside(step: Any) -> list[tuple[str, Callable[[], Any]]]:
     names = sorted({i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"})
     found = [(name, functools.partial(function.__globals__.get, name)) for name in names]
     cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
-    return [*found, *((name, functools.partial(getattr, cell, "cell_contents", None)) for name, cell in cells)]
+    return [*found, *((name, functools.partial(contents, cell)) for name, cell in cells)]
+
+
+def contents(cell: Any) -> Any:
+    """What a closure's cell holds; None if nothing yet."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
 
 
 def hashable(x: Any) -> bool:

@@ -61,6 +61,8 @@ def batch(where: str, outputs: Any, labels: Any) -> tuple[Any, Any, Any]:
     labels = labels if hasattr(labels, "dtype") else nested(labels, where)
     if 0 in expected or not expected:
         raise ValueError(f"{where}: expected at least one sample, got shape {expected}")
+    if len(expected) > 2:
+        raise ValueError(f"{where}: expected predictions of shape (k,) or (n, k), got {expected}")
     classes = expected[-1]
     if labels.dtype.kind not in "iuf":
         raise TypeError(f"{where}: expected labels as class numbers or probabilities, got {labels.dtype}")
@@ -80,33 +82,29 @@ def batch(where: str, outputs: Any, labels: Any) -> tuple[Any, Any, Any]:
     return outputs, labels, numbers
 
 
-@functools.cache
+UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
+
+
+@functools.lru_cache(maxsize=64)
 def identity(n: int, dtype: Any) -> np.ndarray:
-    """Row i marks class i; the n rows behind them, which a negative number finds from the end, mark nothing."""
-    return np.eye(2 * n, n, dtype=dtype)
+    """Row i marks class i."""
+    return np.eye(n, dtype=dtype)
 
 
 @primitive
-def one_hot_rows(table: np.ndarray, labels: np.ndarray, where: str) -> np.ndarray:
-    """The rows of an `identity` for class numbers. Raises TypeError or ValueError for what is no class number."""
-    try:
-        hot = table.take(labels, 0)
-    except (IndexError, TypeError):
-        hot = table[:0]
-    if np.count_nonzero(hot) == labels.size:
-        return hot
-    classes = table.shape[1]
+def one_hot(labels: np.ndarray, classes: int, dtype: Any, where: str) -> np.ndarray:
+    """Class numbers (...) as ones and zeros (..., classes). Raises TypeError or ValueError for what is no class
+    number."""
     if labels.dtype.kind == "f":
         probabilities(labels, where)
         raise TypeError(f"{where}: expected integer class numbers, got {labels.dtype}")
-    wrong = labels[(labels < 0) | (labels >= classes)][0]
-    raise ValueError(f"{where}: expected class numbers from 0 to {classes - 1}, got {wrong}")
-
-
-def one_hot(labels: np.ndarray, classes: int, dtype: Any = np.float64, where: str = "one_hot") -> np.ndarray:
-    """Class numbers (...) as ones and zeros (..., classes). Raises TypeError or ValueError for what is no class
-    number."""
-    return one_hot_rows(identity(classes, np.dtype(dtype)), labels, where)
+    numbers = labels if labels.dtype.kind == "i" else labels.astype(np.intp)  # take knows no uint64
+    if np.maximum.reduce(numbers.view(UNSIGNED[numbers.itemsize]), axis=None) >= classes:  # negative ones are large
+        wrong = labels[(numbers < 0) | (numbers >= classes)][0]
+        raise ValueError(f"{where}: expected class numbers from 0 to {classes - 1}, got {wrong}")
+    if classes <= 1024:  # to look the rows up is quickest, as long as the table is small
+        return identity(classes, dtype).take(numbers, 0)
+    return (numbers[..., None] == np.arange(classes)).astype(dtype)
 
 
 @primitive

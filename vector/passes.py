@@ -51,13 +51,13 @@ def fold_constants(program: Program) -> None:
 OF_SHAPE = (np.zeros_like, np.ones_like)
 
 
-def simplify(program: Program) -> None:
-    """Leave out what changes nothing: products with 1, quotients by 1, sums over axes of length 1, copies of what
-    stays as it is."""
+def simplify(program: Program, reductions: Any = (np.maximum.reduce, np.minimum.reduce)) -> None:
+    """Leave out what changes nothing: products with 1, quotients by 1, the largest of one, copies of what stays as it
+    is."""
     written = {call.out.root for call in program.calls if call.writes}
     kept = []
     for call in program.calls:
-        x = None if call.writes else unchanged(call)
+        x = None if call.writes else unchanged(call, reductions)
         if x is not None and x.root.kind in ("result", "constant") and not {x.root, call.out} & written:
             call.out.kind, call.out.base = "view", x
             call.out.view = None if x.shape == call.out.shape else (np.reshape, (call.out.shape,), {})
@@ -66,9 +66,9 @@ def simplify(program: Program) -> None:
     program.calls = kept
 
 
-def unchanged(call: Call) -> Var | None:
+def unchanged(call: Call, reductions: Any) -> Var | None:
     """The argument whose elements are those of the result, if there is one."""
-    if call.function in REDUCTIONS:
+    if call.function in reductions:
         x = call.args[0]
         if x.size == call.out.size > 0 and x.dtype == call.out.dtype and call.kwargs.keys() <= {"axis", "keepdims"}:
             return x
@@ -83,9 +83,6 @@ def unchanged(call: Call) -> Var | None:
     return None
 
 
-REDUCTIONS = (np.add.reduce, np.maximum.reduce, np.minimum.reduce)
-
-
 def pad_in_place(program: Program) -> None:
     """Where constants are joined to something, such as zeros to pad it, leave them where they are from the first run
     on: what changes is computed at its place between them, or copied there."""
@@ -93,7 +90,8 @@ def pad_in_place(program: Program) -> None:
     into = {call.out for call in program.calls if call.into and not call.writes}
     kept = []
     for call in program.calls:
-        parts = call.args[0] if call.function is np.concatenate and not call.writes and call.out not in written else ()
+        joins = call.function is np.concatenate and call.kwargs.get("axis", 0) is not None
+        parts = call.args[0] if joins and not call.writes and call.out not in written else ()
         if not any(x.kind == "constant" for x in parts):
             kept.append(call)
             continue
@@ -104,7 +102,7 @@ def pad_in_place(program: Program) -> None:
             start, end = end, end + x.shape[axis]
             key = (slice(None),) * (axis % len(x.shape)) + (slice(start, end),)
             place = whole.array[key]
-            if x.kind == "result" and x in into and place.strides == x.strides:
+            if x.kind == "result" and x in into and x not in written and place.strides == x.strides:
                 x.kind, x.base, x.view = "view", whole, (operator.getitem, (key,), {})
             elif x.kind != "constant":
                 part = Var("view", place, base=whole, view=(operator.getitem, (key,), {}))
@@ -163,7 +161,8 @@ def share(program: Program) -> None:
             root = call.out.root
             versions.update([root] if root not in outside else [x for x in outside if may_overlap(x, root)])
         elif call.out.root not in written and not is_random(call):
-            f = getattr(call.function, "__self__", None), getattr(call.function, "__name__", "")
+            owner = getattr(call.function, "__self__", None)  # methods are made anew each time: np.add.reduce
+            f = call.function if owner is None else (owner, call.function.__name__)
             same = first.setdefault((f, key(call.args, versions), key(call.kwargs, versions), call.out.dtype), call.out)
             if same is not call.out:
                 call.out.kind, call.out.base = "view", same
@@ -214,6 +213,11 @@ def write_through(program: Program) -> None:
     program.calls = [call for call in program.calls if call not in merged]
 
 
+def sums_of_one(program: Program) -> None:
+    """Leave out sums over axes of length 1. numpy's sum of -0 alone is 0."""
+    simplify(program, (np.add.reduce,))
+
+
 def scale_early(program: Program) -> None:
     """Scale what flows into a linear call instead of its larger result: s (x^T g) as x^T (s g), s sum(g) as sum(s g).
 
@@ -234,6 +238,8 @@ def scaled_earlier(program: Program, i: int) -> bool:
         if not isinstance(x, Var) or np.shape(value(scale)):
             continue
         root, outer = x.root, program.calls[i + 1 :]
+        if call.out.dtype != root.dtype:
+            continue
         if canonical(x) is not root and x.size == root.size and root.kind == "result":
             if not any(c.writes and c.out.root is root for c in outer):  # one result for all looks at it
                 out = Var("result", np.multiply(value(scale), root.array))
@@ -272,7 +278,7 @@ LINEAR = (np.matmul, np.multiply, np.concatenate)  # through which a scale may g
 
 def to_scale(program: Program, call: Call, scale: Any) -> Any:
     """The argument of a linear call to scale so that there is less to do, or as little and it may go on; else None."""
-    if call.function is np.matmul:
+    if call.function is np.matmul and call.args[0] is not call.args[1]:
         small = [x for x in call.args if x.size <= call.out.size]
         made = [x for x in small if any(c.out is x.root and c.function in LINEAR for c in program.calls)]
         return min(made or small, key=lambda x: x.size, default=None)
@@ -314,7 +320,8 @@ def small_products(program: Program) -> None:
         if call.function == np.add.reduce and plain:
             axis, keep = call.kwargs.get("axis", 0), call.kwargs.get("keepdims", False)
             axis = axis[0] if isinstance(axis, tuple) and len(axis) == 1 else axis
-            if axis is None and not keep and x.size > 1 and x.array.flags.c_contiguous:
+            flat = len(x.shape) == 1 or (x.root.kind != "input" and x.array.flags.c_contiguous)
+            if axis is None and not keep and x.size > 1 and flat:
                 call.function, call.kwargs = np.dot, {}
                 call.args = (reshaped(x, (x.size,)), ones(x.dtype, x.size))
             elif len(x.shape) != 2:
@@ -330,8 +337,9 @@ def small_products(program: Program) -> None:
 
 def means(program: Program) -> None:
     """Divide a sum by a number in the ones that it is a product with."""
+    written = {call.out.root for call in program.calls if call.writes}
     for call in program.calls:
-        if call.function is not np.divide or call.writes or not isinstance(call.args[0], Var):
+        if call.function is not np.divide or call.writes or call.kwargs or not isinstance(call.args[0], Var):
             continue
         total, number = canonical(call.args[0]), call.args[1]
         made = [c for c in program.calls if c.out is total and c.function is np.dot and not c.writes]
@@ -339,7 +347,7 @@ def means(program: Program) -> None:
         readers = sum(
             v.root is total for v in (*(v for c in program.calls for v in c.reads()), *variables(program.outputs))
         )
-        if made and fixed and readers == 1 and not np.shape(value(number)):
+        if made and fixed and readers == 1 and not np.shape(value(number)) and total not in written:
             weights = [v for v in made[0].args if v.kind == "constant" and v.label == "ones"]
             if weights:
                 shares = Var("constant", weights[0].array / value(number), "shares")
@@ -391,7 +399,7 @@ def value(x: Any) -> Any:
 
 EXACT = (drop_unread, fold_constants, simplify, share, write_through)
 LAYOUT = (pad_in_place, align, numbers_as_arrays)
-REORDERING = (scale_early, small_products, means, reduce_across)
+REORDERING = (sums_of_one, scale_early, small_products, means, reduce_across)
 
 
 def optimize(program: Program, exact: bool = True) -> None:

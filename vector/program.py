@@ -107,7 +107,8 @@ def variables(structure: Any) -> Iterator[Var]:
 def replace(structure: Any, new: Callable[[Any], Any]) -> Any:
     """The same structure of tuples, lists and dicts, with `new(x)` for each x that is none of these."""
     if isinstance(structure, (tuple, list)):
-        return type(structure)(replace(x, new) for x in structure)
+        parts = [replace(x, new) for x in structure]
+        return type(structure)(*parts) if hasattr(structure, "_fields") else type(structure)(parts)
     if isinstance(structure, dict):
         return {key: replace(x, new) for key, x in structure.items()}
     return new(structure)

@@ -154,13 +154,14 @@ def in_order(roots: Sequence[Node], kept: set[int] | None = None) -> list[Node]:
 
 def _ranks(nodes: Sequence[Node]) -> dict[int, int]:
     """How many steps from the beginning each node is drawn; a leaf one step before the first of its users."""
+    inner = [node for node in nodes if node.inputs]
     ranks: dict[int, int] = {}
-    for node in nodes:
-        if node.inputs:
-            ranks[id(node)] = 1 + max(ranks.get(id(x), 0) for x in node.inputs)
-            for x in node.inputs:
-                if not x.inputs:
-                    ranks[id(x)] = min(ranks.get(id(x), ranks[id(node)]), ranks[id(node)] - 1)
+    for node in inner:
+        ranks[id(node)] = 1 + max([ranks.get(id(x), 0) for x in node.inputs], default=0)
+    for node in inner:
+        for x in node.inputs:
+            if not x.inputs:
+                ranks[id(x)] = min(ranks.get(id(x), ranks[id(node)]), ranks[id(node)] - 1)
     return ranks
 
 

@@ -51,7 +51,7 @@ def adam(
     pieces = [(*piece, t[: len(piece[0])]) for piece in pieces]
     beta1, beta2 = (np.array(beta, f) for beta in betas)
     unit = (1.0 - betas[1]) ** 0.5 / (1.0 - betas[0])
-    factor, small, floor = np.empty((), f), np.empty((), f), np.array(16 * np.finfo(f).tiny)
+    factor, small, floor = np.empty((), f), np.empty((), f), np.array(2**20 * np.finfo(f).tiny, f)
     add, subtract, multiply, divide, sqrt = np.add, np.subtract, np.multiply, np.divide, np.sqrt
     count = 0
 
@@ -68,6 +68,7 @@ def adam(
             multiply(g, g, out=g)
             multiply(v, beta2, out=v)
             add(v, g, out=v)
+            add(v, floor, out=v)
             sqrt(v, out=t)
             multiply(t, factor, out=t)
             add(t, small, out=t)
