@@ -9,6 +9,7 @@
 """
 
 from . import nn, optim
+from .anomaly import detect_anomaly
 from .autodiff import backward_steps, grad, gradcheck, no_grad, topological_order
 from .losses import categorical_cross_entropy, cross_entropy, log_softmax, mse, softmax
 from .ops import (
@@ -51,6 +52,7 @@ __all__ = [
     "clip",
     "cos",
     "cross_entropy",
+    "detect_anomaly",
     "divide",
     "dot",
     "exp",

@@ -7,22 +7,26 @@ Nothing here recurses, so depth has no limit, and nothing here makes a node: it 
 
 from __future__ import annotations
 
+import math
 import operator
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import is_
 from typing import Any, NamedTuple
 
 from .ops import ieee
 
 
 class Mode(threading.local):
-    """Whether ops write down a graph, thread by thread."""
+    """What ops do besides computing, thread by thread: write down a graph, and look for anomalies."""
 
     graph = True
+    check: Callable[..., None] | None = None
 
 
 mode = Mode()
+observer: Callable[..., None] | None = None  # called with each new node, while any thread looks for anomalies
 
 
 @contextmanager
@@ -66,20 +70,42 @@ def backward_steps(output: Any, gradient: Any = 1.0, create_graph: bool = False)
 
     A node's turn comes when all contributions to its gradient are in. Gradients are floats, or with `create_graph`
     nodes, to be differentiated in turn. No node is changed: `backward` and `grad` collect what this generator yields.
+    Raises RuntimeError where a derivative would read a number that was changed since the forward pass.
     """
-    gradients = {output: gradient}
+    gradients, check = {output: gradient}, mode.check
     for node in reversed(topological_order(output)):
         if not node.requires_grad:
             continue
         g, contributions = gradients.pop(node), ()
         if node.op:
-            out, xs = (node, node.inputs) if create_graph else (node.data, [x.data for x in node.inputs])
+            out, xs = node.data, [x.data for x in node.inputs]
             needed = [x.requires_grad for x in node.inputs]
+            if out is not node.was or (node.seen is not None and not all(map(is_, xs, node.seen))):
+                check_unchanged(node, needed)
+            if create_graph:
+                out, xs = node, node.inputs
             contributions = node.op.gradients(g, out, xs, node.params or {}, needed)
+            if check is not None:
+                check(node, g, contributions, gradients)
             for x, need, c in zip(node.inputs, needed, contributions, strict=True):
                 if need:
-                    gradients[x] = plus(gradients[x], c) if x in gradients else c
+                    before = gradients.get(x)
+                    gradients[x] = c if before is None else plus(before, c)
         yield Step(node, g, contributions)
+
+
+def check_unchanged(node: Any, needed: Sequence[bool]) -> None:
+    """Raises RuntimeError where a derivative that is needed reads a number that the forward pass saw otherwise."""
+    nodes = (*node.inputs, node)
+    for i in node.op.read_by(needed):
+        now, then = nodes[i].data, node.was if nodes[i] is node else node.seen[i]
+        if not (now == then and math.copysign(1.0, now) == math.copysign(1.0, then)) and (now == now or then == then):
+            what = f"input {i}" if nodes[i] is not node else "the result"
+            label = f", {nodes[i].label!r}," if nodes[i].label else ""
+            raise RuntimeError(
+                f"backward: {node.op.name}: {what}{label} was changed after the forward pass, and the derivative reads "
+                f"it; call backward() before changing data, or run the forward pass again"
+            )
 
 
 def plus(a: Any, b: Any) -> Any:
@@ -91,9 +117,17 @@ def plus(a: Any, b: Any) -> Any:
 
 def backward(output: Any, gradient: float = 1.0) -> None:
     """Give every node on the way its `.grad`, d output / d node: leaves add it to what they have, inner nodes start
-    anew at each call."""
+    anew at each call. Raises RuntimeError, and adds nothing to any leaf, where a number that a derivative reads was
+    changed since the forward pass.
+    """
+    leaves = []
     for node, g, _ in backward_steps(output, gradient):
-        node.grad = g if node.op else plus(node.grad, g)
+        if node.op:
+            node.grad = g
+        else:
+            leaves.append((node, g))
+    for node, g in leaves:
+        node.grad = plus(node.grad, g)
 
 
 def grad(output: Any, inputs: Any, create_graph: bool = False) -> Any:

@@ -17,7 +17,10 @@ array of float64 numbers agree to the last bit.
 from __future__ import annotations
 
 import builtins
+import dis
+import functools
 import inspect
+import itertools
 import numbers
 import operator
 from collections.abc import Callable, Sequence
@@ -35,12 +38,19 @@ class Op:
     """One operation: its name, its value `forward(*xs, **params)`, and its derivatives.
 
     `rules` holds one derivative per input, `rule(g, out, *xs, **params) -> dL/dx`. An op over a sequence has any
-    number of inputs and one rule, `over`, that returns the list of all their gradients.
+    number of inputs and one rule, `over`, that returns the list of all their gradients. `reads` says which inputs each
+    of these reads, if any: "all", its "own", or, of two sequences, its "partner" in the other.
     """
 
-    def __init__(self, forward: Callable[..., Any], rules: tuple[Rule, ...], over: Rule | None = None):
+    def __init__(
+        self,
+        forward: Callable[..., Any],
+        rules: tuple[Rule, ...],
+        over: Rule | None = None,
+        reads: str = "all",
+    ):
         self.name = forward.__name__.rstrip("_")
-        self.forward, self.rules, self.over = forward, rules, over
+        self.forward, self.rules, self.over, self.reads = forward, rules, over, reads
         parameters = list(inspect.signature(forward).parameters.values())[len(rules) :] if rules else []
         self.defaults = {p.name: p.default for p in parameters}
         self.numbers = {p.name for p in parameters if p.annotation == "float"}
@@ -97,6 +107,22 @@ class Op:
             raise ValueError(f"{self.name}: expected sequences of one length, got {lengths}")
         return [x for xs in columns for x in xs]
 
+    @functools.cached_property
+    def reads_inputs(self) -> bool:
+        """Whether a derivative reads any input, and not only g and the result."""
+        n = len(self.rules) or 2
+        return any(i < n for i in self.read_by([True] * n))
+
+    def read_by(self, needed: Sequence[bool]) -> list[int]:
+        """What the derivatives of the inputs that are `needed` read: places in (*inputs, out), in order."""
+        n = len(needed)
+        wanted = [i for i in range(n) if needed[i]]
+        rules = [self.over] if self.over and wanted else [self.rules[i] for i in wanted]
+        read = {place for rule in rules for place in places_read(rule, n)}
+        if self.reads != "all":
+            read -= set(range(n)) - {i if self.reads == "own" else (i + n // 2) % n for i in wanted}
+        return sorted(read)
+
     def gradients(self, g: Any, out: Any, xs: Sequence[Any], params: Params, needed: Sequence[bool]) -> list[Any]:
         """dL/dx for each input, None where it is not needed: floats from floats, nodes from nodes."""
         call = ieee if isinstance(out, float) else plainly
@@ -107,15 +133,27 @@ class Op:
         ]
 
 
-def op(*rules: Rule, over: Rule | None = None) -> Callable[[Callable[..., Any]], Op]:
+def op(*rules: Rule, over: Rule | None = None, reads: str = "all") -> Callable[[Callable[..., Any]], Op]:
     """Make an `Op` of the function below and write it into the table `OPS`."""
 
     def declare(forward: Callable[..., Any]) -> Op:
-        made = Op(forward, rules, over)
+        made = Op(forward, rules, over, reads)
         OPS[made.name] = made
         return made
 
     return declare
+
+
+def places_read(rule: Any, n: int) -> set[int]:
+    """Which of (*inputs, out), with n inputs, rule(g, out, *inputs, **params) reads: those that its bytecode names, but
+    for len(xs)."""
+    named = [x for i in dis.get_instructions(rule) for x in (i.argval if isinstance(i.argval, tuple) else (i.argval,))]
+    read = {name for before, name in itertools.pairwise(["", *named]) if before != "len"}
+    places: set[int] = set()
+    for k, p in enumerate(inspect.signature(rule).parameters.values()):
+        if p.name in read and p.kind is not p.KEYWORD_ONLY:
+            places.update(range(k, n + 2) if p.kind is p.VAR_POSITIONAL else (k,))
+    return {n if k == 1 else k - 2 for k in places if 1 <= k < n + 2}
 
 
 def number(x: Any, where: str) -> float:
@@ -359,7 +397,7 @@ def min(*xs):
     return np.minimum.reduce(xs)
 
 
-@op(over=lambda g, out, *xs: [g * exp(x - out) for x in xs])
+@op(over=lambda g, out, *xs: [g * exp(x - out) for x in xs], reads="own")
 def logsumexp(*xs):
     """log(e^x1 + ... + e^xn), shifted by the largest so that nothing overflows; derivative softmax."""
     some(xs, "logsumexp")
@@ -368,7 +406,7 @@ def logsumexp(*xs):
     return np.log(builtins.sum(np.exp(x - shift) for x in xs)) + shift
 
 
-@op(over=lambda g, out, *xs: [g * y for y in half(xs, 1)] + [g * x for x in half(xs, 0)])
+@op(over=lambda g, out, *xs: [g * y for y in half(xs, 1)] + [g * x for x in half(xs, 0)], reads="partner")
 def dot(*xs):
     """x1 y1 + ... + xn yn, of two sequences; derivatives y and x."""
     return builtins.sum(map(operator.mul, half(xs, 0), half(xs, 1)), 0.0)

@@ -3,12 +3,69 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+import numpy as np
+
+from .ops import number
 from .value import Value
 
 
-class SGD:
+class Optimizer:
+    """What all optimizers share: the parameters and the learning rate `lr`, which may be set at any time."""
+
+    def __init__(self, parameters: Iterable[Value], lr: float, weight_decay: float) -> None:
+        self.parameters = list(parameters)
+        self.lr, self.weight_decay = lr, weight_decay
+
+    def step(self) -> None:
+        """Move every parameter once, against its gradient."""
+        raise NotImplementedError
+
+    def zero_grad(self) -> None:
+        """Set every parameter's gradient to 0."""
+        for p in self.parameters:
+            p.grad = 0.0
+
+    def settings(self) -> dict[str, Any]:
+        """The plain numbers that stay, by name."""
+        raise NotImplementedError
+
+    def memory(self) -> dict[str, list[float]]:
+        """By name, what changes from step to step besides `lr`."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """The settings, `lr`, and copies of what is remembered from step to step, each as one array (n,): the numbers
+        of all parameters, in order.
+        """
+        arrays = {name: np.array(xs, np.float64) for name, xs in self.memory().items()}
+        return {"settings": self.settings(), "lr": self.lr, **arrays}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the state dict of an optimizer of the same kind and settings, of either engine.
+
+        Raises ValueError, and changes nothing, when names, settings or shapes are others; TypeError for no numbers.
+        """
+        own = self.state_dict()
+        if own.keys() != state.keys():
+            raise ValueError(f"load_state_dict: expected the names {sorted(own)}, got {sorted(state)}")
+        if own["settings"] != state["settings"]:
+            raise ValueError(f"load_state_dict: expected the settings {own['settings']}, got {state['settings']}")
+        lr = number(state["lr"], "load_state_dict: lr")
+        arrays = {name: np.asarray(state[name]) for name in self.memory()}
+        for name, array in arrays.items():
+            if array.dtype.kind not in "fiu":
+                raise TypeError(f"load_state_dict: {name}: expected a real number, got {array.dtype.name}")
+            if own[name].shape != array.shape:
+                raise ValueError(f"load_state_dict: {name}: expected shape {own[name].shape}, got {array.shape}")
+        self.lr = lr
+        for name, xs in self.memory().items():
+            xs[:] = arrays[name].astype(float).tolist()
+
+
+class SGD(Optimizer):
     """Stochastic gradient descent: p -= lr g, with momentum p -= lr v where v = momentum v + g.
 
     Nesterov's form looks ahead: p -= lr (g + momentum v). `weight_decay` adds weight_decay p to each gradient.
@@ -24,8 +81,8 @@ class SGD:
     ) -> None:
         if nesterov and not momentum:
             raise ValueError("SGD: expected a momentum above 0 with nesterov=True, got 0")
-        self.parameters = list(parameters)
-        self.lr, self.momentum, self.nesterov, self.weight_decay = lr, momentum, nesterov, weight_decay
+        super().__init__(parameters, lr, weight_decay)
+        self.momentum, self.nesterov = momentum, nesterov
         self.velocity = [0.0] * len(self.parameters)
 
     def step(self) -> None:
@@ -37,13 +94,17 @@ class SGD:
                 g = g + self.momentum * v if self.nesterov else v
             p.data -= self.lr * g
 
-    def zero_grad(self) -> None:
-        """Set every parameter's gradient to 0."""
-        for p in self.parameters:
-            p.grad = 0.0
+    def settings(self) -> dict[str, Any]:
+        """The kind, momentum, nesterov and weight_decay."""
+        kept = {"momentum": self.momentum, "nesterov": self.nesterov, "weight_decay": self.weight_decay}
+        return {"kind": type(self).__name__, **kept}
+
+    def memory(self) -> dict[str, list[float]]:
+        """The velocities, with momentum."""
+        return {"velocity": self.velocity} if self.momentum else {}
 
 
-class Adam:
+class Adam(Optimizer):
     """Adam (Kingma and Ba, 2015): p -= lr m / (sqrt(v) + eps), where m and v are running means of g and g^2, corrected
     for their start at 0.
 
@@ -62,16 +123,16 @@ class Adam:
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        self.parameters = list(parameters)
-        self.lr, self.betas, self.eps, self.weight_decay = lr, betas, eps, weight_decay
+        super().__init__(parameters, lr, weight_decay)
+        self.betas, self.eps = betas, eps
         self.sums = [0.0] * len(self.parameters)
         self.squares = [0.0] * len(self.parameters)
-        self.powers = (1.0, 1.0)  # beta^t for both betas
+        self.powers = [1.0, 1.0]  # beta^t for both betas
 
     def step(self) -> None:
         """Move every parameter once, against its gradient."""
         beta1, beta2 = self.betas
-        self.powers = (self.powers[0] * beta1, self.powers[1] * beta2)
+        self.powers = [self.powers[0] * beta1, self.powers[1] * beta2]
         c = math.sqrt((1.0 - self.powers[1]) / (1.0 - beta2))
         rate = self.lr * c * (1.0 - beta1) / (1.0 - self.powers[0])
         for i, p in enumerate(self.parameters):
@@ -84,10 +145,14 @@ class Adam:
             self.squares[i] = beta2 * self.squares[i] + g * g
             p.data -= rate * (self.sums[i] / (math.sqrt(self.squares[i]) + c * self.eps))
 
-    def zero_grad(self) -> None:
-        """Set every parameter's gradient to 0."""
-        for p in self.parameters:
-            p.grad = 0.0
+    def settings(self) -> dict[str, Any]:
+        """The kind, both betas, eps and weight_decay."""
+        kept = {"betas": list(self.betas), "eps": self.eps, "weight_decay": self.weight_decay}
+        return {"kind": type(self).__name__, **kept}
+
+    def memory(self) -> dict[str, list[float]]:
+        """The sums, the squares, and beta^t for both betas."""
+        return {"sums": self.sums, "squares": self.squares, "powers": self.powers}
 
 
 class AdamW(Adam):

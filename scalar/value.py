@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -19,11 +20,13 @@ class Value:
     params         the op's plain arguments, such as a slope or a bound; None without any
     label          a name for pictures
     requires_grad  False for constants (plain numbers in an expression, results under `no_grad`)
+    line           what made it, if that was inside `detect_anomaly`
+    seen, was      the inputs' numbers, where a derivative reads them, and its own, as the forward pass saw them
 
     Raises TypeError when `data` is not a real number.
     """
 
-    __slots__ = ("data", "grad", "inputs", "label", "op", "params", "requires_grad")
+    __slots__ = ("data", "grad", "inputs", "label", "line", "op", "params", "requires_grad", "seen", "was")
     __array_ufunc__ = None  # numpy's numbers leave `np.float64(2) * value` to __rmul__
 
     def __init__(self, data: float, label: str = "", requires_grad: bool = True) -> None:
@@ -34,6 +37,8 @@ class Value:
         self.params: Params | None = None
         self.label = label
         self.requires_grad = requires_grad
+        self.seen: list[float] | None = None
+        self.was = self.data
 
     @staticmethod
     def apply(op: Op, inputs: Sequence[Any], params: Params | None = None) -> Value:
@@ -43,13 +48,17 @@ class Value:
         """
         nodes = tuple([x if isinstance(x, Value) else Value.lift(x, op.name) for x in inputs])
         node = Value.__new__(Value)
-        node.data = op.value([x.data for x in nodes], params)
+        xs = [x.data for x in nodes]
+        node.data = node.was = op.value(xs, params)
         node.grad = 0.0
         node.label = ""
-        if autodiff.mode.graph and any([x.requires_grad for x in nodes]):
+        if autodiff.mode.graph and any(map(requires_grad, nodes)):  # stops at the first
             node.op, node.inputs, node.params, node.requires_grad = op, nodes, params, True
+            node.seen = xs if op.reads_inputs else None
         else:
-            node.op, node.inputs, node.params, node.requires_grad = None, (), None, False
+            node.op, node.inputs, node.params, node.requires_grad, node.seen = None, (), None, False, None
+        if autodiff.observer is not None:
+            autodiff.observer(node, op, nodes)
         return node
 
     @staticmethod
@@ -139,6 +148,7 @@ class Value:
 
 
 apply = Value.apply
+requires_grad = operator.attrgetter("requires_grad")
 
 
 def plain(x: Any, where: str) -> float:

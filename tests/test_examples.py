@@ -20,7 +20,7 @@ from vector.datasets import CLASS_NAMES, fashion_mnist_sample
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 TRAIN, PREDICT = "fashion_mnist/train.py", "fashion_mnist/predict.py"
-PICTURES = ["curves.png", "predictions.png", "confusion.png"]
+PICTURES = ["curves.png", "mistakes.png", "gradients.png", "predictions.png", "confusion.png", "weights.png"]
 # What a user who never installed matplotlib sees: a finder that turns it away.
 WITHOUT_MATPLOTLIB = """
 import sys, runpy
@@ -154,14 +154,26 @@ def test_every_setting_can_be_overruled(tmp_path: Path) -> None:
 
 
 def test_a_training_that_diverges_is_told_as_it_is(tmp_path: Path) -> None:
-    done = train(tmp_path, "--recipe", "keras", "--lr", "1e30", "--epochs", 1, "--out", "x")
-    assert "train loss nan" in done.stdout
-    assert json.loads((tmp_path / "x/history.json").read_text())["epochs"][0]["loss"] is None
+    done = train(tmp_path, "--recipe", "keras", "--lr", "1e30", "--epochs", 1, "--out", "x", code=1)
+    assert re.search(r"^train.py: fit: the loss is nan at epoch 1, batch \d+; try a smaller", done.stderr, re.MULTILINE)
+    assert not list((tmp_path / "x").iterdir())
 
 
 def test_help_explains_the_recipes(tmp_path: Path) -> None:
     printed = run(tmp_path, *command(TRAIN, "--help")).stdout
-    assert all(name in printed for name in ("default", "seed", "keras", "Ctrl-C", "--threads"))
+    assert all(
+        name in printed
+        for name in (
+            "default",
+            "seed",
+            "keras",
+            "Ctrl-C",
+            "--threads",
+            "--checkpoint FILE",
+            "--every STEPS",
+            "--resume",
+        )
+    )
 
 
 def test_training_without_matplotlib_says_how_to_get_the_pictures(tmp_path: Path) -> None:
@@ -211,12 +223,41 @@ def test_ctrl_c_ends_the_training_with_what_it_has(moment: str, tmp_path: Path) 
     run(tmp_path, *command(PREDICT, "x/model.npz", "0", "--data", "sample"))
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
+def test_a_training_that_was_killed_is_resumed_to_the_same_model_and_history(tmp_path: Path) -> None:
+    words = ["--epochs", 3, "--batch-size", 2, "--out", "x"]
+    train(tmp_path, *words[:-1], "whole")
+    words += ["--checkpoint", "kept/run.npz", "--every", 3]
+    kept = tmp_path / "kept/run.npz"
+    with subprocess.Popen(command(TRAIN, "--data", "sample", *words), cwd=tmp_path, env=environment(),
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:  # fmt: skip
+        while process.poll() is None and not (kept.exists() and vector.checkpoint.load(kept)["run"]["history"]):
+            time.sleep(0.01)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    refused = train(tmp_path, *words, code=1)
+    assert "train.py: kept/run.npz: expected no checkpoint there without --resume: " in refused.stderr
+    printed = train(tmp_path, *words, "--resume").stdout
+    assert re.search(r"^going on from kept/run\.npz, after [\d,]+ steps$", printed, re.MULTILINE)
+    histories = [json.loads((tmp_path / name / "history.json").read_text()) for name in ("whole", "x")]
+    assert histories[0]["epochs"] == histories[1]["epochs"] and len(histories[0]["epochs"]) == 3
+    assert histories[0]["settings"] == histories[1]["settings"]
+    assert (tmp_path / "x/model.npz").read_bytes() == (tmp_path / "whole/model.npz").read_bytes()
+    other = train(tmp_path, *words, "--resume", "--epochs", 2, code=1)
+    assert "train.py: kept/run.npz: expected a checkpoint of this run, got another" in other.stderr
+    kept.write_bytes((tmp_path / "x/model.npz").read_bytes())
+    other = train(tmp_path, *words, "--resume", code=1)
+    assert "train.py: kept/run.npz: expected a checkpoint of a training" in other.stderr
+
+
 MISTAKES = {
     "no folder with data": (["--data", "nowhere"], "train-images-idx3-ubyte"),
     "no such recipe": (["--recipe", "best"], "invalid choice: 'best'"),
     "no epochs": (["--epochs", "0"], "argument --epochs: expected a whole number of at least 1, got '0'"),
     "a learning rate that is none": (["--lr", "nan"], "argument --lr: expected a number above 0, got 'nan'"),
     "a negative seed": (["--seed=-1"], "argument --seed: expected a whole number of at least 0, got '-1'"),
+    "no checkpoint to resume": (["--resume"], "--every and --resume: expected --checkpoint FILE with them"),
+    "no steps": (["--checkpoint", "x", "--every", "0"], "argument --every: expected a whole number of at least 1"),
     "a file in the way": (["--data", "sample", "--out", "taken"], "taken"),
 }
 

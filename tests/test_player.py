@@ -5,12 +5,15 @@ import math
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from viz_samples import DATA, params, scalar_nodes
+from test_zoom import NO_COUNTERPART
+from viz_samples import DATA, params, scalar_nodes, vector_nodes
 
 import scalar
 import vector
@@ -23,23 +26,34 @@ from viz.player import page, script
 from viz.text import decimal, number
 from viz.written import constant
 
-needs_node = pytest.mark.skipif(not shutil.which("node"), reason="no node on the PATH to run the page's script")
-
 AWKWARD = [0.0, -0.0, 1.0, -1.0, 2.0, 1e-9, -3.7, 40.0, 1000.0, -1000.0, 1e300, math.inf, -math.inf, math.nan]
 COLUMNS = [DATA, [1.5, -2.0, 0.1, 0.1], [-0.6, 3.0, 2.5, -1e3], [1e16, 1.0, -1e16, 1.0], [2.0, 2.0, 2.0, 2.0]]
 
 
-def run_script(cases: list[tuple[scalar.Value, dict[int, float]]], show: str) -> list:
+@pytest.fixture
+def evaluate(request: pytest.FixtureRequest) -> Callable[[str], Any]:
+    """Runs a script and tells what its `answer` is: by node where there is one, else in the browser."""
+    if not shutil.which("node"):
+        browser = request.getfixturevalue("browser")
+        return lambda script: json.loads(browser.execute_script(f"{script}\nreturn JSON.stringify(answer);"))
+
+    def by_node(script: str) -> Any:
+        script += "\nconsole.log(JSON.stringify(answer));"
+        done = subprocess.run(["node", "-"], input=script, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return json.loads(done.stdout)
+
+    return by_node
+
+
+def pages(evaluate: Callable[[str], Any], cases: list[tuple[scalar.Value, dict[int, float]]], show: str) -> list:
     """What `show`, an expression of the page's result `r`, is for each root, with leaves changed as `given` says."""
     parts = [
-        f"out.push((() => {{ {script(root, in_order([root]), backward_steps(root))}\n"
+        f"answer.push((() => {{ {script(root, in_order([root]), backward_steps(root))}\n"
         f"const r = run(GRAPH, {json.dumps(given)}); return {show}; }})());"
         for root, given in cases
     ]
-    program = "\n".join(["const out = [];", *parts, "console.log(JSON.stringify(out));"])
-    done = subprocess.run(["node", "-"], input=program, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout)
+    return evaluate("\n".join(["const answer = [];", *parts]))
 
 
 def told(root: scalar.Value) -> list[list[str]]:
@@ -50,18 +64,28 @@ def told(root: scalar.Value) -> list[list[str]]:
 TOLD = 'r.frames.filter((f) => f.phase === "backward").map((f) => [f.sentence, ...f.lines])'
 
 
-@needs_node
 @pytest.mark.parametrize("data", COLUMNS, ids=str)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_the_page_tells_every_op_as_python_does_to_the_last_digit(data: list[float]) -> None:
+def test_the_page_tells_every_op_as_python_does_to_the_last_digit(data: list[float], evaluate) -> None:
     nodes = scalar_nodes(data)
-    pages = run_script([(node, {}) for node in nodes.values()], TOLD)
-    assert dict(zip(nodes, pages, strict=True)) == {name: told(node) for name, node in nodes.items()}
+    nodes["where, else"] = scalar.where(False, Value(data[0], "a"), Value(data[1], "b"))
+    found = pages(evaluate, [(node, {}) for node in nodes.values()], TOLD)
+    assert dict(zip(nodes, found, strict=True)) == {name: told(node) for name, node in nodes.items()}
 
 
-@needs_node
+def test_the_page_tells_an_element_of_every_tensor_op_as_python_does(evaluate) -> None:
+    nodes = {}
+    for name, tensor in vector_nodes().items():
+        if name not in NO_COUNTERPART:
+            element = viz.zoom(tensor, (0,) * tensor.ndim)
+            nodes[name] = element if element.op else element * 1.0  # an op that only moves elements leaves a leaf
+    found = pages(evaluate, [(node, {}) for node in nodes.values()], TOLD)
+    assert dict(zip(nodes, found, strict=True)) == {name: told(node) for name, node in nodes.items()}
+    assert nodes.keys() | NO_COUNTERPART == vector.ops.OPS.keys()
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_the_page_has_pythons_numbers_at_the_awkward_points() -> None:
+def test_the_page_has_pythons_numbers_at_the_awkward_points(evaluate) -> None:
     """Each op at each pair of awkward numbers: value and slopes as Python has them; only a zero's sign may differ."""
     cases, expected = [], []
     for op in scalar.ops.OPS.values():
@@ -81,22 +105,18 @@ def test_the_page_has_pythons_numbers_at_the_awkward_points() -> None:
         {ops}
         const settings = {json.dumps(settings)};
         const cases = {json.dumps(list(zip(names, cases, strict=True)))};
-        console.log(JSON.stringify(cases.map(([name, xs]) => {{
+        const answer = cases.map(([name, xs]) => {{
           const op = OPS[name], given = settings[name];
           const out = op.forward(numbers, ...xs, ...given);
           const slopes = op.over ? op.over(numbers, 1, out, ...xs)
             : op.rules.map((rule) => rule(numbers, 1, out, ...xs, ...given));
           return [out, ...slopes].map(decimal);
-        }})));"""
-    done = subprocess.run(["node", "-"], input=program, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+        }});"""
 
     def plain(text: str) -> str:
         return "0.0" if text == "-0.0" else text
 
-    found = [
-        (name, [plain(text) for text in texts]) for name, texts in zip(names, json.loads(done.stdout), strict=True)
-    ]
+    found = [(name, [plain(text) for text in texts]) for name, texts in zip(names, evaluate(program), strict=True)]
     wanted = [(name, [plain(decimal(x)) for x in xs]) for name, xs in expected]
     wrong = [(w, xs, f[1]) for w, xs, f in zip(wanted, cases, found, strict=True) if w != f]
     assert not wrong
@@ -109,23 +129,21 @@ def network(leaves: list[float]) -> tuple[Value, list[Value]]:
     return ((hidden[0] * w[4] + hidden[1] * w[5]) ** 2 + scalar.log(w[4] * w[4] + 1)).sigmoid(), w
 
 
-@needs_node
-def test_a_changed_leaf_gives_the_numbers_of_a_new_graph() -> None:
+def test_a_changed_leaf_gives_the_numbers_of_a_new_graph(evaluate) -> None:
     before, after = [0.3, -0.2, 0.8, -1.5, 0.7, 1.1], [1.3, 0.4, -2.8, 0.5, -0.7, 2.0]
     root, leaves = network(before)
     index = {id(node): i for i, node in enumerate(in_order([root]))}
     given = {index[id(leaf)]: x for leaf, x in zip(leaves, after, strict=True)}
     changed, _ = network(after)
-    page = run_script([(root, given), (root, {})], TOLD)
+    page = pages(evaluate, [(root, given), (root, {})], TOLD)
     assert page == [told(changed), told(root)]
     assert page[0] != page[1]
 
 
-@needs_node
-def test_the_forward_pass_is_told_with_numbers() -> None:
+def test_the_forward_pass_is_told_with_numbers(evaluate) -> None:
     a, b = Value(2.0, "a"), Value(-3.0, "b")
     out = scalar.clip((a * b) ** 2 - 4, -1, 1)
-    lines = run_script([(out, {})], 'r.frames.filter((f) => f.phase === "forward").map((f) => f.lines[0])')[0]
+    lines = pages(evaluate, [(out, {})], 'r.frames.filter((f) => f.phase === "forward").map((f) => f.lines[0])')[0]
     assert lines == [
         "a * b = 2.0 * -3.0 = -6.0",
         "(a * b)**2 = (-6.0)**2 = 36.0",
@@ -134,8 +152,7 @@ def test_the_forward_pass_is_told_with_numbers() -> None:
     ]
 
 
-@needs_node
-def test_numbers_are_written_as_python_writes_them() -> None:
+def test_numbers_are_written_as_python_writes_them(evaluate) -> None:
     rng = np.random.default_rng(0)
     xs = [*AWKWARD[:-3], 0.1, 123456.0, 1234567.0, 999999.5, 2.0625, 2.0635, 1e-4, 1e-5, 123456.5, 1e15, 1e16, 5e-324]
     xs += [1.7976931348623157e308, 100000.5, 0.00012345, 12345.0, 2.5e-5, 1e22, 999.95, 99995.0, 0.5, 1 / 3]
@@ -146,26 +163,24 @@ def test_numbers_are_written_as_python_writes_them() -> None:
         {viz.javascript.RUNTIME}
         const xs = {json.dumps(xs)};
         const texts = (x) => [repr(x), decimal(x), short(x), short(x, true), constant(x).text];
-        console.log(JSON.stringify(xs.map(texts)));"""
-    done = subprocess.run(["node", "-"], input=program, capture_output=True, text=True, check=True)
+        const answer = xs.map(texts);"""
     wanted = [[repr(x), decimal(x), number(x), number(x, signed=True), constant(x).code.text] for x in xs]
-    assert json.loads(done.stdout) == wanted
+    assert evaluate(program) == wanted
 
 
-@needs_node
 @pytest.mark.parametrize(
     "xs", [[0.1] * 10, [1e16, 1.0, -1e16], [1e308, 1e308, -1e308], [math.inf, 1.0], [-math.inf, math.inf]]
 )
-def test_sums_are_pythons_of_before_and_after_its_correction(xs: list[float]) -> None:
+def test_sums_are_pythons_of_before_and_after_its_correction(xs: list[float], evaluate) -> None:
     program = f"const OPS = {{}};\n{viz.javascript.RUNTIME.replace('COMPENSATED', 'corrected')}\n"
     program = f"let corrected = false;\n{program}"
-    program += f"for (corrected of [false, true]) console.log(repr(sum({json.dumps(xs)}, 0)));"
-    done = subprocess.run(["node", "-"], input=program, capture_output=True, text=True, check=True)
+    program += "const answer = [false, true].map((each) => { corrected = each; "
+    program += f"return repr(sum({json.dumps(xs)}, 0)); }});"
     plain = 0.0
     for x in xs:
         plain += x
     exact = math.fsum(xs) if xs[0] < 1e300 and math.isfinite(sum(xs)) else plain
-    assert done.stdout.split() == [repr(plain), repr(exact)]
+    assert evaluate(program) == [repr(plain), repr(exact)]
 
 
 def test_python_is_translated_as_it_is_meant() -> None:

@@ -1,7 +1,5 @@
 """The player in a real browser: by button, keyboard and slider, at desk and on a phone."""
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,32 +9,11 @@ import viz
 from scalar import Value
 from viz.text import decimal, number
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --force-prefers-reduced-motion"
-)
 HOSTILE = "<script>x=1</script>"
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium to drive a browser with")
-By = pytest.importorskip("selenium.webdriver.common.by").By
+By = pytest.importorskip("selenium.webdriver.common.by", reason="no selenium to drive a browser with").By
 Keys = pytest.importorskip("selenium.webdriver.common.keys").Keys
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no chromium and chromedriver on the PATH"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in [*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}", "--window-size=1400,1000"]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
+pytestmark = pytest.mark.browser
 
 
 def expression(a: float = 2.0, b: float = -3.0, c: float = 6.5) -> tuple[Value, dict[str, Value]]:
@@ -74,7 +51,7 @@ def card(browser, label: str) -> list[str]:
 def test_buttons_step_forward_and_back(player) -> None:
     click = {name: player.find_element(By.ID, name).click for name in ("first", "back", "next", "last")}
     assert text(player, "count") == "step 0 of 9"
-    assert card(player, "tanh(a × b + c)") == ["tanh(a × b + c)", "·", ""]
+    assert card(player, "L") == ["L", " = tanh(a × b + c)", "·", ""]
     click["next"]()
     assert (text(player, "phase"), text(player, "lines")) == ("Forward →", "a * b = 2.0 * -3.0 = -6.0")
     click["last"]()
@@ -136,8 +113,7 @@ def test_a_slider_changes_a_leaf_and_the_numbers_are_pythons(player) -> None:
     assert found != before
     for name, node in {**leaves, "L": root}.items():
         assert found[name] == [decimal(node.data), decimal(node.grad)]
-        label = "tanh(a × b + c)" if name == "L" else name
-        assert card(player, label) == [label, number(node.data), f"grad {number(node.grad, signed=True)}"]
+        assert card(player, name)[-2:] == [number(node.data), f"grad {number(node.grad, signed=True)}"]
     player.find_element(By.ID, "reset").click()
     assert table(player) == before
     typed.clear()
@@ -172,6 +148,43 @@ def test_a_hostile_label_stays_text(browser, tmp_path: Path) -> None:
     assert browser.execute_script("return typeof window.x") == "undefined"
     assert len(browser.find_elements(By.TAG_NAME, "script")) == 1
     assert browser.get_log("browser") == []
+
+
+def test_the_tab_key_goes_from_the_picture_to_the_buttons_and_the_inputs(player) -> None:
+    for _ in range(4):
+        player.find_element(By.ID, "next").click()
+    player.execute_script("document.getElementById('formula').focus()")
+    names = []
+    for _ in range(11):
+        focused = player.switch_to.active_element
+        names.append(focused.get_attribute("aria-label") or focused.text)
+        focused.send_keys(Keys.TAB)
+    assert names[:3] == ["Formula", "The graph; select a node for its history", "L = 0.462117, gradient 1.0"]
+    assert names[3:] == ["To the start", "One step back", "Play", "One step on", "To the end", "Step", "Speed", "Reset"]
+
+
+def test_a_large_picture_is_shown_whole_on_request(browser, tmp_path: Path) -> None:
+    node = Value(0.5, "x")
+    for _ in range(60):
+        node = node.tanh()
+    browser.get(viz.play(node, tmp_path / "page.html").as_uri())
+    width = "return document.getElementById('picture').scrollWidth / document.getElementById('picture').clientWidth"
+    button = browser.find_element(By.ID, "whole")
+    assert browser.execute_script(width) > 2
+    button.click()
+    assert (browser.execute_script(width), button.get_attribute("aria-pressed")) == (1, "true")
+    button.click()
+    assert browser.execute_script(width) > 2
+    browser.get(viz.play(Value(0.5, "x").tanh(), tmp_path / "page.html").as_uri())
+    assert not browser.find_element(By.ID, "whole").is_displayed()
+
+
+def test_cards_bear_the_names_of_the_maths(browser, tmp_path: Path) -> None:
+    x = [Value(0.1 * i) for i in range(6)]
+    out = scalar.sum([each * each for each in x]) + Value(1.0, "w") * Value(2.0, "w")
+    browser.get(viz.play(out, tmp_path / "page.html").as_uri())
+    shown = [card.text.split("\n")[0] for card in browser.find_elements(By.CSS_SELECTOR, "#picture .node")]
+    assert sorted(table(browser)) == sorted(name.split(" = ")[0].replace("×", "*") for name in shown)
 
 
 def test_every_control_has_a_name(player) -> None:

@@ -1,5 +1,6 @@
 """The plots: what is drawn, whole files, untouched settings, and errors that say what to do."""
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,10 @@ HISTORY = [
     {"epoch": 1, "loss": 0.6, "accuracy": 0.80, "test_loss": 0.50, "test_accuracy": 0.8421},
     {"epoch": 2, "loss": 0.4, "accuracy": 0.86, "test_loss": 0.41, "test_accuracy": 0.8623},
 ]
+FLOW = [
+    {"epoch": 0, "0.weight": 3e-3, "0.bias": 4e-3, "1.weight": 7e-2},
+    {"epoch": 1, "0.weight": 1e-3, "0.bias": 2e-3, "1.weight": 4e-2},
+]
 LABELS, PREDICTED = np.array([0, 0, 0, 0, 1, 1, 2, 2]), np.array([0, 0, 0, 1, 1, 1, 2, 0])
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 28, 28), np.uint8)
 PROBABILITIES = np.eye(3)[PREDICTED] * 0.7 + 0.1
@@ -29,6 +34,8 @@ DRAWN: dict[str, Callable[[Path], Path]] = {
     "boundary": lambda path: plots.boundary(above, POINTS, [-1, 1, 1], path),
     "confusion": lambda path: plots.confusion(LABELS, PREDICTED, NAMES, path),
     "curves": lambda path: plots.curves(HISTORY, path),
+    "gradients": lambda path: plots.gradients(FLOW, path),
+    "mistakes": lambda path: plots.mistakes(IMAGES, LABELS, PROBABILITIES, NAMES, path),
     "predictions": lambda path: plots.predictions(IMAGES, LABELS, PROBABILITIES, NAMES, path),
     "weights": lambda path: plots.weights(np.random.default_rng(0).normal(size=(49, 20)), path),
 }
@@ -36,6 +43,8 @@ WRITTEN = {  # what can be read in the picture
     "boundary": ["Decision boundary: 2 of 3 points right"],
     "confusion": ["6 of 8 right (75.00%)", "taken for", *NAMES, "75", "25", "100", "50"],
     "curves": ["train 0.4000", "test 0.4100", "train 0.8600", "test 0.8623", "epoch"],
+    "gradients": ["Gradient flow", "0.weight 1.0e-03", "0.bias 2.0e-03", "1.weight 4.0e-02", "epoch"],
+    "mistakes": ["The surest of 2 mistakes", "✗ dog 80%", "is cat", "✗ cat 80%", "is bird"],
     "predictions": ["6 of 8 right", "cat 80%", "✗ dog 80%", "is cat", "✗ cat 80%", "is bird"],
     "weights": ["What 20 hidden units look for"],
 }
@@ -112,9 +121,31 @@ def test_curves_of_a_training_that_went_wrong(tmp_path: Path) -> None:
     assert plots.curves([*HISTORY, HISTORY[1] | bad | {"epoch": 3}], tmp_path / "c.png").exists()
 
 
+def test_gradients_that_are_none_or_no_numbers(tmp_path: Path) -> None:
+    bad = {"epoch": 2, "0.weight": 0.0, "0.bias": float("nan"), "1.weight": float("inf")}
+    assert plots.gradients([*FLOW, bad], tmp_path / "g.png").exists()
+    assert plots.gradients([bad], tmp_path / "h.png").exists()
+
+
+def test_the_surest_mistakes_come_first(tmp_path: Path) -> None:
+    sure = np.array([[0.1, 0.6, 0.3], [0.9, 0.05, 0.05], [0.1, 0.1, 0.8]])
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        path = plots.mistakes(IMAGES[:3], np.array([0, 0, 1]), sure, NAMES, tmp_path / "m.svg")
+    assert re.findall("✗ [a-z]+ [0-9]+%", path.read_text()) == ["✗ bird 80%", "✗ dog 60%"]
+
+
+def test_lines_of_text_do_not_touch() -> None:
+    assert plots._apart([1.0, 5.0], 2.0) == [1.0, 5.0]
+    assert plots._apart([4.0, 3.0], 2.0) == [4.5, 2.5]
+    low, middle, high = sorted(plots._apart([1.0, 1.0, 1.5], 1.0))
+    assert middle - low >= 0.99 and high - middle >= 0.99
+
+
 @pytest.mark.parametrize(
     ("draw", "said"),
     [
+        (lambda path: plots.gradients([], path), "gradients: expected at least one epoch"),
+        (lambda path: plots.mistakes(IMAGES, PREDICTED, PROBABILITIES, NAMES, path), "at least one wrong prediction"),
         (lambda path: plots.curves([], path), "curves: expected at least one epoch"),
         (lambda path: plots.predictions(IMAGES, LABELS[:3], PROBABILITIES, NAMES, path), "labels of shape"),
         (lambda path: plots.predictions(IMAGES, LABELS, PROBABILITIES[:, :2], NAMES, path), "got .* and .8, 2."),

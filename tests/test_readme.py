@@ -4,6 +4,7 @@ import doctest
 import functools
 import math
 import re
+import shlex
 import warnings
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 import scalar
 import vector
+from viz.__main__ import main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -36,6 +38,16 @@ def test_sessions_print_what_they_say_and_the_program_is_the_one_shown():
     assert result.failed == 0 and result.attempted > 10
     if vector.blas.small_products_at_once():  # the one thing in the program that depends on the machine
         assert after("the program", "text") == str(names["train_step"].program)
+
+
+def test_the_command_line_prints_what_it_says_and_writes_its_files(tmp_path, monkeypatch, capsys):
+    command, _, printed = after("the command line", "console").partition("\n")
+    python, option, module, *arguments = shlex.split(command.removeprefix("$ "))
+    assert (python, option, module) == ("python", "-m", "viz")
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == f"{printed}\n"
+    assert {path.name for path in tmp_path.iterdir()} == {"graph.svg", "backprop.html"}
 
 
 def test_the_block_shown_is_the_op_of_the_page():

@@ -102,6 +102,16 @@ def test_a_failure_tells_what_graphviz_said_and_keeps_the_old_file(node: Value, 
     assert path.read_text() == "old"
 
 
+def test_graphviz_is_not_waited_for_for_ever(
+    node: Value, fake_dot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_dot.write_text(f"#!{sys.executable}\nimport time\ntime.sleep(60)\n")
+    monkeypatch.setattr(viz.rendering, "PATIENCE", 0.1)
+    with pytest.raises(RuntimeError, match=r"^render: Graphviz had no picture after 0\.1 seconds; draw a part"):
+        viz.render(node, tmp_path / "picture.svg")
+    assert [path.name for path in tmp_path.iterdir()] == ["bin"]
+
+
 def test_a_file_that_cannot_take_its_place_leaves_nothing_behind(node: Value, tmp_path: Path) -> None:
     (tmp_path / "picture.svg").mkdir()
     with pytest.raises(OSError):

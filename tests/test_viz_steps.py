@@ -127,6 +127,18 @@ def test_the_branch_that_was_taken_is_written() -> None:
         assert viz.steps(scalar.leaky_relu(Value(value, "x")))[0].text == rule
 
 
+def test_a_condition_that_is_false_is_written() -> None:
+    out = scalar.where(False, Value(1.0, "a"), Value(2.0, "b"))
+    assert viz.formula(out).text == "L = where(False, a, b)"
+    assert viz.steps(out)[0].text == "dL/da += 0 = 0.0\ndL/db += dL/dL = 1.0"
+
+
+def test_a_number_for_a_name_is_nobodys_label() -> None:
+    nodes = [Value(1.0, "v1"), Value(2.0), Value(3.0), Value(4.0, "u7")]
+    parts = viz.steps(scalar.sum(nodes))[0].contributions
+    assert [part.text.split()[0] for part in parts] == ["dL/dv1", "dL/dn1", "dL/dn2", "dL/du7"]
+
+
 def test_equal_labels_are_told_apart() -> None:
     out = Value(1.0, "w") * Value(2.0, "w")
     assert [part.text[:12] for part in viz.steps(out)[0].contributions] == ["dL/dw += dL/", "dL/dw[2] += "]

@@ -8,7 +8,8 @@
 -0.4621 [ 0.1966 -0.1966]
 """
 
-from . import datasets, nn, optim
+from . import checkpoint, datasets, nn, optim
+from .anomaly import detect_anomaly
 from .autodiff import backward_steps, grad, gradcheck, no_grad, topological_order
 from .compile import compile
 from .losses import categorical_cross_entropy, cross_entropy, mse
@@ -59,12 +60,14 @@ __all__ = [
     "backward_steps",
     "broadcast_to",
     "categorical_cross_entropy",
+    "checkpoint",
     "clip",
     "compile",
     "concatenate",
     "cos",
     "cross_entropy",
     "datasets",
+    "detect_anomaly",
     "divide",
     "dot",
     "exp",

@@ -14,17 +14,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import ops
+from . import ops, watch
 
 
 class Mode(threading.local):
-    """What ops do besides computing, thread by thread: write down a graph, and a program if there is a recorder."""
+    """What ops do besides computing, thread by thread: write down a graph, a program if there is a recorder, and look
+    for anomalies."""
 
     graph = True
     recorder: Any = None
+    check: Callable[..., None] | None = None
 
 
 mode = Mode()
+observer: Callable[..., None] | None = None  # called with each new node, while any thread looks for anomalies
 
 
 @contextmanager
@@ -73,22 +76,47 @@ def backward_steps(output: Any, gradient: Any = None, create_graph: bool = False
 
     A node's turn comes when all contributions to its gradient are in. Gradients are arrays of the node's shape and
     dtype, or with `create_graph` nodes, to be differentiated in turn. No node is changed: `backward` and `grad`
-    collect what this generator yields. Raises ValueError for an output of several elements without a `gradient`.
+    collect what this generator yields. Raises ValueError for an output of several elements without a `gradient`,
+    RuntimeError where a derivative would read an array that was changed since the forward pass.
     """
-    gradients = {output: seed(output, gradient)}
+    gradients, check = {output: seed(output, gradient)}, mode.check
     for node in reversed(topological_order(output)):
         if not node.requires_grad:
             continue
         g, contributions = gradients.pop(node), []
         if node.op:
-            out, xs = (node, node.inputs) if create_graph else (node.data, [x.data for x in node.inputs])
+            for i, then, more in node.seen:
+                x = node.inputs[i] if i < len(node.inputs) else node
+                if more or then is not x._data:
+                    check_unchanged(node, i, x, then, more)
+            if create_graph:
+                out, xs = node, node.inputs
+            elif mode.recorder is None:
+                out, xs = node._data, [x._data for x in node.inputs]
+            else:
+                out, xs = mode.recorder.read(node), [mode.recorder.read(x) for x in node.inputs]
             needed = [x.requires_grad for x in node.inputs]
             contributions = node.op.gradients(g, out, xs, node.params or {}, needed)
+            if check is not None:
+                pairs = zip(contributions, node.inputs, strict=True)
+                contributions = [unbroadcast(c, x) if x.requires_grad else None for c, x in pairs]
+                check(node, g, contributions, gradients)
             for i, (x, need) in enumerate(zip(node.inputs, needed, strict=True)):
                 if need:
                     c = contributions[i] = unbroadcast(contributions[i], x)
                     gradients[x] = gradients[x] + c if x in gradients else c
         yield Step(node, g, contributions)
+
+
+def check_unchanged(node: Any, i: int, x: Any, then: Any, more: Any) -> None:
+    """Raises RuntimeError where the array of x, which stands at place i of the inputs and the result of a node, is not
+    as it was when it was marked."""
+    if not (watch if mode.recorder is None else mode.recorder).unchanged(x, then, more):
+        what = f"input {i}" if x is not node else "the result"
+        raise RuntimeError(
+            f"backward: {node.op.name}: {what}{f', {x.label!r},' if x.label else ''} was changed after the forward "
+            f"pass, and the derivative reads it; call backward() before changing data, or run the forward pass again"
+        )
 
 
 def seed(output: Any, gradient: Any) -> Any:
@@ -108,28 +136,41 @@ def seed(output: Any, gradient: Any) -> Any:
 
 def unbroadcast(g: Any, x: Any) -> Any:
     """g summed over the axes along which x was repeated, in x's dtype: the transpose of broadcasting."""
-    if g.shape != x.shape:
-        extra = g.ndim - x.ndim
-        repeated = tuple(i for i in range(g.ndim) if i < extra or (x.shape[i - extra] == 1 and g.shape[i] != 1))
+    like = x._data
+    if g.shape != like.shape:
+        extra = g.ndim - like.ndim
+        repeated = tuple(i for i in range(g.ndim) if i < extra or (like.shape[i - extra] == 1 and g.shape[i] != 1))
         if repeated:
             g = ops.sum(g, axis=repeated)
-        if g.shape != x.shape:
-            g = ops.reshape(g, x.shape)
-    return g if g.dtype == x.dtype else g.astype(x.dtype)
+        if g.shape != like.shape:
+            g = ops.reshape(g, like.shape)
+    return g if g.dtype == like.dtype else g.astype(like.dtype)
 
 
 def backward(output: Any, gradient: Any = None) -> None:
     """Give every node on the way its `.grad`, d output / d node, an array of its shape and dtype: leaves add it to
     what they have, inner nodes start anew at each call. Raises ValueError for an output of several elements without
-    a `gradient` of its shape.
+    a `gradient` of its shape, RuntimeError where an array that a derivative reads was changed since the forward pass;
+    then nothing is added to any leaf.
     """
     taken: set[int] = set()
+    leaves = []
     for node, g, _ in backward_steps(output, gradient):
         if node.op:
             node._grad = g
-        else:  # a leaf owns its gradient, so that it may be changed in place
-            node.accumulate(g.copy() if id(g) in taken or g.base is not None else g)
-        taken.add(id(g))
+            taken.add(id(g))
+        else:
+            leaves.append((node, own(g, taken)))
+    for node, g in leaves:
+        node.accumulate(g)
+
+
+def own(g: Any, taken: set[int]) -> Any:
+    """g, or a copy if it is a view or `taken` already: whoever gets it may change it in place."""
+    if id(g) in taken or g.base is not None:
+        return g.copy()
+    taken.add(id(g))
+    return g
 
 
 def grad(output: Any, inputs: Any, create_graph: bool = False) -> Any:
@@ -148,7 +189,9 @@ def grad(output: Any, inputs: Any, create_graph: bool = False) -> Any:
     for node, g, _ in backward_steps(output, None, create_graph):
         if node in found:
             found[node] = g
-    results = [output.lift(found[x], "grad") if create_graph else found[x] for x in wanted]
+    taken: set[int] = set()
+    results = [found[x] if hasattr(found[x], "op") else own(found[x], taken) for x in wanted]
+    results = [output.lift(g, "grad") for g in results] if create_graph else results
     return results if several else results[0]
 
 

@@ -110,7 +110,7 @@ class CompiledStep:
         refers to changed, when a tensor's array was replaced after the recording, and when two threads run the step
         at once.
         """
-        if mode.recorder is not None:  # inside another recorded step: part of that one
+        if mode.recorder is not None or mode.check is not None:  # part of another recorded step, or to be looked at
             return self.step(*args, **named)
         if not self.lock.acquire(blocking=False):
             refuse("run in two threads at once", "give each thread a recorded step of its own")

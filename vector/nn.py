@@ -11,12 +11,14 @@ import numpy as np
 from . import ops
 from .autodiff import mode, no_grad, random
 from .blas import aligned, blas_threads, threads_for
+from .checkpoint import read, save
 from .compile import compile as recorded
 from .datasets import Batches
 from .losses import cross_entropy
 from .ops import OPS
 from .optim import Optimizer, Schedule
 from .tensor import Tensor
+from .training import Run, hits
 
 Activation = str | Callable[[Any], Any] | None
 Initializer = Callable[..., np.ndarray]  # (generator, n_in, n_out) to (n_in, n_out)
@@ -161,26 +163,16 @@ class Sequential:
             p.data[...] = arrays[name]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the state dict to an .npz file, whole or not at all."""
-        temporary = f"{os.fspath(path)}.{os.getpid()}.tmp"
-        try:
-            with open(temporary, "wb") as file:
-                np.savez(file, allow_pickle=False, **self.state_dict())
-            os.replace(temporary, path)
-        finally:
-            if os.path.exists(temporary):
-                os.remove(temporary)
+        """Write the state dict to an .npz file, whole or not at all, with a checksum. Raises OSError with the path."""
+        save(path, self.state_dict())
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Read the state dict that `save` wrote. Raises as `load_state_dict` does, and ValueError for another file."""
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                state = {name: file[name] for name in file.files}
-        except FileNotFoundError:
-            raise
-        except Exception as error:
-            raise ValueError(f"{os.fspath(path)}: expected a model saved as .npz, got {error}") from error
-        self.load_state_dict(state)
+        """Read the state dict that `save` wrote, or `np.savez`, whose files have no checksum.
+
+        Raises as `load_state_dict` does, CheckpointError, a ValueError, for another or a damaged file, OSError when it
+        cannot be read; the model is then as it was.
+        """
+        self.load_state_dict(read(path, "a model saved as .npz", sealed=False))
 
     def fit(
         self,
@@ -197,6 +189,8 @@ class Sequential:
         progress: bool = False,
         threads: int | None = None,
         compile: bool = True,
+        checkpoint: str | os.PathLike[str] | None = None,
+        every: int | None = None,
     ) -> list[dict[str, float]]:
         """Train on images (n, ...) and labels, in batches shuffled by `seed`; uint8 images are scaled to 0..1.
 
@@ -206,11 +200,37 @@ class Sequential:
         progress    show a bar with the running loss and accuracy
         threads     BLAS threads while training; None chooses by the size of the largest matrix product
         compile     record the step at the first batch and replay it, with the same results to the last bit
+        checkpoint  file to write after each epoch and, if it is there already, to go on from (remove it to begin
+                    anew): model, optimizer, layers' random generators, position and history become those of the
+                    file, and the run ends with the same bits as one that never stopped, given the same loss and
+                    layers. Not written while loss or parameters are not finite, so that the last good one stays
+        every       steps after which to write the checkpoint within an epoch, too
 
         Returns the history, a dict an epoch: epoch, loss and accuracy as they were while training, and with
-        `validation` test_loss and test_accuracy. Raises ValueError for images and labels that do not fit.
+        `validation` test_loss and test_accuracy. Raises ValueError for images and labels that do not fit, and
+        CheckpointError, a ValueError that leaves all as it was, for a damaged checkpoint or one of another run; OSError
+        when it cannot be written; FloatingPointError, naming epoch and batch, as soon as the loss is not finite.
         """
         batches = self.batches(images, labels, batch_size, seed)
+        run = Run(self, optimizer, batches, epochs, schedule, checkpoint, every)
+        step = self.train_step(optimizer, loss)
+        if compile:
+            step = recorded(step)
+        if threads is None:
+            threads = threads_for(batch_size * max((p.size for p in self.parameters() if p.ndim > 1), default=0))
+        with blas_threads(threads):
+            while len(run.history) < epochs:
+                row = run.epoch(step, progress)
+                if validation is not None:
+                    row["test_loss"], row["test_accuracy"] = self.evaluate(*validation, loss=loss)
+                run.end_epoch(row)
+                if on_epoch:
+                    on_epoch(row)
+                run.save()
+        return run.history
+
+    def train_step(self, optimizer: Optimizer, loss: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        """One step as a function of a batch, which returns the loss and the outputs."""
 
         def step(x: Any, y: Any) -> Any:
             logits = self(x)
@@ -220,35 +240,7 @@ class Sequential:
             optimizer.step()
             return value, logits
 
-        if compile:
-            step = recorded(step)
-        if threads is None:
-            threads = threads_for(batch_size * max((p.size for p in self.parameters() if p.ndim > 1), default=0))
-        history: list[dict[str, float]] = []
-        count = 0
-        with blas_threads(threads):
-            for epoch in range(1, epochs + 1):
-                bar = progress_bar(len(batches), f"epoch {epoch}/{epochs}", progress)
-                total, right, seen = 0.0, 0, 0
-                for x, y in batches:
-                    if schedule is not None:
-                        optimizer.lr = schedule(count)
-                    value, logits = step(x, y)
-                    count += 1
-                    total += float(value.data) * len(y)
-                    right += hits(logits.data, y)
-                    seen += len(y)
-                    if bar is not None and bar.update():
-                        bar.set_postfix_str(f"loss {total / seen:.4f}  accuracy {right / seen:.4f}", refresh=False)
-                row = {"epoch": epoch, "loss": total / seen, "accuracy": right / seen}
-                if bar is not None:
-                    bar.close()
-                if validation is not None:
-                    row["test_loss"], row["test_accuracy"] = self.evaluate(*validation, loss=loss)
-                history.append(row)
-                if on_epoch:
-                    on_epoch(row)
-        return history
+        return step
 
     def batches(
         self, images: np.ndarray, labels: np.ndarray, size: int, seed: int = 0, shuffle: bool = True
@@ -278,17 +270,3 @@ class Sequential:
         with no_grad():
             batches = self.batches(images, np.zeros(len(images), np.int64), batch_size, shuffle=False)
             return np.concatenate([self(x).data for x, _ in batches])
-
-
-def hits(outputs: np.ndarray, labels: np.ndarray) -> int:
-    """How many rows have their largest output at the label: a class number, or where the probabilities are largest."""
-    expected = labels if labels.ndim < outputs.ndim else labels.argmax(-1)
-    return int(np.count_nonzero(outputs.argmax(-1) == expected))
-
-
-def progress_bar(total: int, text: str, wanted: bool) -> Any:
-    if not wanted:
-        return None
-    from tqdm import tqdm  # only when a bar is shown: importing it takes longer than importing this package
-
-    return tqdm(total=total, desc=text, unit="batch", leave=False, mininterval=0.1)

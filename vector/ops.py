@@ -14,6 +14,7 @@ method, one name in `tensor.py`.
 
 from __future__ import annotations
 
+import dis
 import functools
 import inspect
 import math
@@ -44,6 +45,7 @@ class Op:
         parameters = list(inspect.signature(forward).parameters.values())[len(rules) :] if rules else []
         self.defaults = {p.name: p.default for p in parameters}
         self.numbers = {p.name for p in parameters if p.annotation == "float"}
+        self.known: dict[tuple[bool, ...], tuple[int, ...]] = {}
         self.__doc__ = forward.__doc__
 
     def __repr__(self) -> str:
@@ -82,6 +84,15 @@ class Op:
                 bound[name] = number(value, f"{self.name}, {name}")
         return bound
 
+    def read_by(self, needed: tuple[bool, ...]) -> tuple[int, ...]:
+        """What the derivatives of the inputs that are `needed` read: places in (*inputs, out), in order."""
+        places = self.known.get(needed)
+        if places is None:
+            n = len(needed)
+            rules = [self.over] if self.over and any(needed) else [self.rules[i] for i in range(n) if needed[i]]
+            places = self.known[needed] = tuple(sorted({place for rule in rules for place in places_read(rule, n)}))
+        return places
+
     def value(self, xs: Sequence[Any], params: Params | None) -> Any:
         """The op on arrays. Raises ValueError naming the shapes where they do not go together."""
         try:
@@ -109,6 +120,25 @@ def op(*rules: Rule, over: Rule | None = None) -> Callable[[Callable[..., Any]],
         return made
 
     return declare
+
+
+LOOKS = {".shape", ".ndim", ".size", ".dtype"}  # attributes of an array that are not its numbers
+
+
+def places_read(rule: Any, n: int) -> set[int]:
+    """Which of (*inputs, out), with n inputs, rule(g, out, *inputs, **params) reads: those that its bytecode names, but
+    for x.shape and the like, len(x) and shapes(xs)."""
+    named = []
+    for i in dis.get_instructions(rule):
+        dot = "." if "ATTR" in i.opname else ""
+        named += [f"{dot}{x}" for x in (i.argval if isinstance(i.argval, tuple) else (i.argval,))]
+    triples = zip(["", *named], named, [*named[1:], ""], strict=False)
+    read = {x for before, x, after in triples if before not in ("len", "shapes") and after not in LOOKS}
+    places: set[int] = set()
+    for k, p in enumerate(inspect.signature(rule).parameters.values()):
+        if p.name in read and p.kind is not p.KEYWORD_ONLY:
+            places.update(range(k, n + 2) if p.kind is p.VAR_POSITIONAL else (k,))
+    return {n if k == 1 else k - 2 for k in places if 1 <= k < n + 2}
 
 
 def primitive(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -403,13 +433,18 @@ def take(x: Any, indices: Any, axis: int = 0) -> Any:
     return index(x, (slice(None),) * (axis % np.ndim(x)) + (indices,))
 
 
-def parts(g: Any, xs: Sequence[Any], axis: int) -> list[Any]:
+def parts(g: Any, shapes: Sequence[tuple[int, ...]], axis: int) -> list[Any]:
     before = (slice(None),) * (axis % g.ndim)
-    ends = np.cumsum([x.shape[axis] for x in xs]).tolist()
-    return [index(g, (*before, slice(end - x.shape[axis], end))) for x, end in zip(xs, ends, strict=True)]
+    lengths = [shape[axis] for shape in shapes]
+    ends = np.cumsum(lengths).tolist()
+    return [index(g, (*before, slice(end - n, end))) for n, end in zip(lengths, ends, strict=True)]
 
 
-@op(over=lambda g, out, *xs, axis: parts(g, xs, axis))
+def shapes(xs: Sequence[Any]) -> list[tuple[int, ...]]:
+    return [x.shape for x in xs]
+
+
+@op(over=lambda g, out, *xs, axis: parts(g, shapes(xs), axis))
 def concatenate_(*xs, axis):
     """Arrays joined along an axis they have."""
     return np.concatenate(xs, axis=axis)
@@ -431,41 +466,46 @@ def stack(xs: Sequence[Any], axis: int = 0) -> Any:
 Axis = int | tuple[int, ...] | None
 
 
-def spread(g: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
-    """g, reduced over `axis`, with these axes back as 1, so that it broadcasts against x."""
-    if keepdims or (axis is None and not x.ndim):
+def spread(g: Any, shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Any:
+    """g, reduced over `axis`, with these axes back as 1, so that it broadcasts against an array of `shape`."""
+    if keepdims or (axis is None and not shape):
         return g
-    axes = range(x.ndim) if axis is None else [i % x.ndim for i in (axis if isinstance(axis, tuple) else (axis,))]
-    return reshape(g, tuple(1 if i in axes else n for i, n in enumerate(x.shape)))
+    n = len(shape)
+    axes = range(n) if axis is None else [i % n for i in (axis if isinstance(axis, tuple) else (axis,))]
+    return reshape(g, tuple(1 if i in axes else n for i, n in enumerate(shape)))
 
 
-def count(x: Any, axis: Axis) -> int:
-    """How many elements each sum over `axis` has. Raises ValueError for none."""
-    axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    return math.prod(x.shape[i] for i in axes)
+def count(shape: tuple[int, ...], axis: Axis) -> int:
+    """How many elements of an array of `shape` each sum over `axis` has."""
+    axes = range(len(shape)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    return math.prod(shape[i] for i in axes)
 
 
 def some(x: Any, axis: Axis, where: str) -> int:
-    n = count(x, axis)
+    n = count(x.shape, axis)
     if not n:
         raise ValueError(f"{where}: expected at least one element, got none")
     return n
 
 
-@op(lambda g, out, x, axis, keepdims: broadcast_to(spread(g, x, axis, keepdims), x.shape))
+@op(lambda g, out, x, axis, keepdims: broadcast_to(spread(g, x.shape, axis, keepdims), x.shape))
 def sum(x, axis=None, keepdims=False):
     """The sum over an axis, a tuple of axes, or all; derivative 1 for each element."""
     return np.add.reduce(x, axis=axis, keepdims=keepdims)
 
 
-@op(lambda g, out, x, axis, keepdims: broadcast_to(spread(g / float(count(x, axis)), x, axis, keepdims), x.shape))
+@op(
+    lambda g, out, x, axis, keepdims: broadcast_to(
+        spread(g / float(count(x.shape, axis)), x.shape, axis, keepdims), x.shape
+    )
+)
 def mean(x, axis=None, keepdims=False):
     """The mean over an axis, a tuple of axes, or all; derivative 1/n for each element."""
     return np.add.reduce(x, axis=axis, keepdims=keepdims) / float(some(x, axis, "mean"))
 
 
 def ties(g: Any, out: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
-    g, out = spread(g, x, axis, keepdims), spread(out, x, axis, keepdims)
+    g, out = spread(g, x.shape, axis, keepdims), spread(out, x.shape, axis, keepdims)
     tied = x == out
     number = np.add.reduce(tied, axis=axis, keepdims=True, dtype=x.dtype)
     share = where(tied, g / np.maximum(number, 1.0), 0.0)
@@ -486,7 +526,9 @@ def min(x, axis=None, keepdims=False):
     return np.minimum.reduce(x, axis=axis, keepdims=keepdims)
 
 
-@op(lambda g, out, x, axis, keepdims: spread(g, x, axis, keepdims) * exp(x - spread(out, x, axis, keepdims)))
+@op(
+    lambda g, out, x, axis, keepdims: spread(g, x.shape, axis, keepdims) * exp(x - spread(out, x.shape, axis, keepdims))
+)
 def logsumexp(x, axis=None, keepdims=False):
     """log(e^x1 + ... + e^xn), shifted by the largest so that nothing overflows; derivative softmax."""
     some(x, axis, "logsumexp")

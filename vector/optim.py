@@ -7,11 +7,12 @@ recorded step goes on from where it stands.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from . import ops
 from .blas import aligned
 from .tensor import Tensor
 
@@ -51,6 +52,45 @@ class Optimizer:
         for p in self.parameters:
             p.grad = None
 
+    def settings(self) -> dict[str, Any]:
+        """The plain numbers that stay, by name: a recorded step has them fixed."""
+        raise NotImplementedError
+
+    def memory(self) -> dict[str, list[Tensor]]:
+        """By name, what changes from step to step besides `lr`."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """The settings, `lr`, and copies of what is remembered from step to step, each as one array (n,): the numbers
+        of all parameters, in order and row by row.
+        """
+        none = np.zeros(0, np.float32)  # so that an optimizer of no parameters has arrays, too
+        flat = {name: np.concatenate([none, *(t.data.ravel() for t in ts)]) for name, ts in self.memory().items()}
+        return {"settings": self.settings(), "lr": self.lr, **flat}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the state dict of an optimizer of the same kind and settings, of either engine; the numbers go
+        into the arrays that are there, so that recorded steps go on with them.
+
+        Raises ValueError, and changes nothing, when names, settings or shapes are others; TypeError for no numbers.
+        """
+        own = self.state_dict()
+        if own.keys() != state.keys():
+            raise ValueError(f"load_state_dict: expected the names {sorted(own)}, got {sorted(state)}")
+        if own["settings"] != state["settings"]:
+            raise ValueError(f"load_state_dict: expected the settings {own['settings']}, got {state['settings']}")
+        lr = ops.number(state["lr"], "load_state_dict: lr")
+        arrays = {name: ops.array(state[name], f"load_state_dict: {name}") for name in self.memory()}
+        for name, array in arrays.items():
+            if own[name].shape != array.shape:
+                raise ValueError(f"load_state_dict: {name}: expected shape {own[name].shape}, got {array.shape}")
+        self.lr = lr
+        for name, tensors in self.memory().items():
+            left = arrays[name]
+            for t in tensors:
+                t.data[...] = left[: t.size].reshape(t.shape)
+                left = left[t.size :]
+
 
 class SGD(Optimizer):
     """Stochastic gradient descent: p -= lr g, with momentum p -= lr v where v = momentum v + g.
@@ -85,6 +125,15 @@ class SGD(Optimizer):
                 v += g
                 g = g + self.momentum * v if self.nesterov else v
             p.data -= lr * g
+
+    def settings(self) -> dict[str, Any]:
+        """The kind, momentum, nesterov and weight_decay."""
+        kept = {"momentum": self.momentum, "nesterov": self.nesterov, "weight_decay": self.weight_decay}
+        return {"kind": type(self).__name__, **kept}
+
+    def memory(self) -> dict[str, list[Tensor]]:
+        """The velocities, with momentum."""
+        return {"velocity": self.velocity} if self.momentum else {}
 
 
 class Adam(Optimizer):
@@ -132,6 +181,15 @@ class Adam(Optimizer):
             v *= beta2
             v += g * g
             p.data -= rate.astype(p.dtype) * (m / (np.sqrt(v) + eps.astype(p.dtype)))
+
+    def settings(self) -> dict[str, Any]:
+        """The kind, both betas, eps and weight_decay."""
+        kept = {"betas": list(self.betas), "eps": self.eps, "weight_decay": self.weight_decay}
+        return {"kind": type(self).__name__, **kept}
+
+    def memory(self) -> dict[str, list[Tensor]]:
+        """The sums, the squares, and beta^t for both betas."""
+        return {"sums": self.sums, "squares": self.squares, "powers": self.powers}
 
 
 class AdamW(Adam):

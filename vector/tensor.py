@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import autodiff, ops
+from . import autodiff, ops, watch
 from .autodiff import mode
 from .ops import Op, Params, array
 
@@ -22,24 +22,39 @@ class Tensor:
     params         the op's plain arguments, such as an axis or a key; None without any
     label          a name for pictures and programs
     requires_grad  False for constants (numbers and arrays in an expression, results under `no_grad`)
+    line           what made it, if that was inside `detect_anomaly`
+    memory, seen   who else may write to the array, and marks of what the derivatives will read: see watch.py
 
     An array of float32 or float64 is taken over without copying. Raises TypeError, naming the type, for data that is
     not of real numbers.
     """
 
-    __slots__ = ("__weakref__", "_data", "_grad", "inputs", "label", "op", "params", "requires_grad")
+    __slots__ = (
+        "__weakref__",
+        "_data",
+        "_grad",
+        "inputs",
+        "label",
+        "line",
+        "memory",
+        "op",
+        "params",
+        "requires_grad",
+        "seen",
+    )
 
     def __init__(self, data: Any, label: str = "", requires_grad: bool = True) -> None:
-        if isinstance(data, Tensor):
-            data = data.data
-        data = array(data, "Tensor")
-        self._data = np.asarray(data) if mode.recorder is None else mode.recorder.made(data)
+        given = data.held if isinstance(data, Tensor) else data
+        made = array(given, "Tensor")
+        self._data = np.asarray(made) if mode.recorder is None else mode.recorder.made(made)
+        self.memory: list[Any] | None = data.memory if isinstance(data, Tensor) else None if made is given else []
         self._grad: Any = None
         self.op: Op | None = None
         self.inputs: tuple[Tensor, ...] = ()
         self.params: Params | None = None
         self.label = label
         self.requires_grad = requires_grad
+        self.seen: Sequence[watch.Mark] = NOTHING
 
     @staticmethod
     def apply(op: Op, inputs: Sequence[Any], params: Params | None = None) -> Tensor:
@@ -47,24 +62,34 @@ class Tensor:
 
         Where no gradient is wanted (all inputs constant, or `no_grad`) the result is a constant leaf.
         """
-        like = next(x for x in inputs if isinstance(x, Tensor))
+        recorder = mode.recorder
+        like = inputs[0] if isinstance(inputs[0], Tensor) else next(x for x in inputs if isinstance(x, Tensor))
         nodes = tuple([x if isinstance(x, Tensor) else Tensor.lift(x, op.name, like) for x in inputs])
-        if mode.recorder is None:
+        if recorder is None:
             data = op.value([x._data for x in nodes], params)
             if type(data) is not np.ndarray:
                 data = np.asarray(data)
         else:
-            data = mode.recorder.value(op, nodes, params)
+            data = recorder.value(op, nodes, params)
         node = Tensor.constant(data)
-        if mode.graph and any([x.requires_grad for x in nodes]):
+        if recorder is None and data.base is not None:
+            node.memory = watch.memory_of(data, nodes)
+        needed = tuple([x.requires_grad for x in nodes])
+        if True in needed and mode.graph:
             node.op, node.inputs, node.params, node.requires_grad = op, nodes, params, True
+            if recorder is None and data.base is None:
+                node.memory = []
+            if places := op.read_by(needed):
+                node.seen = (watch if recorder is None else recorder).marks(places, (*nodes, node), inputs)
+        if autodiff.observer is not None:
+            autodiff.observer(node, op, nodes)
         return node
 
     @staticmethod
     def constant(data: Any) -> Tensor:
         """A constant leaf around an array as it is."""
         node = Tensor.__new__(Tensor)
-        node._data, node._grad, node.label = data, None, ""
+        node._data, node._grad, node.label, node.memory, node.seen = data, None, "", None, NOTHING
         node.op, node.inputs, node.params, node.requires_grad = None, (), None, False
         return node
 
@@ -73,20 +98,35 @@ class Tensor:
         """`x` itself if it is a Tensor, else the array or number (in the dtype of `like`) as a constant."""
         if isinstance(x, Tensor):
             return x
-        node = Tensor(array(x, where, like), requires_grad=False)
-        if mode.recorder is not None and not hasattr(x, "dtype"):
+        data = array(x, where, like)
+        if mode.recorder is None:
+            node = Tensor.constant(np.asarray(data))
+            node.memory = None if data is x else []
+            return node
+        node = Tensor.constant(mode.recorder.made(data))
+        if not hasattr(x, "dtype"):
             mode.recorder.literal(node)
         return node
 
     @property
-    def data(self) -> Any:
-        """The array. Assign to it, or change it in place, between a backward pass and the next forward pass."""
+    def held(self) -> Any:
+        """The array, for those who do not write to it."""
         return self._data if mode.recorder is None else mode.recorder.read(self)
+
+    @property
+    def data(self) -> Any:
+        """The array. Assign to it, or change it in place, between a backward pass and the next forward pass: after a
+        change in between, `backward` raises RuntimeError where a derivative would read what was changed."""
+        if mode.recorder is not None:
+            return mode.recorder.read(self)
+        if self.memory is not None:
+            watch.reveal(self)
+        return self._data
 
     @data.setter
     def data(self, new: Any) -> None:
         if mode.recorder is None:
-            self._data = np.asarray(array(new, "Tensor.data"))
+            self._data, self.memory = np.asarray(array(new, "Tensor.data")), None
         else:
             mode.recorder.write(self, new)
 
@@ -160,11 +200,11 @@ class Tensor:
         """The only element, as a float. Raises ValueError when there are more."""
         if self.size != 1:
             raise ValueError(f"item: expected one element, got shape {self.shape}")
-        return float(self.data.reshape(()))
+        return float(self.held.reshape(()))
 
     def detach(self) -> Tensor:
         """The same array as a constant, cut from the graph."""
-        return Tensor(self.data, self.label, requires_grad=False)
+        return Tensor(self, self.label, requires_grad=False)
 
     def astype(self, dtype: Any) -> Tensor:
         """The same numbers as float32 or float64."""
@@ -179,7 +219,7 @@ class Tensor:
         return self.item()
 
     def __bool__(self) -> bool:
-        return bool(self.data)
+        return bool(self.held)
 
     def __getitem__(self, key: Any) -> Tensor:
         """self[key], for any key that numpy takes."""
@@ -228,22 +268,22 @@ class Tensor:
     __hash__ = object.__hash__
 
     def __eq__(self, y: Any) -> Any:
-        return self.data == (y.data if isinstance(y, Tensor) else y)
+        return self.held == (y.held if isinstance(y, Tensor) else y)
 
     def __ne__(self, y: Any) -> Any:
-        return self.data != (y.data if isinstance(y, Tensor) else y)
+        return self.held != (y.held if isinstance(y, Tensor) else y)
 
     def __lt__(self, y: Any) -> Any:
-        return self.data < plain(y, "less", self)
+        return self.held < plain(y, "less", self)
 
     def __le__(self, y: Any) -> Any:
-        return self.data <= plain(y, "less_equal", self)
+        return self.held <= plain(y, "less_equal", self)
 
     def __gt__(self, y: Any) -> Any:
-        return self.data > plain(y, "greater", self)
+        return self.held > plain(y, "greater", self)
 
     def __ge__(self, y: Any) -> Any:
-        return self.data >= plain(y, "greater_equal", self)
+        return self.held >= plain(y, "greater_equal", self)
 
     negative, exp, log, sqrt, abs = ops.negative, ops.exp, ops.log, ops.sqrt, ops.abs
     sin, cos, tanh, sigmoid, relu = ops.sin, ops.cos, ops.tanh, ops.sigmoid, ops.relu
@@ -290,10 +330,11 @@ class Tensor:
 
 
 apply = Tensor.apply
+NOTHING: tuple[Any, ...] = ()
 
 
 def plain(x: Any, where: str, like: Tensor) -> Any:
-    return x.data if isinstance(x, Tensor) else array(x, where, like)
+    return x.held if isinstance(x, Tensor) else array(x, where, like)
 
 
 COMPARISONS = {np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal}

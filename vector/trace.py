@@ -12,14 +12,17 @@ import operator
 import os
 import random
 import sys
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from . import watch
 from .autodiff import mode
 from .program import Call, Program, Var, replace
+from .watch import Mark
 
 
 class RecordingError(RuntimeError):
@@ -142,6 +145,7 @@ class Recorder:
         self.inputs: list[Var] = []
         self.known: dict[int, Traced] = {}  # arrays from outside, by id; the Traced keeps its array alive
         self.held: dict[Any, np.ndarray] = {}  # tensors from outside, and the array each had
+        self.versions: Counter[Var] = Counter()  # how often the memory of each root was written to
         self.owned: set[int] = set()  # ids of arrays that belong to a tensor: these may be written to
         self.gradients: dict[Any, Any] = {}  # leaf tensors whose gradient was set or reset inside the step
         self.rebound: dict[Any, Traced] = {}  # tensors from outside that were given another array
@@ -177,6 +181,7 @@ class Recorder:
             np.copyto(target.value, *values, **named)
         else:
             f(*values, **named, out=target.value)
+        self.versions[root] += 1
         self.calls.append(Call(f, args, kwargs, target.var, writes=True))
         return target
 
@@ -253,6 +258,8 @@ class Recorder:
         array = tensor._data
         if isinstance(array, Traced):
             return array
+        if tensor.memory is not None:
+            watch.reveal(tensor)  # a replay may write to it
         self.held.setdefault(tensor, array)
         self.owned.add(id(array))
         return self.lift(array, tensor.label)
@@ -266,6 +273,18 @@ class Recorder:
             tensor._data = new
         elif new is not self.read(tensor):
             self.rebound[tensor] = new
+
+    def marks(self, places: Sequence[int], nodes: Sequence[Any], inputs: Sequence[Any]) -> list[Mark]:
+        """What to keep of the arrays of the nodes at `places` in order to see later, inside the step, a change."""
+        arrays = [(i, self.read(nodes[i])) for i in places]
+        return [(i, x, (self.versions[x.var.root],)) for i, x in arrays]
+
+    def unchanged(self, tensor: Any, then: Any, more: Any) -> bool:
+        """Whether the tensor's array is as it was when it was marked, inside the step or before it."""
+        now = self.read(tensor)
+        if not isinstance(then, Traced):
+            return watch.unchanged(tensor, then, more) and not self.versions[now.var.root]
+        return then is now and more == (self.versions[now.var.root],)
 
     def made(self, x: Any) -> Traced:
         """The array of a tensor made inside the step, as the tensor holds it."""

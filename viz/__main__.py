@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from viz.graph import in_order
 from viz.reading import Mistake, read
 from viz.text import decimal
 
-FUNCTIONS = {name: getattr(scalar, name) for name in scalar.ops.OPS}
+FUNCTIONS = {name: getattr(scalar, name, op) for name, op in scalar.ops.OPS.items()}
 FORMATS = (".svg", ".png", ".pdf", ".html", ".tex", ".dot")
+VALUED = ("-o", "--output", "--depth", "--max-nodes")  # options that a value follows
 
 TEX = r"""\documentclass{article}
 \usepackage{amsmath}
@@ -35,6 +37,19 @@ TEX = r"""\documentclass{article}
 %s
 \end{document}
 """
+
+
+EPILOG = f"""\
+operators: + - * / ** and brackets; < <= > >= == != inside where(); lists as in sum([a, b, 1])
+functions:
+{textwrap.fill(", ".join(sorted(FUNCTIONS)), 100, initial_indent="  ", subsequent_indent="  ")}
+
+python -m viz "tanh(a*b + c)" a=2 b=-3 c=6.5                   a table of values and gradients
+python -m viz "tanh(a*b + c)" a=2 b=-3 c=6.5 --steps           who hands which gradient to whom, and why
+python -m viz "tanh(a*b + c)" a=2 b=-3 c=6.5 -o backprop.html  both passes to play, with inputs to drag
+python -m viz "where(x > 0, x, 0.1*x)" x=-1.5 -o graph.svg     the picture of the graph
+
+The result without a name is called L. Mistakes are told on stderr, and the exit status is 2."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(map(str, viz.steps(root))) if given.steps else table(root))
         for path in paths:
             try:
-                print(save(root, path))
+                print(save(root, path, {"depth": given.depth, "max_nodes": given.max_nodes}))
             except OSError as problem:
                 raise ValueError(f"cannot write {path}: {problem.strerror}") from None
     except Mistake as mistake:
@@ -78,17 +93,21 @@ def table(root: Any) -> str:
     return "\n".join(f"{a:<{wide[0]}}  {b:>{wide[1]}}  {c:>{wide[2]}}" for a, b, c in rows)
 
 
-def save(root: Any, path: Path) -> Path:
-    """Write the picture, the player, the maths or the DOT text of `root`, by the suffix of `path`."""
+def save(root: Any, path: Path, limits: Mapping[str, Any]) -> Path:
+    """Write the picture, the player, the maths or the DOT text of `root`, by the suffix of `path`.
+
+    `limits` are those of `draw`: its depth, and the most nodes; None for the usual.
+    """
+    given = {key: value for key, value in limits.items() if value is not None}
     match path.suffix.lower():
         case ".html":
-            return viz.play(root, path)
+            return viz.play(root, path, **{key: value for key, value in given.items() if key == "max_nodes"})
         case ".tex":
             path.write_text(tex(root), encoding="utf-8", newline="\n")
         case ".dot":
-            path.write_text(viz.draw(root, local_derivatives=True).source, encoding="utf-8", newline="\n")
+            path.write_text(viz.draw(root, local_derivatives=True, **given).source, encoding="utf-8", newline="\n")
         case _:
-            return viz.render(viz.draw(root, local_derivatives=True), path)
+            return viz.render(viz.draw(root, local_derivatives=True, **given), path)
     return path
 
 
@@ -103,25 +122,38 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m viz",
         description="Values and gradients of an expression, its backward pass, its picture and its player.",
-        epilog=f"functions: {', '.join(sorted(FUNCTIONS))}",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("expression", help='such as "tanh(a*b + c)"')
     parser.add_argument("values", nargs="*", metavar="name=value", help="a number for each name: a=2 b=-3 c=10")
     parser.add_argument(
-        "-o", "--output", action="append", default=[], metavar="FILE", help=f"write {' '.join(FORMATS)}"
+        "-o",
+        "--output",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="write the picture (.svg, .png, .pdf, .dot), the player (.html) or the maths (.tex); may be given again",
     )
     parser.add_argument("--steps", action="store_true", help="print the backward pass step by step")
+    parser.add_argument("--depth", type=int, metavar="N", help="draw only what is within N steps of the result")
+    parser.add_argument("--max-nodes", type=int, metavar="N", help="the most nodes to draw (500) or to play (300)")
     # An expression may start with a minus: whatever is no option is none.
     options, rest, queue = [], [], list(arguments)
     while queue:
         argument = queue.pop(0)
-        if argument in ("-o", "--output"):
+        if argument in VALUED:
             options += [argument, *queue[:1]]
             queue = queue[1:]
-        elif argument in ("-h", "--help", "--steps") or argument.startswith("--output="):
+        elif argument in ("-h", "--help", "--steps") or argument.partition("=")[0] in VALUED:
+            options.append(argument)
+        elif argument.startswith("-o") and argument.lower().endswith(FORMATS):  # -ograph.svg
             options.append(argument)
         elif argument != "--":
             rest.append(argument)
+    if not rest and "-h" not in options and "--help" not in options:
+        parser.print_help(sys.stderr)
+        parser.exit(2)
     return parser.parse_args([*options, "--", *rest])
 
 

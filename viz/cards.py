@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from viz.text import REST, Term, literal, number, plain, write
+from viz.text import REST, Term, literal, number, plain, stated, write
 
 __all__ = ["THEMES", "Caption", "Node", "Theme", "Tint", "aside", "captions", "card", "gradient", "is_constant", "norm"]
 
@@ -97,9 +97,9 @@ def _made(node: Node, args: list[Term]) -> Term:
     """`node` written with `args`, of which the longest are left out until it fits."""
     args = args if len(args) < 5 else [args[0], REST, args[-1]]
     while True:
-        made = write(node.op.name, args, getattr(node, "params", None))
+        made = write(node.op.name, args, stated(getattr(node, "params", None)))
         longest = max(range(len(args)), key=lambda i: len(args[i].text), default=None)
-        if len(made.text) <= WIDTH or longest is None or args[longest] is REST:
+        if len(made.text) <= WIDTH or longest is None or len(args[longest].text) <= len(REST.text):
             return made
         args[longest] = REST
 
@@ -137,6 +137,7 @@ def aside(node: Node, caption: Caption, look: Theme) -> dict[str, str]:
         "label": _stack([_font(line, "9", look.still.ink) for line in lines if line]),
         "shape": "plaintext",
         "style": "",
+        "width": "0.5",
     }
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from viz.cards import Node, gradient, is_constant
 
-__all__ = ["Part", "fold"]
+__all__ = ["Copy", "Part", "copied", "fold"]
 
 
 class Part(NamedTuple):
@@ -61,7 +61,7 @@ def fold(roots: Sequence[Node], order: Sequence[Node], patterns: Sequence[str] |
         if id(node) in home:
             members.setdefault(home[id(node)], []).append(node)
     parts = {part: _part(part, nodes, ends) for part, nodes in members.items()}
-    copies = {id(node): parts[home[id(node)]] if id(node) in home else _copy(node) for node in order}
+    copies = {id(node): parts[home[id(node)]] if id(node) in home else copied(node) for node in order}
     distinct = {id(copy): copy for copy in copies.values()}
     for copy in distinct.values():
         sources = [copies[id(source)] for source in copy.inputs]
@@ -94,8 +94,8 @@ def _part(title: str, nodes: Sequence[Node], ends: Mapping[int, str]) -> Copy:
     """The card of a part; its inputs are still those of all `nodes`."""
     last = [node for node in nodes if id(node) in ends]
     if len(nodes) == 1:
-        return _copy(nodes[0])
-    card = _copy(last[0])
+        return copied(nodes[0])
+    card = copied(last[0])
     if title != str(id(last[0])):
         card.label = title
     if len(last) > 1:
@@ -107,6 +107,6 @@ def _part(title: str, nodes: Sequence[Node], ends: Mapping[int, str]) -> Copy:
     return card
 
 
-def _copy(node: Node) -> Copy:
+def copied(node: Node) -> Copy:
     params, inputs = getattr(node, "params", None), list(node.inputs)
     return Copy(node.data, gradient(node), node.op, inputs, node.label, params, not is_constant(node))

@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from viz.cards import Node, is_constant
-from viz.frames import gradient_name, names
+from viz.frames import gradient_name, names, numbering
 from viz.graph import in_order
-from viz.text import Term, code, latex, numeral, scientific
+from viz.text import Term, code, latex, numeral, scientific, stated
 from viz.written import Name, Written, constant, rule
 
 __all__ = ["Formula", "derivative", "formula"]
@@ -53,7 +53,7 @@ def formula(root: Node) -> Formula:
     Raises ValueError when a line would be longer than 10,000 characters.
     """
     nodes = in_order([root])
-    called = names(nodes, root)
+    called, numbered = names(nodes, root), numbering(nodes)
     uses: dict[int, int] = {}
     for node in nodes:
         for x in node.inputs:
@@ -66,7 +66,7 @@ def formula(root: Node) -> Formula:
             if is_constant(node) and not node.label and not np.ndim(node.data):
                 terms[id(node)] = _exactly(node.data)
             continue
-        params = {key: value for key, value in (getattr(node, "params", None) or {}).items() if value is not False}
+        params = stated(getattr(node, "params", None))
         args = [terms[id(x)] for x in node.inputs]
         made = Name(
             code(node.op.name, [arg.code for arg in args], params),
@@ -76,7 +76,7 @@ def formula(root: Node) -> Formula:
             raise ValueError(f"formula: expected lines of at most {LONGEST} characters; label some inner nodes")
         if node is root or node.label or uses[id(node)] > 1:
             if not (node.label or node is root):
-                terms[id(node)] = Name(Term(f"v{i}"), Term(f"v_{{{i}}}"))
+                terms[id(node)] = numbered(i)
             lines.append(
                 (
                     f"{terms[id(node)].code.text} = {made.code.text}",

@@ -21,10 +21,10 @@ import numpy as np
 
 from viz.cards import Node, is_constant, norm
 from viz.graph import in_order
-from viz.text import ATOM, Term, code, decimal, latex, number, numeral, plain, scientific, symbol
+from viz.text import ATOM, Term, code, decimal, latex, number, numeral, plain, scientific, stated, symbol
 from viz.written import Name, Written, constant, rule
 
-__all__ = ["Contribution", "Frame", "backward_steps", "gradient_name", "names", "steps", "tail"]
+__all__ = ["Contribution", "Frame", "backward_steps", "gradient_name", "names", "numbering", "steps", "tail"]
 
 WIDTH = 20  # characters; what is longer goes by a number, v7
 
@@ -107,6 +107,7 @@ def names(nodes: Sequence[Node], root: Node) -> dict[int, Name]:
     found: dict[int, Name] = {}
     labels = {plain(node.label) for node in nodes}
     times: dict[str, int] = {}
+    numbered = numbering(nodes)
     for i, node in enumerate(nodes):
         label = plain(node.label) or ("L" if node is root and "L" not in labels else "")
         times[label] = times.get(label, 0) + 1
@@ -117,14 +118,20 @@ def names(nodes: Sequence[Node], root: Node) -> dict[int, Name]:
         else:
             made = definition(node, found) if node.op else None
             short = made and len(made.code.text) <= WIDTH and "…" not in made.code.text
-            found[id(node)] = made if made and short else Name(Term(f"v{i}"), Term(f"v_{{{i}}}"))
+            found[id(node)] = made if made and short else numbered(i)
     return found
+
+
+def numbering(nodes: Sequence[Node]) -> Callable[[int], Name]:
+    """Names for nodes that have none, v0, v1, ...: with the first letter of these that no label has with a number."""
+    taken = {label.rstrip("0123456789") for node in nodes if (label := plain(node.label))[-1:].isdigit()}
+    letter = next((letter for letter in "vuntpqr" if letter not in taken), "node")
+    return lambda i: Name(Term(f"{letter}{i}"), Term(symbol(f"{letter}{i}")))
 
 
 def definition(node: Node, called: dict[int, Name]) -> Name:
     """How `node` was made, of the names of its inputs."""
-    params = getattr(node, "params", None)
-    params = {key: value for key, value in (params or {}).items() if value is not False}
+    params = stated(getattr(node, "params", None))
     inputs = [called[id(x)] for x in node.inputs]
     return Name(
         code(node.op.name, [x.code for x in inputs], params), latex(node.op.name, [x.latex for x in inputs], params)

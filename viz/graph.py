@@ -18,7 +18,7 @@ __all__ = ["Node", "Picture", "draw", "in_order"]
 
 FONT = "DejaVu Sans,Verdana,Helvetica,Arial,sans-serif"  # the widest first: what a page has instead, fits too
 
-LARGE = 1000  # nodes; beyond, a rougher layout with straight edges keeps Graphviz to seconds
+LARGE = 2000  # ranks that edges span, taken together; beyond, a rougher layout keeps Graphviz to seconds
 ROUGH = {"splines": "line", "nslimit": "0.1", "nslimit1": "0.1", "mclimit": "0.01"}
 
 
@@ -92,7 +92,7 @@ def draw(
     text = {"fontname": FONT, "fontcolor": look.ink, "fontsize": "11"}
     quiet = {"fontname": FONT, "fontcolor": look.still.ink, "fontsize": "9"}
     box = {"shape": "box", "style": "rounded,filled", "margin": "0.14,0.07", "width": "0.3", "height": "0.3"}
-    space = {"pad": "0.2", "nodesep": "0.18", "ranksep": "0.4"} | (ROUGH if len(nodes) > LARGE else {})
+    space = {"pad": "0.2", "nodesep": "0.18", "ranksep": "0.4"} | (ROUGH if _span(nodes) > LARGE else {})
     graph = Picture(
         graph_attr={"rankdir": rankdir, "bgcolor": look.paper} | space,
         node_attr=text | box,
@@ -141,6 +141,22 @@ def in_order(roots: Sequence[Node], kept: set[int] | None = None) -> list[Node]:
             stack.append((node, True))
             stack.extend((source, False) for source in reversed(node.inputs))
     return order
+
+
+def _span(nodes: Sequence[Node]) -> int:
+    """How many ranks the edges between `nodes` span, taken together: what Graphviz's work grows with.
+
+    A leaf is drawn one rank before the first of its users.
+    """
+    ranks: dict[int, int] = {}
+    for node in nodes:
+        if node.inputs:
+            ranks[id(node)] = 1 + max(ranks.get(id(x), 0) for x in node.inputs)
+            for x in node.inputs:
+                if not x.inputs:
+                    ranks[id(x)] = min(ranks.get(id(x), ranks[id(node)]), ranks[id(node)] - 1)
+    edges = ((node, x) for node in nodes for x in node.inputs if id(x) in ranks)
+    return sum(ranks[id(node)] - ranks[id(x)] for node, x in edges)
 
 
 def _slopes(node: Node) -> list[str | None]:

@@ -45,7 +45,7 @@ for (const group of document.querySelectorAll("#picture .node, #picture .edge"))
     }
     cards[i] = { group, value, gradient, box: group.querySelector("path") };
     group.classList.toggle("constant", nodes[i].constant);
-    for (const [key, text] of [["tabindex", "0"], ["role", "button"]]) group.setAttribute(key, text);
+    group.setAttribute("role", "button");
     group.addEventListener("click", () => select(i));
     group.addEventListener("keydown", (event) => {
       if (event.key === "Enter" || event.key === " ") { event.preventDefault(); event.stopPropagation(); select(i); }
@@ -53,9 +53,20 @@ for (const group of document.querySelectorAll("#picture .node, #picture .edge"))
   }
 }
 
-// A wide picture shrinks to fit, as long as its print stays legible.
+// A wide picture shrinks to fit, as long as its print stays legible; the whole of it is shown on request.
 const drawing = document.querySelector("#picture > svg");
-drawing.style.minWidth = `${0.75 * drawing.width.baseVal.value}px`;
+drawing.style.setProperty("--legible", `${0.75 * drawing.width.baseVal.value}px`);
+
+function whole(pressed) {
+  at("picture").classList.toggle("whole", pressed);
+  at("whole").setAttribute("aria-pressed", pressed);
+}
+
+function fit() {
+  const { scrollWidth, clientWidth, scrollHeight, clientHeight } = at("picture");
+  const seen = scrollWidth <= clientWidth && scrollHeight <= clientHeight;
+  at("whole").hidden = seen && !at("picture").classList.contains("whole");
+}
 
 // The edges into node i, one for each input.
 function edgesInto(i) {
@@ -118,6 +129,7 @@ function show() {
     card.group.classList.toggle("waiting", waiting);
     card.group.classList.toggle("fires", i === fires);
     card.group.classList.toggle("selected", i === selected);
+    card.group.setAttribute("tabindex", i === (fires ?? GRAPH.root) ? 0 : -1);  // one stop; the table has them all
     const told = gradients[i] === null ? "" : `, gradient ${decimal(gradients[i])}`;
     card.group.setAttribute("aria-label", `${node.name}${waiting ? ", not computed yet" : ` = ${decimal(values[i])}`}${told}`);
     rows[i].className = `${i === fires ? "fires" : ""} ${i === selected ? "selected" : ""}`;
@@ -162,6 +174,7 @@ function reveal(groups) {
 function stop() {
   clearInterval(timer);
   timer = null;
+  at("now").setAttribute("aria-live", "polite");
   at("play").classList.remove("playing");
   at("play").setAttribute("aria-label", "Play");
 }
@@ -170,6 +183,7 @@ function play() {
   if (timer !== null) return stop();
   if (frame === result.frames.length - 1) go(0);
   timer = setInterval(() => go(frame + 1), Number(at("speed").value));
+  at("now").setAttribute("aria-live", "off");  // read out as fast as it plays, it would be noise
   at("play").classList.add("playing");
   at("play").setAttribute("aria-label", "Pause");
 }
@@ -248,14 +262,17 @@ at("back").addEventListener("click", () => { stop(); go(frame - 1); });
 at("next").addEventListener("click", () => { stop(); go(frame + 1); });
 at("last").addEventListener("click", () => { stop(); go(Infinity); });
 at("play").addEventListener("click", play);
+at("whole").addEventListener("click", () => whole(!at("picture").classList.contains("whole")));
+addEventListener("resize", fit);
 at("speed").addEventListener("change", () => { if (timer !== null) { stop(); play(); } });
 
 const KEYS = { ArrowLeft: "back", ArrowRight: "next", Home: "first", End: "last", " ": "play" };
 document.addEventListener("keydown", (event) => {
-  const busy = event.target.closest?.("input, select, textarea") || (event.key === " " && event.target.closest?.("button"));
+  const busy = event.target.closest?.("input, select, pre") || (event.key === " " && event.target.closest?.("button"));
   if (busy || event.ctrlKey || event.metaKey || event.altKey || !(event.key in KEYS)) return;
   event.preventDefault();
   at(KEYS[event.key]).click();
 });
 
 show();
+fit();

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from viz.cards import THEMES, Node, is_constant
+from viz.folding import Copy, copied
 from viz.formulas import formula
 from viz.frames import backward_steps, definition, gradient_name, names, tail
 from viz.graph import draw, in_order
@@ -67,7 +68,7 @@ def page(root: Node, max_nodes: int) -> str:
         )
     if is_constant(root):
         raise ValueError("play: expected a result that some input has a gradient of, got a constant")
-    graph = draw(root, max_nodes=max_nodes)
+    graph = draw(_named(nodes, root), max_nodes=max_nodes)
     graph.node_attr["width"] = CARD
     text, title = _formula(root), "Backpropagation"
     fields = {
@@ -78,6 +79,18 @@ def page(root: Node, max_nodes: int) -> str:
         "script": f"{script(root, nodes, taken)}\n{_read('player.js')}",
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda field: fields[field[1]], _read("player.html"))
+
+
+def _named(nodes: list[Any], root: Node) -> Copy:
+    """`root` of a copy of the graph whose cards show each name that the maths beside them uses: L, v7, w[2]."""
+    called = names(nodes, root)
+    copies: dict[int, Copy] = {}
+    for node in nodes:
+        copy = copies[id(node)] = copied(node)
+        copy.inputs = [copies[id(x)] for x in node.inputs]
+        name, made = called[id(node)].code.text, definition(node, called).code.text if node.op else ""
+        copy.label = "" if name == made or (not node.label and is_constant(node) and not node.op) else name
+    return copies[id(root)]
 
 
 def script(root: Node, nodes: list[Any], taken: Any) -> str:

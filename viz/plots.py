@@ -12,6 +12,7 @@ every function raises ModuleNotFoundError that says how to get it.
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
 
-__all__ = ["boundary", "confusion", "curves", "predictions", "weights"]
+__all__ = ["boundary", "confusion", "curves", "gradients", "mistakes", "predictions", "weights"]
 
 LOOK = THEMES["light"]
 INK, QUIET, FAINT = LOOK.ink, LOOK.still.ink, LOOK.still.border
@@ -59,9 +60,66 @@ def curves(history: Sequence[Mapping[str, float]], path: str | os.PathLike[str])
         if len(epochs) <= 12:
             axes.set_xticks(epochs)
         axes.margins(x=0.05, y=0.1)
-        for y, (_, text, ink) in zip(_apart([end[0] for end in ends], axes), ends, strict=True):
+        low, high = axes.get_ylim()
+        for y, (_, text, ink) in zip(_apart([end[0] for end in ends], 0.07 * (high - low)), ends, strict=True):
             axes.annotate(text, (1.0, y), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=ink)
     return _save(figure, path)
+
+
+def gradients(history: Sequence[Mapping[str, float]], path: str | os.PathLike[str]) -> Path:
+    """How large the gradient of each parameter is, epoch by epoch: a layer that it hardly reaches hardly learns.
+
+    `history` holds a row an epoch with `epoch` and a size for each parameter by name, ``0.weight``: what stands before
+    the first dot is the layer, and gives the colour; weights are drawn solid, the others dashed. Raises ValueError
+    when it is empty.
+    """
+    names = [name for name in history[0] if name != "epoch"] if history else []
+    if not names:
+        raise ValueError("gradients: expected at least one epoch with a size for each parameter, got none")
+    layers = list(dict.fromkeys(name.partition(".")[0] for name in names))
+    figure = _figure(7.2, 4.2, "Gradient flow: root mean square of each parameter's gradient")
+    axes = figure.subplots()
+    _calm(axes)
+    axes.set_yscale("log")
+    axes.tick_params(which="minor", color=FAINT)
+    axes.set_xlabel("epoch", fontsize=9, color=QUIET)
+    axes.grid(axis="y", color=FAINT, linewidth=0.6, alpha=0.6)
+    ends = []
+    for name in names:
+        place = layers.index(name.partition(".")[0]) / max(1, len(layers) - 1)
+        line, ink = (_shades(*(getattr(tint, part) for tint in (BLUE, ORANGE)))(place) for part in ("border", "ink"))
+        sizes = [row[name] if 0 < row[name] < np.inf else np.nan for row in history]
+        style = "o-" if name.endswith("weight") else "o--"
+        axes.plot([row["epoch"] for row in history], sizes, style, color=line, linewidth=2, markersize=4)
+        ends.append((np.log10(sizes[-1]), f" {name} {sizes[-1]:.1e}", ink))
+    if len(history) <= 12:
+        axes.set_xticks([row["epoch"] for row in history])
+    low, high = np.log10(axes.get_ylim())
+    for y, (_, text, ink) in zip(_apart([end[0] for end in ends], 0.06 * (high - low)), ends, strict=True):
+        at = (1.0, 10.0 ** (y if np.isfinite(y) else low))
+        axes.annotate(text, at, xycoords=("axes fraction", "data"), va="center", fontsize=9, color=ink)
+    return _save(figure, path)
+
+
+def mistakes(
+    images: np.ndarray,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    class_names: Sequence[str],
+    path: str | os.PathLike[str],
+    most: int = 40,
+) -> Path:
+    """The wrong predictions that the model was surest of, at most so many, the surest first.
+
+    Takes the arrays that `predictions` takes, for all images, and raises as it does, and where nothing is wrong.
+    """
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities)
+    wrong = np.flatnonzero(probabilities.argmax(1) != labels)
+    if not wrong.size:
+        raise ValueError("mistakes: expected at least one wrong prediction, got none")
+    surest = wrong[np.argsort(-probabilities[wrong].max(1), kind="stable")[:most]]
+    title = f"The surest of {len(wrong):,} mistakes"
+    return _grid(np.asarray(images)[surest], labels[surest], probabilities[surest], class_names, title, path)
 
 
 def predictions(
@@ -83,11 +141,22 @@ def predictions(
             f"predictions: expected labels of shape {(n,)} and probabilities of shape {expected} for {n} images "
             f"and {len(class_names)} classes, got {labels.shape} and {probabilities.shape}"
         )
-    predicted = probabilities.argmax(1)
+    right = np.count_nonzero(probabilities.argmax(1) == labels)
+    return _grid(images, labels, probabilities, class_names, f"Predictions: {right:,} of {n:,} right", path)
+
+
+def _grid(
+    images: np.ndarray,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    class_names: Sequence[str],
+    title: str,
+    path: str | os.PathLike[str],
+) -> Path:
+    n, predicted = len(images), probabilities.argmax(1)
     columns = min(n, 8)
     rows = -(-n // columns)
-    right = np.count_nonzero(predicted == labels)
-    figure = _figure(1.3 * columns, 1.62 * rows + 0.5, f"Predictions: {right:,} of {n:,} right")
+    figure = _figure(1.3 * columns, 1.62 * rows + 0.5, title)
     for axes, i in zip(figure.subplots(rows, columns, squeeze=False).flat, range(rows * columns), strict=True):
         axes.set_axis_off()
         if i == n:
@@ -129,7 +198,7 @@ def confusion(
     axes.imshow(np.where(diagonal, share, np.nan), cmap=_shades(LOOK.paper, BLUE.border), vmin=0, vmax=1.05)
     axes.imshow(np.where(diagonal, np.nan, np.sqrt(share)), cmap=_shades(LOOK.paper, ORANGE.border), vmin=0, vmax=0.8)
     for (row, column), part in np.ndenumerate(share):
-        dark = part > (0.6 if row == column else 0.35)
+        dark = part > (0.85 if row == column else 0.35)
         ink = LOOK.paper if dark else INK if percent[row, column] else FAINT
         axes.text(column, row, percent[row, column] or "·", ha="center", va="center", fontsize=9, color=ink)
     _calm(axes)
@@ -144,7 +213,7 @@ def confusion(
 
 def weights(matrix: np.ndarray, path: str | os.PathLike[str]) -> Path:
     """What each unit of a first layer looks for: its weights as an image, blue where light counts for it, orange
-    where light counts against it, each image by its own strongest weight.
+    where light counts against it. Each image has its own scale: its strongest hundredth is drawn in full colour.
 
     matrix (side * side, units). Raises ValueError when a column makes no square image.
     """
@@ -156,7 +225,7 @@ def weights(matrix: np.ndarray, path: str | os.PathLike[str]) -> Path:
     columns = min(units, 16)
     rows = -(-units // columns)
     tiles = np.full((rows * columns, side + 3, side + 3), np.nan)  # a gap stands around each
-    strongest = np.abs(matrix).max(0)
+    strongest = np.quantile(np.abs(matrix), 0.99, axis=0)
     tiles[:units, :side, :side] = (matrix / np.where(strongest > 0, strongest, 1.0)).T.reshape(units, side, side)
     mosaic = tiles.reshape(rows, columns, side + 3, side + 3).swapaxes(1, 2).reshape(rows * (side + 3), -1)
     figure = _figure(0.62 * columns + 0.2, 0.62 * rows + 0.5, f"What {units} hidden units look for")
@@ -225,15 +294,16 @@ def _shades(*colours: str) -> LinearSegmentedColormap:
     return LinearSegmentedColormap.from_list("shades", colours)
 
 
-def _apart(heights: list[float], axes: Axes) -> list[float]:
-    """The heights at which to write one or two lines of text, so that they do not touch."""
-    low, high = axes.get_ylim()
-    gap = 0.07 * (high - low)
-    if len(heights) == 2 and abs(heights[0] - heights[1]) < gap:
-        middle = sum(heights) / 2
-        up = gap / 2 if heights[0] >= heights[1] else -gap / 2
-        return [middle + up, middle - up]
-    return heights
+def _apart(heights: Sequence[float], gap: float) -> list[float]:
+    """The heights at which to write lines of text so that they do not touch: neighbours give way to each other."""
+    moved = list(map(float, heights))
+    order = sorted(range(len(moved)), key=moved.__getitem__)
+    for _ in range(50):
+        for low, high in itertools.pairwise(order):
+            lack = gap - (moved[high] - moved[low])
+            if lack > 0:
+                moved[low], moved[high] = moved[low] - lack / 2, moved[high] + lack / 2
+    return moved
 
 
 def _save(figure: Figure, path: str | os.PathLike[str]) -> Path:

@@ -9,6 +9,7 @@ import ast
 import difflib
 import math
 import operator
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -75,6 +76,12 @@ def _parsed(text: str) -> ast.expr:
         if max(depth, signs, powers) > DEEPEST:
             what = "brackets within each other" if depth > DEEPEST else "signs or powers in a row"
             raise Mistake(i, f"expected at most {DEEPEST} {what}, got more", text)
+    if "#" in text:
+        raise Mistake(text.index("#") + 1, "expected an expression, got a comment", text)
+    if number := re.search(r"\d{4300}", text):  # Python reads no longer ones
+        raise Mistake(number.start() + 1, "expected numbers of fewer than 4,300 digits", text)
+    if not text.strip():
+        raise Mistake(1, "expected an expression, got none", text)
     lead = len(text) - len(text.lstrip())
     try:
         return ast.parse(text.strip(), mode="eval").body
@@ -131,6 +138,9 @@ class _Reader:
                     near = difflib.get_close_matches(name, self.functions, 1)
                     hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(self.functions))}"
                     raise self.mistake(node, f"unknown function {name}{hint}")
+                given = [keyword.arg for keyword in keywords]
+                if None in given or len(set(given)) < len(given):
+                    raise self.mistake(node, f"{name}: expected each setting once, as name=value")
                 yield from args
                 yield from (keyword.value for keyword in keywords)
             case _:
@@ -184,9 +194,10 @@ class _Reader:
         inputs = len(getattr(function, "rules", ())) or len(args)
         args = args[:inputs] + [_plain(arg) for arg in args[inputs:]]
         try:
-            return function(*args, **{str(each.arg): _plain(self.made[id(each.value)]) for each in keywords})
+            result = function(*args, **{str(each.arg): _plain(self.made[id(each.value)]) for each in keywords})
         except (TypeError, ValueError) as error:
             raise self.mistake(node, str(error)) from None
+        return self.leaf(result, "", False) if isinstance(result, float) else result  # sum([])
 
     def numbers(self, node: ast.expr, *xs: Any) -> None:
         for x in xs:

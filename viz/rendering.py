@@ -23,6 +23,10 @@ SETTINGS = {
     "pdf": [],
 }  # twice the screen's 96 dots an inch: sharp when enlarged
 
+PATIENCE = (
+    60  # seconds for one picture: some thousand nodes with edges all over take Graphviz longer than a person waits
+)
+
 # The wheel carries Graphviz as a library, which writes what it likes to stderr: it gets a process of its own.
 WHEEL = """
 import sys
@@ -58,7 +62,7 @@ def render(graph: graphviz.Digraph | Node | Sequence[Node], path: str | os.PathL
 
     Raises:
         ValueError: The suffix is another.
-        RuntimeError: No Graphviz is found, or it failed on this graph.
+        RuntimeError: No Graphviz is found, it failed on this graph, or it took longer than a minute.
     """
     path = Path(path)
     form = path.suffix.lower().removeprefix(".")
@@ -103,13 +107,19 @@ def _picture(graph: graphviz.Digraph | Node | Sequence[Node], form: str) -> byte
             "render: expected Graphviz, found none; pip install 'twograd[see]', or install Graphviz with its dot"
         )
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [*command, f"-T{form}", *SETTINGS[form]],
-            input=source.encode(),
-            capture_output=True,
-            env=os.environ | _fonts(Path(folder)),
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [*command, f"-T{form}", *SETTINGS[form]],
+                input=source.encode(),
+                capture_output=True,
+                env=os.environ | _fonts(Path(folder)),
+                check=False,
+                timeout=PATIENCE,
+            )
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(
+                f"render: Graphviz had no picture after {PATIENCE} seconds; draw a part, by depth= or collapse="
+            ) from None
     if done.returncode or not done.stdout:
         said = done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"
         raise RuntimeError(f"render: Graphviz failed: {said}")

@@ -20,6 +20,7 @@ __all__ = [
     "number",
     "numeral",
     "plain",
+    "stated",
     "symbol",
     "write",
 ]
@@ -138,6 +139,11 @@ def latex(name: str, args: Sequence[Term], params: Mapping[str, Any] | None = No
         rf"\{name}" if name in ("tanh", "sin", "cos", "log", "max", "min") else rf"\operatorname{{{_escaped(name)}}}"
     )
     return Term(f"{operator}({', '.join(_calm([arg.text for arg in args] + given))})")
+
+
+def stated(params: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The settings of an op that are worth writing: an option that is off is not, a condition that is False is."""
+    return {key: value for key, value in (params or {}).items() if value is not False or key == "condition"}
 
 
 def _infix(signs: Signs, name: str, args: Sequence[Term], loose: bool = False) -> Term:

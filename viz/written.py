@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from viz.text import ATOM, POWER, REST, Term, code, latex, numeral, scientific, symbol
+from viz.text import ATOM, POWER, REST, Term, code, latex, numeral, scientific, stated, symbol
 
 __all__ = ["Name", "Written", "constant", "rule"]
 
@@ -188,8 +188,8 @@ class _Rest:
 
 
 def _named(op: str, xs: Sequence[Written], params: Any = None) -> Name:
-    params = {key: value for key, value in (params or {}).items() if value is not False}
-    return Name(code(op, [x.name.code for x in xs], params), latex(op, [x.name.latex for x in xs], params))
+    given = stated(params)
+    return Name(code(op, [x.name.code for x in xs], given), latex(op, [x.name.latex for x in xs], given))
 
 
 def rule(node: Any, g: Any, out: Any, xs: Sequence[Any], which: int) -> Written:

@@ -2,6 +2,7 @@
 
 python examples/fashion_mnist/train.py
 python examples/fashion_mnist/train.py --recipe seed --out runs/seed
+python examples/fashion_mnist/train.py --checkpoint runs/long.npz --resume
 python examples/fashion_mnist/train.py --help
 """
 
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import vector
-from vector import nn, optim
+from vector import checkpoint, nn, optim
 from vector.datasets import CLASS_NAMES, FashionMNIST, fashion_mnist, fashion_mnist_sample
 
 Row = dict[str, float]
@@ -43,6 +44,7 @@ RECIPES = {
     "seed": Recipe("one image at a time, as in the library that this project tells of", "sgd", 0.003, 1, 5),
     "keras": Recipe("what Keras does by its defaults", "sgd", 0.01, 32, 5),
 }
+PLACES = ("data", "out", "checkpoint", "every", "resume")  # arguments that change no number
 OPTIMIZERS: dict[str, Callable[[list[vector.Tensor], float], optim.Optimizer]] = {
     "sgd": optim.SGD,
     "nesterov": lambda parameters, lr: optim.SGD(parameters, lr, momentum=0.9, nesterov=True),
@@ -94,45 +96,80 @@ def write_json(content: Any, path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def draw_pictures(model: nn.Sequential, history: list[Row], data: FashionMNIST, out: Path) -> list[Path]:
-    """The curves, the first test images with what the model says to them, and which classes it takes for which."""
+def gradient_sizes(model: nn.Sequential, data: FashionMNIST) -> Row:
+    """The root mean square of each parameter's gradient, by name, over the first 250 training images."""
+    images = data.train_images[:250].astype(np.float32) / 255
+    loss = vector.cross_entropy(model(images), data.train_labels[:250])
+    gradients = vector.grad(loss, model.parameters())
+    return {name: float(np.sqrt(np.mean(g * g))) for name, g in zip(model.named(), gradients, strict=True)}
+
+
+def draw_pictures(
+    model: nn.Sequential, history: list[Row], flow: list[Row], data: FashionMNIST, out: Path
+) -> list[Path]:
+    """How training went, what the model says to the test images and takes for what, and what its units look for."""
     from viz import plots
 
-    probabilities = vector.softmax(model.predict(data.test_images), axis=-1)
-    some = slice(0, 40)
+    images, labels = data.test_images, data.test_labels
+    probabilities = np.asarray(vector.softmax(model.predict(images), axis=-1))
     pictures = [plots.curves(history, out / "curves.png")] if history else []
+    if (probabilities.argmax(1) != labels).any():
+        pictures.append(plots.mistakes(images, labels, probabilities, CLASS_NAMES, out / "mistakes.png"))
     return [
         *pictures,
-        plots.predictions(
-            data.test_images[some], data.test_labels[some], probabilities[some], CLASS_NAMES, out / "predictions.png"
-        ),
-        plots.confusion(data.test_labels, probabilities.argmax(1), CLASS_NAMES, out / "confusion.png"),
+        plots.gradients(flow or [{"epoch": len(history), **gradient_sizes(model, data)}], out / "gradients.png"),
+        plots.predictions(images[:40], labels[:40], probabilities[:40], CLASS_NAMES, out / "predictions.png"),
+        plots.confusion(labels, probabilities.argmax(1), CLASS_NAMES, out / "confusion.png"),
+        plots.weights(model.layers[1].weight.data, out / "weights.png"),
     ]
+
+
+def behind(args: argparse.Namespace) -> list[Row]:
+    """The rows of the epochs that the checkpoint has behind it; says where the training starts."""
+    if not args.checkpoint or not args.checkpoint.exists():
+        return []
+    if not args.resume:
+        advice = "--resume goes on from it; to begin anew, remove it or give another path"
+        raise FileExistsError(f"{args.checkpoint}: expected no checkpoint there without --resume: {advice}")
+    run = checkpoint.load(args.checkpoint).get("run")
+    if not isinstance(run, dict):
+        raise ValueError(f"{args.checkpoint}: expected a checkpoint of a training, got another file of this program")
+    print(f"going on from {args.checkpoint}, after {run['step']:,} steps", flush=True)
+    return list(run["history"])
+
+
+def announce(args: argparse.Namespace, data: FashionMNIST, model: nn.Sequential) -> None:
+    """Say what is trained, on what and how."""
+    cosine = " on a cosine" if RECIPES[args.recipe].cosine else ""
+    print(f"Fashion-MNIST: {len(data.train_images):,} images to train on, {len(data.test_images):,} to test on")
+    print(describe(model))
+    print(
+        f"recipe {args.recipe}: {args.optimizer}, learning rate {args.lr:g}{cosine}, "
+        f"batches of {args.batch_size}, {args.epochs} epochs, seed {args.seed}",
+        flush=True,
+    )
 
 
 def main(args: argparse.Namespace) -> int:
     data = load_data(args.data)
     train, test = (data.train_images, data.train_labels), (data.test_images, data.test_labels)
-    args.out.mkdir(parents=True, exist_ok=True)
+    for folder in (args.out, *([args.checkpoint.parent] if args.checkpoint else [])):
+        folder.mkdir(parents=True, exist_ok=True)
     model = network(args.seed)
     optimizer = OPTIMIZERS[args.optimizer](model.parameters(), args.lr)
     steps = args.epochs * -(-len(data.train_images) // args.batch_size)
-    cosine = RECIPES[args.recipe].cosine
-    schedule = optim.cosine(args.lr, steps, warmup=steps // 10) if cosine else optim.constant(args.lr)
+    schedule = optim.constant(args.lr)
+    if RECIPES[args.recipe].cosine:
+        schedule = optim.cosine(args.lr, steps, warmup=steps // 10)
 
-    print(f"Fashion-MNIST: {len(data.train_images):,} images to train on, {len(data.test_images):,} to test on")
-    print(describe(model))
-    print(
-        f"recipe {args.recipe}: {args.optimizer}, learning rate {args.lr:g}{' on a cosine' if cosine else ''}, "
-        f"batches of {args.batch_size}, {args.epochs} epochs, seed {args.seed}",
-        flush=True,
-    )
-
-    history: list[Row] = []
+    announce(args, data, model)
+    history = behind(args)
+    flow = [] if history else [{"epoch": 0, **gradient_sizes(model, data)}]
     start = time.perf_counter()
 
     def on_epoch(row: Row) -> None:
         history.append(row)
+        flow.append({"epoch": row["epoch"], **gradient_sizes(model, data)})
         print(report(row, args.epochs, time.perf_counter() - start), flush=True)
 
     interrupted = False
@@ -148,22 +185,26 @@ def main(args: argparse.Namespace) -> int:
             on_epoch=on_epoch,
             progress=True,
             threads=args.threads,
+            checkpoint=args.checkpoint,
+            every=args.every,
         )
     except KeyboardInterrupt:
         interrupted = True
     seconds = time.perf_counter() - start
     if interrupted:
         print(f"interrupted after {len(history)} whole epochs: keeping what is learned so far")
+        if args.checkpoint and args.checkpoint.exists():
+            print(f"the same command with --resume goes on from {args.checkpoint}")
 
     accuracy = model.evaluate(*test)[1]
-    settings = {key: value for key, value in vars(args).items() if key not in ("data", "out")}
+    settings = {key: value for key, value in vars(args).items() if key not in PLACES}
     outcome = {"interrupted": interrupted, "seconds": round(seconds, 3), "test_accuracy": accuracy}
     rows = [{key: x if math.isfinite(x) else None for key, x in row.items()} for row in history]  # JSON knows no nan
     model.save(args.out / "model.npz")
     write_json({"settings": settings, **outcome, "epochs": rows}, args.out / "history.json")
     written = [args.out / "model.npz", args.out / "history.json"]
     try:
-        written += draw_pictures(model, history, data, args.out)
+        written += draw_pictures(model, history, flow, data, args.out)
     except ModuleNotFoundError as problem:  # no matplotlib here: the message says how to get it
         print(f"no pictures: {problem}")
     except KeyboardInterrupt:
@@ -206,7 +247,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         epilog=f"recipes:\n{recipes}\n\n"
         "Ctrl-C ends the training; the model, the history and the pictures of what was learned so far are written,\n"
         "the test accuracy is printed, and the exit code is 130.\n"
-        "Ctrl-C while pictures are drawn leaves the rest of them out.",
+        "Ctrl-C while pictures are drawn leaves the rest of them out.\n\n"
+        "With --checkpoint, a training that was interrupted or killed can go on: the same command with --resume ends\n"
+        "with the same bits as if it had never stopped. At any moment the file is a whole checkpoint, the last or the\n"
+        "one before. --resume begins anew where there is no file yet; a damaged file, or one of other settings, is an\n"
+        "error.",
     )
 
     add = parser.add_argument
@@ -219,10 +264,15 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--data", metavar="FOLDER", help="folder with the four files, or 'sample': 1,000 images that come with the "
         "package; without it the data set is looked for, and fetched if need be")  # fmt: skip
     add("--out", type=Path, metavar="FOLDER", default=Path("runs/fashion-mnist"), help="where to write model.npz, "
-        "history.json, curves.png, predictions.png and confusion.png (%(default)s)")  # fmt: skip
+        "history.json and the pictures (%(default)s)")  # fmt: skip
     add("--threads", type=at_least(1), default=1, help="threads of the matrix products (%(default)s: at this size, two "
         "wait for each other longer than they compute)")  # fmt: skip
+    add("--checkpoint", type=Path, metavar="FILE", help="write here, after each epoch, what it takes to go on")
+    add("--every", type=at_least(1), metavar="STEPS", help="write the checkpoint after so many steps, too")
+    add("--resume", action="store_true", help="go on from the checkpoint, if it is there")
     args = parser.parse_args(arguments)
+    if args.checkpoint is None and (args.every or args.resume):
+        parser.error("--every and --resume: expected --checkpoint FILE with them")
     for key in ("epochs", "batch_size", "lr", "optimizer"):
         if getattr(args, key) is None:
             setattr(args, key, getattr(RECIPES[args.recipe], key))
@@ -232,7 +282,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 if __name__ == "__main__":
     try:
         sys.exit(main(parse()))
-    except (OSError, ValueError) as problem:  # no data, no room, a broken file: the message says what to do
+    except (OSError, ValueError, FloatingPointError) as problem:  # no data, no room, a loss of nan: it says what to do
         sys.exit(f"train.py: {problem}")
     except KeyboardInterrupt:  # outside of training there is nothing to keep
         sys.exit(130)
