@@ -270,3 +270,52 @@ def test_powers_of_many_exponents():
                 found = vector.power(Tensor(x), y).data
                 assert np.array_equal(found, alone, equal_nan=True)
                 assert np.array_equal(np.signbit(found[:1]), np.signbit(alone[:1]))
+
+
+# --- products in pieces -----------------------------------------------------------------------------------------------
+
+C, F = np.ascontiguousarray, np.asfortranarray
+TILES = [  # (n, k, m), how x and y lie, and into how many pieces n rows are cut
+    ((100, 100, 100), C, C, 1),  # small
+    ((104, 100, 100), C, C, 2),
+    ((101, 100, 100), C, C, 1),  # a prime
+    ((105, 100, 100), C, C, 3),
+    ((3168, 101, 100), C, C, 32),
+    ((3200, 100, 100), C, C, 1),  # worth several threads
+    ((16, 256, 512), C, C, 4),  # y fills the cache, a piece has four rows
+    ((12, 256, 512), C, C, 2),
+    ((10, 256, 512), C, C, 2),
+    ((8, 256, 512), C, C, 2),
+    ((7, 256, 512), C, C, 1),
+    ((16, 256, 513), C, C, 1),
+    ((104, 100, 100), C, F, 1),
+    ((104, 128, 100), F, C, 2),
+    ((104, 129, 100), F, C, 1),
+    ((104, 129, 100), C, C, 2),
+]
+
+
+@pytest.mark.parametrize("sizes, x_lies, y_lies, tiles", TILES)
+def test_row_tiles(sizes, x_lies, y_lies, tiles, monkeypatch):
+    n, k, m = sizes
+    rng = np.random.default_rng(0)
+    x, y = x_lies(rng.normal(size=(n, k))), y_lies(rng.normal(size=(k, m)))
+    monkeypatch.setattr(vector.ops, "small_products_at_once", lambda: False)
+    assert vector.ops.row_tiles(x, y) == 1
+    monkeypatch.setattr(vector.ops, "small_products_at_once", lambda: True)
+    assert vector.ops.row_tiles(x, y) == tiles
+    if n * k * m < 10**7:
+        out = vector.ops.OPS["matmul"].value([x, y], None)
+        assert out.base is None and out.flags.c_contiguous
+        assert np.allclose(out, x @ y, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("n, m, padded", [(50, 99, False), (50, 100, True), (5000, 1, True), (1, 4999, False)])
+def test_a_column_times_a_row(n, m, padded):
+    """Large ones go through BLAS, with zeros beside them: nothing is rounded twice."""
+    x, y = np.random.default_rng(0).normal(size=(2, 5000))
+    x, y = x[:n].reshape(n, 1), y[:m].reshape(1, m)
+    step = vector.compile(lambda x, y: vector.matmul(x, y))
+    for product in (vector.matmul(x, y), step(x, y), step(x, y)):
+        assert np.array_equal(getattr(product, "data", product), x * y)
+    assert ("matmul" in str(step.program), "multiply" in str(step.program)) == (padded, not padded)

@@ -270,7 +270,8 @@ def swapped(x: Any, old: Any, new: Any) -> Any:
 def to_scale(program: Program, call: Call, scale: Any) -> Any:
     """The argument of a linear call to scale so that there is less to do, or as little and it may go on; else None."""
     if call.function is np.matmul:
-        return min(call.args, key=lambda x: np.size(value(x)) if np.size(value(x)) <= call.out.size else math.inf)
+        smallest = min(call.args, key=lambda x: np.size(value(x)))
+        return smallest if np.size(value(smallest)) <= call.out.size else None
     if call.function == np.add.reduce and "where" not in call.kwargs:
         is_scaled = any(
             c.function is np.multiply and same(c.args, (scale, call.args[0])) and not c.writes for c in program.calls
@@ -309,9 +310,9 @@ def small_products(program: Program) -> None:
         if call.function == np.add.reduce and plain:
             axis, keep = call.kwargs.get("axis", 0), call.kwargs.get("keepdims", False)
             axis = axis[0] if isinstance(axis, tuple) and len(axis) == 1 else axis
-            if axis is None and not keep and x.size > 1 and x.array.flags.c_contiguous:
-                call.function, call.kwargs = np.dot, {}
-                call.args = (reshaped(x, (x.size,)), ones(x.dtype, x.size))
+            flat = reshaped(x, (x.size,))  # not so an argument, which may lie in any way
+            if axis is None and not keep and x.size > 1 and x.array.flags.c_contiguous and len(flat.shape) == 1:
+                call.function, call.args, call.kwargs = np.dot, (flat, ones(x.dtype, x.size)), {}
             elif len(x.shape) != 2:
                 continue
             elif axis == 0 and not keep:
