@@ -117,17 +117,11 @@ def plus(a: Any, b: Any) -> Any:
 
 def backward(output: Any, gradient: float = 1.0) -> None:
     """Give every node on the way its `.grad`, d output / d node: leaves add it to what they have, inner nodes start
-    anew at each call. Raises RuntimeError, and adds nothing to any leaf, where a number that a derivative reads was
-    changed since the forward pass.
+    anew at each call. Raises RuntimeError, half-way, where a number that a derivative reads was changed since the
+    forward pass.
     """
-    leaves = []
     for node, g, _ in backward_steps(output, gradient):
-        if node.op:
-            node.grad = g
-        else:
-            leaves.append((node, g))
-    for node, g in leaves:
-        node.grad = plus(node.grad, g)
+        node.grad = g if node.op else plus(node.grad, g)
 
 
 def grad(output: Any, inputs: Any, create_graph: bool = False) -> Any:

@@ -7,14 +7,17 @@ import http.server
 import io
 import os
 import socket
+import socketserver
+import struct
 import subprocess
 import sys
 import threading
 import time
 import tracemalloc
-from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
 from itertools import islice
 from pathlib import Path
+from urllib.error import HTTPError
 
 import numpy as np
 import pytest
@@ -78,7 +81,10 @@ def house(tmp_path, monkeypatch):
 
 @pytest.fixture
 def mirror():
-    """`mirror({path: content})` starts a server and gives its address; `mirror.asked` holds all requests."""
+    """`mirror({path: page})` starts a server and gives its address; `mirror.asked` holds all requests.
+
+    A page is its content, or a list of pieces that come slowly, or a function that answers by itself.
+    """
     servers = []
 
     def start(pages):
@@ -86,9 +92,11 @@ def mirror():
             def do_GET(self):
                 start.asked.append(self.path)
                 page = pages.get(self.path.lstrip("/"))
-                self.send_response(404 if page is None else 200)
-                self.end_headers()
                 with contextlib.suppress(ConnectionError):  # the client may hang up early
+                    if callable(page):
+                        return page(self)
+                    self.send_response(404 if page is None else 200)
+                    self.end_headers()
                     for chunk in page if isinstance(page, list) else [page or b""]:  # a list comes slowly
                         self.wfile.write(chunk)
                         time.sleep(0.05 * isinstance(page, list))
@@ -163,7 +171,7 @@ def test_a_damaged_idx_file_is_a_clear_error_or_an_array_of_what_it_says(tmp_pat
         (b"\0\1\x08\1" + bytes(8), "magic number.*got 00 01 08 01"),
         (b"\0\0\x08\3" + bytes(8), "expected 3 dimensions in the header, but the file ends"),
         (idx(np.zeros((2, 3)))[:-1], r"expected 6 bytes for shape \(2, 3\), got 5: the file is truncated"),
-        (idx(np.zeros((2, 3))) + b"\0", r"expected 6 bytes for shape \(2, 3\), got 7: .* trailing bytes"),
+        (idx(np.zeros((2, 3))) + b"\0", r"expected 6 bytes for shape \(2, 3\), got more: .* trailing bytes"),
         (b"\0\0\x08\xff" + bytes(4 * 255), "dimension"),
         (b"\0\0\x08\4" + bytes(4) + b"\xff" * 12, "array|dimension"),
         (gzip.compress(idx(np.arange(999)))[:-20], "truncated gzip"),
@@ -184,10 +192,26 @@ def test_gunzip_never_expands_past_its_limit():
     tracemalloc.start()
     try:
         with pytest.raises(ValueError, match="expected 1,000 bytes after gunzip, but more came"):
-            datasets._raw_bytes(io.BytesIO(bomb), "bomb", limit=1000)
+            datasets._raw_file(io.BytesIO(bomb), "bomb", datasets._File("bomb", 1000, ""))
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("compress", [True, False])
+def test_a_file_is_read_no_further_than_its_header_says(tmp_path, compress):
+    """However much follows, or is said to follow."""
+    path = tmp_path / "numbers"
+    much = bytes(30_000_000)
+    for raw in (idx(np.zeros((2, 3))) + much, b"\0\0\x0e\3" + b"\xff" * 12 + b"short"):
+        path.write_bytes(gzip.compress(raw) if compress else raw)
+        tracemalloc.start()
+        try:
+            with pytest.raises(ValueError, match=r"got more: the file has trailing|got 5: the file is truncated"):
+                read_idx(path)
+            assert tracemalloc.get_traced_memory()[1] < 4_000_000
+        finally:
+            tracemalloc.stop()
 
 
 # Finding --------------------------------------------------------------------------------------------------
@@ -272,47 +296,236 @@ def test_fetches_into_the_cache_once(house, monkeypatch, mirror, capsys):
     assert is_tiny(fashion_mnist())
 
 
-BAD_ANSWERS = {
+def answer(code=200, body=b"", **headers):
+    """A page that answers with this code, these headers (a `_` for a `-`) and this body."""
+
+    def page(handler):
+        handler.send_response(code)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), str(value))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return page
+
+
+def cut(good):
+    """Half the file, then the connection is reset."""
+
+    def page(handler):
+        answer(200, good[: len(good) // 2], Content_Length=len(good))(handler)
+        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        handler.connection.close()
+
+    return page
+
+
+def stalled(good):
+    """Half the file, then nothing until the client hangs up."""
+
+    def page(handler):
+        answer(200, good[: len(good) // 2], Content_Length=len(good))(handler)
+        handler.connection.recv(1)
+
+    return page
+
+
+def endless(code=200, **headers):
+    """An answer that ends when the client hangs up."""
+
+    def page(handler):
+        answer(code, **headers)(handler)
+        while True:
+            handler.wfile.write(bytes(1 << 16))
+
+    return page
+
+
+def to(place):
+    """A redirect to an address, or to a path of the same server."""
+    return answer(302, Location=place)
+
+
+BAD_ANSWERS = {  # each of one file; where `good` is the right one
     "missing": lambda good: None,
+    "error 500": lambda good: answer(500, b"try later"),
     "empty": lambda good: b"",
     "html": lambda good: b"<html>Sign in to this network</html>",
     "truncated": lambda good: good[:-9],
+    "announced shorter": lambda good: answer(200, good, Content_Length=len(good) // 2),
+    "announced longer, and cut there": lambda good: answer(200, good[:-1], Content_Length=len(good) + 50),
+    "announced far too long": lambda good: answer(200, good, Content_Length=10**4000),
     "another file": lambda good: gzip.compress(idx(np.zeros((6, 28, 28)))),
-    "endless": lambda good: good + bytes(1 << 20),
-    "bomb": lambda good: gzip.compress(bytes(1 << 24)),
+    "another file, not gzipped": lambda good: idx(np.zeros((6, 28, 28))),
+    "another file of the same length": lambda good: good[:-12] + bytes([good[-12] ^ 1]) + good[-11:],
+    "longer": lambda good: good + bytes(1 << 20),
+    "endless": lambda good: endless(),
+    "bomb": lambda good: gzip.compress(bytes(1 << 22)),
+    "noise": lambda good: lambda handler: handler.wfile.write(good),
+    "a long reason": lambda good: (
+        lambda handler: handler.wfile.write(b"HTTP/1.0 500 " + b"\r" * 9 + b"no " * 9000 + b"\n")
+    ),
+    "redirect to nowhere": lambda good: to("/nowhere"),
+    "redirect to itself": lambda good: to(""),
+    "redirect to a file": lambda good: to("file:///etc/hostname"),
+    "redirect to ftp": lambda good: to("ftp://127.0.0.1/file"),
+    "redirect to a data address": lambda good: to("data:,hello"),
+    "redirect without a host": lambda good: to("http:nothing"),
+    "redirect to no address": lambda good: to("http://[::1"),
+}
+BAD_CONNECTIONS = {  # after one of these, the mirror is not asked for the next file
+    "reset": cut,
+    "stalled": stalled,
 }
 
 
-@pytest.mark.parametrize("answer", BAD_ANSWERS)
-def test_a_bad_mirror_is_passed_over_file_by_file(house, monkeypatch, mirror, answer):
+def spoilt(fault):
+    """The pages of a mirror whose first file has the fault."""
     pages, first = good_pages(), f"{datasets.FILES[0].name}.gz"
-    bad = mirror({**pages, first: BAD_ANSWERS[answer](pages[first])})
-    monkeypatch.setattr(datasets, "MIRRORS", (bad, mirror(pages)))
+    return {**pages, first: {**BAD_ANSWERS, **BAD_CONNECTIONS}[fault](pages[first])}
+
+
+@pytest.mark.parametrize("fault", [*BAD_ANSWERS, *BAD_CONNECTIONS])
+def test_what_one_mirror_does_wrong_another_brings(house, monkeypatch, mirror, fault):
+    monkeypatch.setattr(datasets, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(datasets, "MIRRORS", (mirror(spoilt(fault)), mirror(good_pages())))
     assert is_tiny(fashion_mnist())
-    assert sorted(mirror.asked) == sorted([f"/{name}" for name in pages] + [f"/{first}"])
-    assert sorted(contents(house / "cache")) == sorted(pages)
+    assert sorted(contents(house / "cache")) == sorted(good_pages())
+    first = f"/{datasets.FILES[0].name}.gz"
+    asked = [path for path in mirror.asked if path in {f"/{name}" for name in good_pages()}]
+    others = [f"/{file.name}.gz" for file in datasets.FILES[1:]]
+    assert asked[-4:] == [first, *others] if fault in BAD_CONNECTIONS else asked[-4:] == [*others, first]
 
 
-@pytest.mark.parametrize("answer", BAD_ANSWERS)
-def test_a_bad_answer_is_never_kept(house, monkeypatch, mirror, answer):
-    pages = {name: BAD_ANSWERS[answer](page) for name, page in good_pages().items()}
-    monkeypatch.setattr(datasets, "MIRRORS", (mirror(pages),))
+@pytest.mark.parametrize("fault", [*BAD_ANSWERS, *BAD_CONNECTIONS])
+def test_a_bad_answer_is_never_kept(house, monkeypatch, mirror, fault):
+    monkeypatch.setattr(datasets, "CONNECT_SECONDS", 0.5)
+    good = good_pages()
+    pages = {name: {**BAD_ANSWERS, **BAD_CONNECTIONS}[fault](page) for name, page in good.items()}
+    address = mirror(pages)
+    monkeypatch.setattr(datasets, "MIRRORS", (address,))
     with pytest.raises(FileNotFoundError, match="could not be fetched") as error:
         fashion_mnist()
-    tried = str(error.value).partition("What was tried:")[2]
-    assert all(f"{name}: " in tried for name in pages)
+    tried = str(error.value).partition("What was tried:\n")[2].splitlines()
+    assert [line.strip().split(": ")[0] for line in tried[:-1]] == [
+        f"{address}{name}" for name in (good if fault in BAD_ANSWERS else list(good)[:1])
+    ]
+    assert all(len(line) < 600 for line in tried)
     assert contents(house / "cache") == {}
+
+
+class Talker(socketserver.StreamRequestHandler):
+    def handle(self):
+        with contextlib.suppress(ConnectionError):
+            while self.rfile.readline().strip():
+                pass
+            self.wfile.write(self.server.says)
+
+
+@pytest.fixture(scope="module")
+def talker():
+    """A server that answers every request with the bytes `says`."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Talker) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        yield server
+        server.shutdown()
+
+
+HTTP_WORDS = [
+    *(f"HTTP/1.1 {code} \r\n".encode() for code in (100, 200, 204, 206, 301, 308, 401, 407, 416, 999)),
+    *(b"Content-Length: ", b"Transfer-Encoding: chunked\r\n", b"Location: ", b"Content-Encoding: gzip\r\n", b"\r\n"),
+    *(b"5\r\nhello\r\n0\r\n", b"-1\r\n", b"\xb2\r\n", b"9" * 5000, b"/again\r\n", b"http://[", b"//", b"\n\t", b":"),
+    *(b"WWW-Authenticate: Basic realm=x\r\n", b"\x1f\x8b\x08", b"\0" * 70_000),
+]
+
+
+@given(says=st.lists(st.one_of(st.sampled_from(HTTP_WORDS), st.binary(max_size=9)), max_size=12).map(b"".join))
+def test_whatever_a_mirror_says_is_one_of_the_expected_errors(talker, says):
+    talker.says = says
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises((OSError, HTTPException, ValueError)) as error,
+    ):
+        patch.setenv("no_proxy", "127.0.0.1")
+        address = f"http://127.0.0.1:{talker.server_address[1]}/file"
+        datasets._download(address, datasets._File("file", 1000, ""), time.monotonic() + 60)
+    if isinstance(error.value, HTTPError):
+        error.value.close()
+
+
+def test_redirects_are_followed(house, monkeypatch, mirror):
+    elsewhere = mirror(good_pages())
+    pages = {name: to(f"/moved/{name}") for name in good_pages()}
+    pages |= {f"moved/{name}": to(f"{elsewhere}{name}") for name in good_pages()}
+    monkeypatch.setattr(datasets, "MIRRORS", (mirror(pages),))
+    assert is_tiny(fashion_mnist())
+
+
+def test_a_file_announced_longer_than_it_is_may_be_whole(house, monkeypatch, mirror):
+    pages = {name: answer(200, page, Content_Length=len(page) + 99) for name, page in good_pages().items()}
+    monkeypatch.setattr(datasets, "MIRRORS", (mirror(pages),))
+    assert is_tiny(fashion_mnist())
+
+
+@pytest.mark.parametrize("fault", ["bomb", "endless", "endless redirect"])
+def test_no_answer_takes_more_memory_than_the_file(house, monkeypatch, mirror, fault):
+    """A gigabyte in a megabyte, or no end at all, where a million bytes are expected."""
+    bomb = gzip.compress(bytes(1 << 24)) * 60
+    pages = {
+        "bomb": answer(200, bomb),
+        "endless": endless(),
+        "endless redirect": endless(302, Location="/nowhere"),
+    }
+    hung_up = threading.Event()
+
+    def page(handler):
+        try:
+            pages[fault](handler)
+        finally:
+            hung_up.set()
+
+    url, file = f"{mirror({'file': page})}file", datasets._File("file", 1_000_000, "")
+    tracemalloc.start()
+    try:
+        with pytest.raises((ValueError, OSError)) as error:
+            datasets._download(url, file, time.monotonic() + 60)
+        assert hung_up.wait(10)
+        assert tracemalloc.get_traced_memory()[1] < 6_000_000
+    finally:
+        tracemalloc.stop()
+    if isinstance(error.value, HTTPError):
+        error.value.close()
 
 
 def test_no_temporary_file_outlives_a_failed_rename(house, monkeypatch, mirror):
     def full(source, target):
         raise OSError("no space left")
 
-    monkeypatch.setattr(datasets, "MIRRORS", (mirror(good_pages()),))
+    monkeypatch.setattr(datasets, "MIRRORS", (mirror(good_pages()), mirror(good_pages())))
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(FileNotFoundError, match="no space left"):
+    with pytest.raises(OSError, match=r"cache folder.*no space left; set \$XDG_CACHE_HOME"):
         fashion_mnist()
     assert contents(house / "cache") == {}
+    assert len(mirror.asked) == 1  # no mirror can help
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size there")
+def test_a_cache_that_fills_up_is_told_at_once(house, mirror):
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300)); fashion_mnist()"
+    process = program(house, mirror(good_pages()), limit)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "OSError: expected a cache folder for Fashion-MNIST, got: [Errno 27] File too large; set $XDG" in said
+    assert contents(house / "cache") == {}
+    assert len(mirror.asked) == 1
+
+
+def test_a_cache_on_a_read_only_disk_is_told_at_once(house, monkeypatch, mirror):
+    monkeypatch.setattr(datasets, "MIRRORS", (mirror(good_pages()),))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(OSError, match=r"no permission to write into .*cache; set \$XDG_CACHE_HOME"):
+        fashion_mnist()
+    assert not mirror.asked
 
 
 def test_an_unreachable_mirror_is_asked_once(house, monkeypatch, mirror):
@@ -331,6 +544,16 @@ def test_a_silent_mirror_is_given_up(house, monkeypatch):
         monkeypatch.setattr(datasets, "MIRRORS", (address,))
         with pytest.raises(FileNotFoundError, match=r"no answer within 0\.2 s|timed out"):
             fashion_mnist()
+
+
+def test_a_name_that_is_looked_up_forever_is_given_up(house, monkeypatch):
+    forever = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: forever.wait(60) and [])
+    monkeypatch.setattr(datasets, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(datasets, "MIRRORS", ("http://127.0.0.1:9/",))
+    with pytest.raises(FileNotFoundError, match=r"no answer within 0\.2 s"):
+        fashion_mnist()
+    forever.set()
 
 
 def test_the_deadline_ends_a_download(house, monkeypatch, mirror):
@@ -354,20 +577,107 @@ def test_a_bad_file_in_the_cache_is_reported_and_fetched_anew(house, monkeypatch
     assert is_tiny(fashion_mnist())
 
 
-def test_two_at_once_both_succeed(house, monkeypatch, mirror):
-    monkeypatch.setattr(datasets, "MIRRORS", (mirror(good_pages()),))
-    barrier, real_download = threading.Barrier(2), datasets._download
+def program(house, address, body):
+    """A process of its own, with the tiny data set and one mirror, that runs `body`."""
+    head = f"""
+import os, sys
+from pathlib import Path
+from vector import datasets
+from vector.datasets import _File, fashion_mnist
+datasets.FILES = {datasets.FILES!r}
+datasets.MIRRORS = ({address!r},)
+datasets.SYSTEM_FOLDER = Path({str(house / "system")!r})
+datasets._cache_folder = lambda: Path({str(house / "cache")!r})
+"""
+    return subprocess.Popen([sys.executable, "-c", head + body], stderr=subprocess.PIPE, text=True)
 
-    def download(*arguments):
-        content = real_download(*arguments)
-        barrier.wait(10)  # both hold the file before either writes it
-        return content
 
-    monkeypatch.setattr(datasets, "_download", download)
-    with ThreadPoolExecutor(2) as pool:
-        answers = [pool.submit(fashion_mnist) for _ in range(2)]
-    assert all(is_tiny(answer.result()) for answer in answers)
+def test_two_processes_at_once_both_succeed(house, mirror):
+    both = threading.Barrier(2)
+
+    def when_both_ask(content):
+        def page(handler):
+            both.wait(60)
+            answer(200, content)(handler)
+
+        return page
+
+    address = mirror({name: when_both_ask(page) for name, page in good_pages().items()})
+    two = [program(house, address, "fashion_mnist()") for _ in range(2)]
+    assert [(process.wait(60), "fetching" in process.communicate()[1]) for process in two] == [(0, True)] * 2
+    assert len(mirror.asked) == 8
     assert sorted(contents(house / "cache")) == sorted(good_pages())
+    assert is_tiny(fashion_mnist())
+
+
+def test_killed_while_a_file_comes(house, monkeypatch, mirror):
+    pages, under_way = good_pages(), threading.Event()
+    name = f"{datasets.FILES[2].name}.gz"
+
+    def page(handler):
+        under_way.set()
+        stalled(pages[name])(handler)
+
+    process = program(house, mirror({**pages, name: page}), "fashion_mnist()")
+    assert under_way.wait(60)
+    process.kill()
+    process.communicate()
+    assert sorted(contents(house / "cache")) == sorted(list(pages)[:2])
+    monkeypatch.setattr(datasets, "MIRRORS", (mirror(good_pages()),))
+    assert is_tiny(fashion_mnist())
+    assert sorted(contents(house / "cache")) == sorted(pages)
+
+
+KILLED_EVERYWHERE = """
+import itertools, shutil, signal
+cache = datasets._cache_folder()
+left = 0
+
+def run(moment):
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    moments = itertools.count(1)
+    def hook(event, args):  # before each step in the cache folder
+        if event in ("open", "os.mkdir", "os.rename", "os.remove") and str(args[0]).startswith(str(cache)):
+            if next(moments) == moment:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(hook)
+    fashion_mnist()
+    os._exit(0)
+
+for moment in itertools.count(1):
+    shutil.rmtree(cache, ignore_errors=True)
+    code = run(moment)
+    if code == 0:
+        break
+    assert code == -signal.SIGKILL, code
+    for file in datasets.FILES:
+        assert not (cache / f"{file.name}.gz").exists() or datasets._is_good(cache, file), (moment, file)
+    left += len(list(cache.glob("*.part")))
+    assert run(0) == 0, moment
+    assert len(list(cache.glob("*.gz"))) == 4
+assert moment > 20 and left >= 4, (moment, left)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="each kill happens in a fork")
+def test_killed_before_each_step_in_the_cache(house, mirror):
+    process = program(house, mirror(good_pages()), KILLED_EVERYWHERE)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+
+
+def test_what_a_killed_process_left_is_removed_later(house, monkeypatch, mirror):
+    (house / "cache").mkdir()
+    old, young = house / "cache" / "old.part", house / "cache" / "young.part"
+    for path in (old, young):
+        path.write_bytes(b"half a file")
+    hours_ago = time.time() - 7200
+    os.utime(old, (hours_ago, hours_ago))
+    monkeypatch.setattr(datasets, "MIRRORS", (mirror(good_pages()),))
+    assert is_tiny(fashion_mnist())
+    assert not old.exists() and young.exists()  # another process may be writing it
 
 
 def test_without_any_way_the_error_names_all_three(house, monkeypatch):
@@ -386,8 +696,10 @@ def test_without_any_way_the_error_names_all_three(house, monkeypatch):
         assert needed in str(error.value)
 
 
-def test_a_cache_that_cannot_be_made_is_a_clear_error(house):
+@pytest.mark.parametrize("below", ["", "twograd/fashion-mnist"])
+def test_a_cache_that_cannot_be_made_is_a_clear_error(house, monkeypatch, below):
     (house / "cache").write_text("a file stands where the folder should be")
+    monkeypatch.setattr(datasets, "_cache_folder", lambda: house / "cache" / below)
     with pytest.raises(OSError, match=r"cache folder.*XDG_CACHE_HOME.*FASHION_MNIST"):
         fashion_mnist()
 
@@ -442,6 +754,13 @@ def test_without_a_mirror_the_debian_package_is_taken(house):
 def test_a_failing_apt_is_quoted(house):
     fake_apt(house, download="{ echo 'E: Unable to locate package' >&2; exit 100; }")
     with pytest.raises(FileNotFoundError, match="apt-get failed with exit code 100: E: Unable to locate"):
+        fashion_mnist()
+
+
+@needs_sh
+def test_an_apt_that_brings_nothing_is_told(house):
+    fake_apt(house, download=":")
+    with pytest.raises(FileNotFoundError, match=r"it brought no \.deb file"):
         fashion_mnist()
 
 

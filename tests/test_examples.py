@@ -1,19 +1,20 @@
 """The examples run as a reader runs them, each in a process of its own, and print what they promise."""
 
+import importlib
 import json
 import os
 import re
 import runpy
 import signal
-import struct
 import subprocess
 import sys
 import time
-import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fuzz import png
 
 import vector
 from vector.datasets import CLASS_NAMES, fashion_mnist_sample
@@ -294,12 +295,44 @@ def test_predicting_a_test_image_and_the_same_image_as_png(trained: tuple[Path, 
     assert len(shares) == 10 and shares == sorted(shares, reverse=True) and abs(sum(shares) - 100) < 1
 
 
+@pytest.fixture
+def read_image(monkeypatch: pytest.MonkeyPatch) -> Callable[..., np.ndarray]:
+    monkeypatch.syspath_prepend(EXAMPLES / "fashion_mnist")
+    return importlib.import_module("predict").read_image
+
+
+def test_every_kind_of_grey_is_the_same_grey(tmp_path: Path, read_image: Callable[..., np.ndarray]) -> None:
+    """Of 1, 2, 4, 8 and 16 bits; a palette; with a transparent colour: white counts as 1 and black as 0."""
+    stripes = np.arange(28) % 2
+    palette, clear_white = (b"PLTE", bytes(3) + b"\xff" * 3), (b"tRNS", b"\0\xff")
+    greys = [(1, 0), (2, 0), (4, 0), (8, 0), (16, 0), (8, 3, palette), (8, 0, clear_white)]
+    for bits, colour, *more in greys:
+        value = 1 if colour == 3 else 2**bits - 1
+        row = np.packbits([int(bit) for x in stripes for bit in f"{value * x:0{bits}b}"]).tobytes()
+        path = tmp_path / f"{bits}-{colour}-{len(more)}.png"
+        path.write_bytes(png(28, 28, bits, colour, *more, rows=(b"\0" + row) * 28))
+        np.testing.assert_array_equal(read_image(path, False), np.tile(stripes, (28, 1)), str(path))
+    ramp = (np.arange(28) * 77).astype(">u2")
+    (tmp_path / "dark.png").write_bytes(png(28, 28, 16, 0, rows=(b"\0" + ramp.tobytes()) * 28))
+    np.testing.assert_array_equal(read_image(tmp_path / "dark.png", False)[5], (ramp / 65535).astype(np.float32))
+
+
+def test_an_image_is_put_in_the_middle_of_a_square(tmp_path: Path, read_image: Callable[..., np.ndarray]) -> None:
+    write_png(tmp_path / "wide.png", np.tile(np.uint8([0, 255, 255, 0]), (2, 1)).repeat(14, 0).repeat(14, 1))
+    seen = read_image(tmp_path / "wide.png", False)
+    rim = seen[0, 0]
+    assert seen.shape == (28, 28) and 0 < rim < 1
+    np.testing.assert_allclose(seen[[0, 6, 21, 27]], rim, rtol=1e-6)
+    np.testing.assert_array_equal(seen[7:21], np.tile(np.float32([0, 1, 1, 0]).repeat(7), (14, 1)))
+
+
 WRONG_INPUTS = {
     "no model": (["nothing.npz", "0"], "nothing.npz"),
     "no model but text": (["text.png", "0"], "text.png: expected a model saved as .npz"),
     "another model": (["other.npz", "0"], "load_state_dict: expected the names"),
     "no image": (["{model}", "nothing.png"], "nothing.png: expected a PNG file or the number of a test image"),
-    "no image but text": (["{model}", "text.png"], "text.png: expected a PNG file, got something else"),
+    "no image but text": (["{model}", "text.png"], "text.png: expected a PNG file of up to 2,048 pixels a side, got"),
+    "too large an image": (["{model}", "wide.png"], "got something else (2,049 x 1)"),
     "number too large": (["{model}", "200"], "test image 200: expected a number from 0 to 199"),
     "number below 0": (["{model}", "--", "-1"], "test image -1: expected a number from 0 to 199"),
 }
@@ -309,6 +342,7 @@ WRONG_INPUTS = {
 def test_wrong_inputs_are_named(wrong: str, trained: tuple[Path, str, str], tmp_path: Path) -> None:
     arguments, said = WRONG_INPUTS[wrong]
     (tmp_path / "text.png").write_text("no picture")
+    write_png(tmp_path / "wide.png", np.zeros((1, 2049), np.uint8))
     np.savez(tmp_path / "other.npz", weight=np.zeros(3))
     arguments = [argument.format(model=trained[0] / "model.npz") for argument in arguments]
     done = run(tmp_path, *command(PREDICT, "--data", "sample", *arguments), code=1)
@@ -324,11 +358,5 @@ def is_png(path: Path) -> bool:
 def write_png(path: Path, pixels: np.ndarray) -> None:
     """Grey (height, width) or colour with opacity (height, width, 4), uint8."""
     height, width = pixels.shape[:2]
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        check = zlib.crc32(kind + content)
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0 if pixels.ndim == 2 else 6, 0, 0, 0)
-    rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in pixels))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    path.write_bytes(png(width, height, 8, 0 if pixels.ndim == 2 else 6, rows=rows))

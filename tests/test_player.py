@@ -1,5 +1,6 @@
 """The player's page: its numbers and sentences are Python's, op by op, and nothing in it is of the outside."""
 
+import importlib
 import json
 import math
 import re
@@ -197,6 +198,39 @@ def test_python_is_translated_as_it_is_meant() -> None:
 def test_what_has_no_translation_is_refused(source: str) -> None:
     with pytest.raises(ValueError, match="no JavaScript for line 1"):
         expression(source)
+
+
+PAGE = """
+from types import SimpleNamespace
+
+def op(*rules):
+    return lambda forward: SimpleNamespace(forward=forward)
+
+@op(lambda g, out, x, other: g)
+def renamed(x, slope=1.0):
+    return x
+
+@op(lambda g, out, x: g)
+def loop(x):
+    while x:
+        return x
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("renamed", "renamed: no JavaScript for line 7: lambda g, out, x, other: g"),
+        ("loop", "loop: .* line 13: while x"),
+    ],
+)
+def test_an_op_page_without_a_translation_is_named(
+    name: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "odd_page.py").write_text(PAGE)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=f"translate: {what}"):
+        translate([getattr(importlib.import_module("odd_page"), name)])
 
 
 class Reader(HTMLParser):

@@ -6,6 +6,7 @@ combined number by number, and rows summed, so that nothing is added up in anoth
 
 import itertools
 import os
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ import vector
 SHAPES = [(), (3,)]
 NUMBERS = st.floats(0.25, 4.0).map(lambda x: round(x, 3)) | st.floats(-4.0, -0.25).map(lambda x: round(x, 3))
 WAYS = st.sampled_from(["assign", "new", "in place", "the user's array"])
+RARELY = st.integers(0, 5).map(lambda n: n == 5)
 MOVES = st.sampled_from([0.5, -0.25, 1.0, 1e-9])
 TEXTS = [text for name in elementwise() for text in ([GUARDED[name]] if name in GUARDED else calls(name))]
 ROWS = ["sum({})", "mean({})", "max({})", "min({})", "logsumexp({})"]
@@ -80,7 +82,9 @@ class Engines(RuleBasedStateMachine):
         super().__init__()
         self.names = (f"v{i}" for i in itertools.count())
         self.live = []
-        self.whole = True  # all changes were of whole pairs, and all nodes are made of the same ops in both engines
+        self.trained = []  # what optimizers and recorded steps hold, though it may be deleted
+        self.whole = True  # all changes were of whole pairs
+        self.slopes = False  # there are nodes that a derivative made
         self.silent = np.errstate(all="ignore")
         self.silent.__enter__()
 
@@ -107,12 +111,16 @@ class Engines(RuleBasedStateMachine):
     def both(self, slow, fast):
         """One move in both engines: the same error, or the two results."""
         (a, wrong), (b, also) = outcome(slow), outcome(fast)
-        if wrong != also:  # of numbers of which some changed, each engine names the first that it comes to
-            partly = not self.whole and wrong and also and wrong[0] is also[0] is RuntimeError
-            assert partly and CHANGED in wrong[1] and CHANGED in also[1], (wrong, also)
+        if wrong != also:
+            # Where some numbers of a pair changed, each engine names the first that it comes to. A slope's graph may
+            # read more in one engine: where scalar takes a branch, vector computes both.
+            changed = [error is not None and CHANGED in error[1] for error in (wrong, also)]
+            assert any(changed) if self.slopes else all(changed) and not self.whole, (wrong, also)
+            return None
         if wrong:
             event("refused, changed" if CHANGED in wrong[1] else f"refused, {wrong[1]}")
-        return None if wrong else (a, b)
+            return None
+        return a, b
 
     @invariant()
     def all_agree(self):
@@ -142,37 +150,41 @@ class Engines(RuleBasedStateMachine):
         data=st.data(),
         shape=st.sampled_from(SHAPES),
         of=st.sampled_from(["list", "array", "view"]),
-        constant=st.integers(0, 4),
+        constant=RARELY,
     )
     def create(self, data, shape, of, constant):
         size = int(np.prod(shape))
         numbers = np.reshape(data.draw(st.lists(NUMBERS, min_size=size, max_size=size)), shape)
         held = np.repeat(numbers[..., None], 2, -1)[..., 0] if of == "view" else numbers.copy()
         slow = spelt.node(numbers)
-        fast = vector.Tensor(numbers.tolist() if of == "list" else held, requires_grad=constant > 0)
+        fast = vector.Tensor(numbers.tolist() if of == "list" else held, requires_grad=not constant)
         for v in slow.ravel().tolist():
-            v.requires_grad = constant > 0
+            v.requires_grad = not constant
         return self.keep(slow, fast, held=None if of == "list" else held)
 
     @rule(
-        target=pairs, text=st.sampled_from(TEXTS), xs=st.lists(pairs, min_size=3, max_size=3), no_grad=st.integers(0, 5)
+        target=pairs,
+        texts=st.lists(st.sampled_from(TEXTS), min_size=1, max_size=4),
+        xs=st.lists(pairs, min_size=3, max_size=3),
+        without_graph=RARELY,
     )
-    def combine(self, text, xs, no_grad):
-        """An elementwise op, on pairs of one shape: that of the first."""
+    def combine(self, texts, xs, without_graph):
+        """Elementwise ops one after the other, on pairs of one shape: that of the first."""
         xs = [x if x.slow.shape == xs[0].slow.shape else xs[0] for x in xs]
-        names = [f"x{i + 1}" for i in range(text.count("{}"))]
-        code = text.format(*names).replace("x0 >", "x3 >")
-        results = []
-        for engine, space, which in ((scalar, vars(spelt), "slow"), (vector, vars(vector), "fast")):
-
-            def move(engine=engine, space=space, which=which):
-                given = {f"x{i + 1}": getattr(x, which) for i, x in enumerate(xs)}
-                with engine.no_grad() if not no_grad else np.errstate():
-                    return eval(code, dict(space), given)
-
-            results.append(move)
-        made = self.both(*results)
-        return self.keep(*made) if made else multiple()
+        made = []
+        for text in texts:
+            code = text.format(*[f"x{i + 1}" for i in range(text.count("{}"))]).replace("x0 >", "x3 >")
+            given = [{f"x{i + 1}": getattr(x, which) for i, x in enumerate(xs)} for which in ("slow", "fast")]
+            with (
+                scalar.no_grad() if without_graph else nullcontext(),
+                vector.no_grad() if without_graph else nullcontext(),
+            ):
+                pair = self.keep(eval(code, dict(vars(spelt)), given[0]), eval(code, dict(vars(vector)), given[1]))
+            if not isinstance(pair, Pair):
+                break
+            made.append(pair)
+            xs = [pair, *xs[:2]]
+        return multiple(*made)
 
     @rule(target=pairs, text=st.sampled_from(ROWS), x=pairs)
     def reduce(self, text, x):
@@ -185,6 +197,8 @@ class Engines(RuleBasedStateMachine):
 
     @rule(target=pairs, x=pairs)
     def detach(self, x):
+        if not x.fast.requires_grad:  # or there would soon be nothing but constants
+            return multiple()
         x.alone = False
         return self.keep(spelt.boxed([v.detach() for v in x.values()], x.slow.shape), x.fast.detach(), alone=False)
 
@@ -203,11 +217,8 @@ class Engines(RuleBasedStateMachine):
         root, ones = self.roots(x)
         for _ in range(times):
             if self.both(root.backward, lambda: x.fast.backward(ones)) is None:
-                for pair in self.live:  # where an engine stopped on its way is its own affair
-                    if pair.fast.op:
-                        pair.fast.grad = 0.0
-                        for v in pair.values():
-                            v.grad = 0.0
+                for pair in self.live + self.trained:  # where an engine stopped on its way is its own affair
+                    self.set_grad(pair, 0.0)
 
     @rule(target=pairs, x=pairs, by=st.lists(pairs, min_size=1, max_size=3), create_graph=st.booleans())
     def grad(self, x, by, create_graph):
@@ -222,11 +233,14 @@ class Engines(RuleBasedStateMachine):
         slow, fast = iter(found[0]), found[1]
         rows = [[next(slow) for _ in range(y.slow.size)] for y in by]
         if create_graph:  # where a slope is a plain 0 for an engine, that one is a constant there
-            self.whole = False
+            self.slopes = True
             slopes = [
                 self.keep(spelt.boxed(row, y.slow.shape), f)
                 for row, f, y in zip(rows, fast, by, strict=True)
-                if not f.label and {v.requires_grad for v in row} == {f.requires_grad} and not any(v.label for v in row)
+                if f.requires_grad
+                and all(v.requires_grad for v in row)
+                and not f.label
+                and not any(v.label for v in row)
             ]
             return multiple(*[pair for pair in slopes if isinstance(pair, Pair)])
         for row, f in zip(rows, fast, strict=True):
@@ -276,6 +290,7 @@ class Engines(RuleBasedStateMachine):
     )
     def create_optimizer(self, name, xs):
         xs = [x for x in xs if x.fast.requires_grad and not x.fast.op]
+        self.trained += xs
         return (
             xs,
             OPTIMIZERS[name](scalar, [v for x in xs for v in x.values()]),
@@ -307,6 +322,7 @@ class Engines(RuleBasedStateMachine):
         """A step of training for one parameter: forward, backward, update."""
         if x.fast.op or not x.fast.requires_grad:
             return multiple()
+        self.trained.append(x)
         code = text.format(*["p", "k"][: text.count("{}")]).replace("x0 >", "k >")
 
         def slow(k):
@@ -388,8 +404,8 @@ TestEngines = Engines.TestCase
 
 
 BROKEN = {
-    "a derivative": (vector.ops.OPS["sin"], "rules", (lambda g, out, x: -g * vector.cos(x),)),
-    "a derivative that is rare": (scalar.ops.OPS["clip"], "rules", (lambda g, out, x, low, high: g,)),
+    "a derivative": (vector.ops.OPS["tanh"], "rules", (lambda g, out, x: g * (1.001 - out * out),)),
+    "another": (scalar.ops.OPS["clip"], "rules", (lambda g, out, x, low, high: g,)),
     "a look at what changed": (scalar.autodiff, "check_unchanged", lambda node, needed: None),
     "the same in vector": (vector.watch, "unchanged", lambda x, then, more: True),
     "no_grad": (scalar.autodiff.Mode, "graph", property(lambda self: True, lambda self, new: None)),
@@ -401,6 +417,6 @@ BROKEN = {
 @pytest.mark.parametrize("what", BROKEN)
 def test_what_is_broken_is_found(what, monkeypatch):
     monkeypatch.setattr(*BROKEN[what])
-    hard = settings(max_examples=1000, stateful_step_count=40, phases=[Phase.generate], database=None, derandomize=True)
+    hard = settings(max_examples=2000, stateful_step_count=40, phases=[Phase.generate], database=None, derandomize=True)
     with pytest.raises(Exception):  # noqa: B017
         run_state_machine_as_test(Engines, settings=hard)

@@ -86,6 +86,14 @@ def test_without_any_graphviz_the_error_says_how_to_get_one(
     assert not list(tmp_path.iterdir())
 
 
+def test_without_matplotlib_a_picture_has_the_fonts_of_the_machine(
+    node: Value, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find_spec(name))
+    assert viz.svg(node).startswith("<svg") and "</svg>" in viz.svg(node)
+
+
 @pytest.mark.parametrize("name", ["picture.jpg", "picture", "svg"])
 def test_another_format_is_refused(name: str, node: Value, tmp_path: Path) -> None:
     message = f"render: expected a path that ends in .svg, .png or .pdf, got {str(tmp_path / name)!r}"

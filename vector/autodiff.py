@@ -24,6 +24,11 @@ class Mode(threading.local):
     graph = True
     recorder: Any = None
     check: Callable[..., None] | None = None
+    usual = True  # all of these as they are above: one look instead of three
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        super().__setattr__("usual", self.graph and self.recorder is None and self.check is None)
 
 
 mode = Mode()
@@ -150,19 +155,16 @@ def unbroadcast(g: Any, x: Any) -> Any:
 def backward(output: Any, gradient: Any = None) -> None:
     """Give every node on the way its `.grad`, d output / d node, an array of its shape and dtype: leaves add it to
     what they have, inner nodes start anew at each call. Raises ValueError for an output of several elements without
-    a `gradient` of its shape, RuntimeError where an array that a derivative reads was changed since the forward pass;
-    then nothing is added to any leaf.
+    a `gradient` of its shape, RuntimeError, half-way, where an array that a derivative reads was changed since the
+    forward pass.
     """
     taken: set[int] = set()
-    leaves = []
     for node, g, _ in backward_steps(output, gradient):
         if node.op:
             node._grad = g
             taken.add(id(g))
         else:
-            leaves.append((node, own(g, taken)))
-    for node, g in leaves:
-        node.accumulate(g)
+            node.accumulate(own(g, taken))
 
 
 def own(g: Any, taken: set[int]) -> Any:

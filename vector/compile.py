@@ -34,31 +34,56 @@ class Replay:
         self.run = program.build(title)
         self.quick: Callable[..., Any] | None = None
 
-    def look(self, args: tuple[Any, ...], graph: bool) -> None:
+    def look(self, args: tuple[Any, ...]) -> None:
         """Write `quick`: where other arguments are alike and everything outside is still the same object, it replays;
-        else it returns None, and it is for `check` to find out what changed. Not where there is more to look at.
+        else it returns OTHER, and it is for `check` to find out what changed. Not where there is more to look at.
         """
         if not all(type(x) is np.ndarray for x in args) or any(x is not content for _, _, x, content in self.outside):
             return
         if self.carried:
             return
-        names: dict[str, Any] = {"ndarray": np.ndarray, "mode": mode, "run": self.run}
-        tests, ends = [f"mode.graph is {graph}"], []
+        names: dict[str, Any] = {"ndarray": np.ndarray, "run": self.run, "results": self.results, "OTHER": OTHER}
+        given = ", ".join(f"a{i}" for i in range(len(args)))
+        tests = []
 
         def known(thing: Any) -> str:
             names[f"x{len(names)}"] = thing
             return f"x{len(names) - 1}"
 
         for i, x in enumerate(args):
-            tests.append(f"type(a{i}) is ndarray and a{i}.shape == {x.shape} and a{i}.strides == {x.strides}")
-            tests.append(f"a{i}.dtype is {known(x.dtype)}")
+            a = f"a{i}"
+            tests.append(f"type({a}) is ndarray and {a}.shape == {x.shape} and {a}.strides == {x.strides}")
+            tests.append(f"{a}.dtype is {known(x.dtype)}")
         tests += [f"{known(tensor)}._data is {known(array)}" for tensor, array in self.held.items()]
-        tests += [f"{known(read)}() is {known(x)}" for _, read, x, _ in self.outside]
+        tests += [f"{looked_up(read, known)} is {known(x)}" for _, read, x, _ in self.outside]
         ends = [f"{known(tensor)}._grad = {known(after)}" for tensor, after in self.left]
-        given = ", ".join(f"a{i}" for i in range(len(args)))
-        lines = [f"def quick({given}):", f"    if {' and '.join(tests)}:", *(f"        {line}" for line in ends)]
-        exec("\n".join([*lines, f"        return run({given})"]), names)
+        lines = [f"def quick({given}):", f"    if {' and '.join(tests or ['True'])}:"]
+        lines += [*(f"        {line}" for line in ends), f"        return results(run({given}))", "    return OTHER"]
+        exec("\n".join(lines), names)
         self.quick = names.pop("quick")
+
+    @property
+    def results(self) -> Callable[[Any], Any]:
+        """What makes the step's result of the arrays: tensors for arrays, constants without a graph."""
+        outputs, constant = self.program.outputs, Tensor.constant
+        if isinstance(outputs, Var):
+            return lambda arrays: constant(arrays[0])
+
+        def results(arrays: Any) -> Any:
+            values = iter(arrays)
+            return replace(outputs, lambda x: constant(next(values)) if isinstance(x, Var) else x)
+
+        return results
+
+
+OTHER = object()  # what quick says to what is not as it was
+
+
+def looked_up(read: Any, known: Callable[[Any], str]) -> str:
+    """How one of `names_outside` is looked up, as text."""
+    if read.func is getattr:
+        return f"{known(read.args[0])}.cell_contents"
+    return f"{known(read.func.__self__)}.get({read.args[0]!r})"
 
 
 class CompiledStep:
@@ -110,16 +135,20 @@ class CompiledStep:
         refers to changed, when a tensor's array was replaced after the recording, and when two threads run the step
         at once.
         """
+        latest = self.latest
+        quick = latest.quick if latest is not None and not named and len(args) == len(latest.program.inputs) else None
+        if quick is not None and mode.usual and self.lock.acquire(blocking=False):
+            try:
+                result = quick(*args)
+                if result is not OTHER:
+                    return result
+            finally:
+                self.lock.release()
         if mode.recorder is not None or mode.check is not None:  # part of another recorded step, or to be looked at
             return self.step(*args, **named)
         if not self.lock.acquire(blocking=False):
             refuse("run in two threads at once", "give each thread a recorded step of its own")
         try:
-            latest = self.latest
-            if latest is not None and latest.quick and not named and len(args) == len(latest.program.inputs):
-                arrays = latest.quick(*args)
-                if arrays is not None:
-                    return self.outputs(latest, arrays)
             names, args = tuple(named), (*args, *named.values())
             arrays = args if all([type(x) is np.ndarray for x in args]) else plain_arrays(args)
             key: Any = (mode.graph, names, *[(x.shape, x.dtype, x.strides) for x in arrays])
@@ -130,7 +159,7 @@ class CompiledStep:
                 return self.record(args, names, key)
             self.check(replay, args)
             self.settle(replay)
-            return self.outputs(replay, replay.run(*arrays))
+            return replay.results(replay.run(*arrays))
         finally:
             self.lock.release()
 
@@ -170,10 +199,10 @@ class CompiledStep:
         first_values = [np.array(x.value) for x in flatten(values) if isinstance(x, Traced)]
         optimize(program, self.exact)
         replay = Replay(recorder, program, self.__name__, plain, outside)
-        if not names:
-            replay.look(args, mode.graph)
+        if not names and mode.usual:
+            replay.look(args)
         self.replays[key] = self.latest = replay
-        return self.outputs(replay, first_values)
+        return replay.results(first_values)
 
     def name(self, i: int, args: tuple[Any, ...], names: tuple[str, ...]) -> str:
         """The name of argument number i, where the last arguments have `names`."""
@@ -211,13 +240,6 @@ class CompiledStep:
                 tensor._grad = gradient
         for tensor, after in replay.left:
             tensor._grad = after
-
-    def outputs(self, replay: Replay, arrays: Any) -> Any:
-        """The step's result with tensors for arrays, constants without a graph."""
-        if isinstance(replay.program.outputs, Var):
-            return Tensor.constant(arrays[0])
-        values = iter(arrays)
-        return replace(replay.program.outputs, lambda x: Tensor.constant(next(values)) if isinstance(x, Var) else x)
 
 
 def kind(x: Any) -> Any:

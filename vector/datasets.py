@@ -13,6 +13,7 @@ Learning Algorithms", 2017. What only fetching needs is imported there, so that 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import sys
@@ -20,7 +21,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -83,7 +84,8 @@ def fashion_mnist(folder: str | os.PathLike[str] | None = None) -> FashionMNIST:
     into the cache: from a mirror or, with none in reach, out of the Debian package by `apt-get download`,
     which needs no root. No file outside the cache is written or removed.
 
-    Raises FileNotFoundError if files are missing and cannot be fetched, ValueError if one is broken.
+    Raises FileNotFoundError, naming all that was tried, if files are missing and cannot be fetched; OSError if the
+    cache cannot be written; ValueError if a file is broken.
     """
     own = folder if folder is not None else os.environ.get("FASHION_MNIST")
     if own:
@@ -123,16 +125,20 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
 
     An IDX file is two zero bytes, a dtype code, the number of dimensions, each dimension as a big-endian
     uint32; then the elements, big-endian, the last dimension fastest. Raises ValueError, naming the file, for
-    any other.
+    any other. Never reads, or gunzips, more than one byte past the elements that the header announces.
     """
+    name = os.fspath(path)
     with open(path, "rb") as stream:
-        return _parse_idx(_raw_bytes(stream, os.fspath(path)), os.fspath(path))
+        *_, start, size = _idx_header(_raw_bytes(stream, name, _IDX_LONGEST_HEADER), name)
+        return _parse_idx(_raw_bytes(stream, name, start + size + 1), name)
 
 
 _IDX_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_IDX_LONGEST_HEADER = 4 + 4 * 255
 
 
-def _parse_idx(raw: bytes, name: str) -> np.ndarray:
+def _idx_header(raw: bytearray, name: str) -> tuple[np.dtype, tuple[int, ...], int, int]:
+    """The elements' dtype, their shape, where they begin, and how many bytes they take."""
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in _IDX_DTYPES:
         magic = "the magic number of an IDX file (00 00, a dtype code, the number of dimensions)"
         raise ValueError(f"{name}: expected {magic}, got {raw[:4].hex(' ') or 'nothing'}")
@@ -141,36 +147,50 @@ def _parse_idx(raw: bytes, name: str) -> np.ndarray:
     if len(raw) < start:
         raise ValueError(f"{name}: expected {ndim} dimensions in the header, but the file ends within them")
     shape = tuple(int.from_bytes(raw[i : i + 4], "big") for i in range(4, start, 4))
-    expected, came = math.prod(shape) * dtype.itemsize, len(raw) - start
+    return dtype, shape, start, math.prod(shape) * dtype.itemsize
+
+
+def _parse_idx(raw: bytearray, name: str) -> np.ndarray:
+    dtype, shape, start, expected = _idx_header(raw, name)
+    came = len(raw) - start
     if came != expected:
-        fault = "the file is truncated" if came < expected else "the file has trailing bytes"
-        raise ValueError(f"{name}: expected {expected:,} bytes for shape {shape}, got {came:,}: {fault}")
+        came_text, fault = (f"{came:,}", "is truncated") if came < expected else ("more", "has trailing bytes")
+        raise ValueError(f"{name}: expected {expected:,} bytes for shape {shape}, got {came_text}: the file {fault}")
     try:
-        return np.frombuffer(raw[start:], dtype).reshape(shape).astype(dtype.newbyteorder("="))
+        return np.frombuffer(raw, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
     except ValueError as problem:  # more dimensions, or longer ones, than numpy has
         raise ValueError(f"{name}: {problem}") from problem
 
 
-def _raw_bytes(stream: IO[bytes], name: str, limit: int | None = None) -> bytes:
-    """All bytes of the stream, gunzipped if they are gzip; never expands past `limit` bytes."""
+def _raw_bytes(stream: IO[bytes], name: str, most: int) -> bytearray:
+    """The first `most` bytes of the stream, or all that it has, gunzipped if they are gzip; no more is expanded."""
     import gzip
     import zlib
 
+    stream.seek(0)
     is_gzip = stream.read(2) == b"\x1f\x8b"
     stream.seek(0)
     source: IO[bytes] = gzip.GzipFile(fileobj=stream) if is_gzip else stream  # type: ignore[assignment]
-    try:
-        raw = source.read(-1 if limit is None else limit + 1)
+    raw = bytearray()
+    try:  # piece by piece: read(most) would take that much memory, however short the file
+        while len(raw) < most and (piece := source.read(min(most - len(raw), 1 << 20))):
+            raw += piece
     except EOFError as problem:
         raise ValueError(f"{name}: truncated gzip: the file ends before its data does") from problem
     except (gzip.BadGzipFile, zlib.error) as problem:
         raise ValueError(f"{name}: corrupt gzip: {problem}") from problem
-    if limit is not None and len(raw) > limit:
-        raise ValueError(f"{name}: expected {limit:,} bytes after gunzip, but more came")
     return raw
 
 
-def _verify(raw: bytes, file: _File, name: str) -> None:
+def _raw_file(stream: IO[bytes], name: str, file: _File) -> bytearray:
+    """All bytes of the stream, gunzipped if they are gzip, where they are no more than `file` has."""
+    raw = _raw_bytes(stream, name, file.size + 1)
+    if len(raw) > file.size:
+        raise ValueError(f"{name}: expected {file.size:,} bytes after gunzip, but more came")
+    return raw
+
+
+def _verify(raw: bytearray, file: _File, name: str) -> None:
     import hashlib
 
     digest = hashlib.sha256(raw).hexdigest()
@@ -178,12 +198,12 @@ def _verify(raw: bytes, file: _File, name: str) -> None:
         raise ValueError(f"{name}: expected SHA-256 {file.sha256} after gunzip, got {digest}")
 
 
-def _read(folder: Path, file: _File) -> tuple[bytes, str]:
+def _read(folder: Path, file: _File) -> tuple[bytearray, str]:
     """The raw bytes of one file of the folder, gzipped or not, and the path they came from."""
     for path in (folder / f"{file.name}.gz", folder / file.name):
         if path.is_file():
             with path.open("rb") as stream:
-                return _raw_bytes(stream, str(path), file.size), str(path)
+                return _raw_file(stream, str(path), file), str(path)
     raise FileNotFoundError(f"{folder}: expected {file.name}.gz or {file.name} in this folder, found neither")
 
 
@@ -221,14 +241,7 @@ def _fetch(cache: Path) -> None:
     from http.client import HTTPException
     from urllib.error import HTTPError
 
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        if not os.access(cache, os.W_OK):
-            raise PermissionError(f"no permission to write into {cache}")
-    except OSError as problem:
-        hint = "set $XDG_CACHE_HOME to a folder that can be written, or $FASHION_MNIST to one with the files"
-        raise OSError(f"expected a cache folder for Fashion-MNIST, got: {problem}; {hint}") from problem
-
+    _prepare(cache)
     print(f"Fashion-MNIST: fetching 30 MB into {cache}, once", file=sys.stderr)
     missing = [file for file in FILES if not _is_good(cache, file)]
     deadline = time.monotonic() + FETCH_SECONDS
@@ -237,18 +250,20 @@ def _fetch(cache: Path) -> None:
         for file in tuple(missing):
             url = f"{mirror}{file.name}.gz"
             try:
-                _keep(_download(url, file.size + 1024, deadline), file, cache)  # a gzip header is short
-                missing.remove(file)
+                content = _download(url, file, deadline)
             except (HTTPError, HTTPException, ValueError) as problem:
-                problems.append(f"{url}: {problem}")
+                problems.append(_told(url, problem))
                 if isinstance(problem, HTTPError):
                     problem.close()
             except OSError as problem:  # a mirror out of reach is not asked for the next file
-                problems.append(f"{url}: {problem}")
+                problems.append(_told(url, problem))
                 break
+            else:
+                _keep(content, file, cache)
+                missing.remove(file)
     if missing:
         try:
-            _fetch_from_debian(missing, cache, deadline)
+            contents = _download_from_debian(missing, deadline)
         except (OSError, subprocess.SubprocessError, ValueError) as problem:
             problems.append(f"apt-get download {DEBIAN_PACKAGE}: {problem}")
             names, mirrors = ", ".join(f"{file.name}.gz" for file in FILES), "\n     ".join(MIRRORS)
@@ -259,6 +274,34 @@ def _fetch(cache: Path) -> None:
                 f"  3. let it be downloaded, with one of these in reach:\n     {mirrors}\n"
                 "What was tried:\n  " + "\n  ".join(problems)
             ) from problem
+        for file, content in zip(missing, contents, strict=True):
+            _keep(content, file, cache)
+
+
+def _told(url: str, problem: Exception) -> str:
+    """In one line, and not a long one: what a mirror says may be anything."""
+    return " ".join(f"{url}: {problem}".split())[:500]
+
+
+def _prepare(cache: Path) -> None:
+    """Make the cache folder, and remove what a process that was killed while it wrote has left there."""
+    with _cache_errors():
+        cache.mkdir(parents=True, exist_ok=True)
+        if not os.access(cache, os.W_OK):
+            raise PermissionError(f"no permission to write into {cache}")
+        for part in cache.glob("*.part"):  # a younger one may be another process at work
+            if part.stat().st_mtime < time.time() - FETCH_SECONDS:
+                part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _cache_errors() -> Iterator[None]:
+    """An error of the cache folder is none of a mirror: it is told at once, with what to do."""
+    try:
+        yield
+    except OSError as problem:
+        hint = "set $XDG_CACHE_HOME to a folder that can be written, or $FASHION_MNIST to one with the files"
+        raise OSError(f"expected a cache folder for Fashion-MNIST, got: {problem}; {hint}") from problem
 
 
 def _is_good(folder: Path, file: _File) -> bool:
@@ -271,12 +314,13 @@ def _is_good(folder: Path, file: _File) -> bool:
 
 
 def _keep(content: bytes, file: _File, cache: Path) -> None:
-    """Verify content and put it into the cache by an atomic rename: nobody ever sees half a file."""
-    import io
+    """Put verified content into the cache by an atomic rename: nobody ever sees half a file."""
     import tempfile
 
-    _verify(_raw_bytes(io.BytesIO(content), file.name, file.size), file, file.name)
-    with tempfile.NamedTemporaryFile(dir=cache, prefix=file.name, suffix=".part", delete=False) as part:
+    with (
+        _cache_errors(),
+        tempfile.NamedTemporaryFile(dir=cache, prefix=file.name, suffix=".part", delete=False) as part,
+    ):
         try:
             part.write(content)
             part.close()
@@ -285,27 +329,34 @@ def _keep(content: bytes, file: _File, cache: Path) -> None:
             Path(part.name).unlink(missing_ok=True)
 
 
-def _download(url: str, limit: int, deadline: float) -> bytes:
-    """The bytes at `url`, at most `limit` of them, under a progress bar (none where nobody watches)."""
+def _verified(content: bytes, file: _File) -> bytes:
+    import io
+
+    _verify(_raw_file(io.BytesIO(content), file.name, file), file, file.name)
+    return content
+
+
+def _download(url: str, file: _File, deadline: float) -> bytes:
+    """The verified file at `url`, gzipped or not, fetched under a progress bar (none where nobody watches)."""
     from tqdm import tqdm
 
-    content = bytearray()
+    content, limit = bytearray(), file.size + 1024  # a gzip header is short
     with _open(url, min(CONNECT_SECONDS, deadline - time.monotonic())) as response:
-        total, name = response.headers.get("Content-Length", ""), url.rpartition("/")[2]
-        size = int(total) if total.isdigit() else None
-        with tqdm(desc=name, total=size, unit="B", unit_scale=True, disable=None) as bar:
-            while chunk := response.read1(1 << 16):
-                content += chunk
-                bar.update(len(chunk))
+        if (response.length or 0) > limit:
+            raise ValueError(f"expected at most {limit:,} bytes, but more are announced")
+        with tqdm(desc=f"{file.name}.gz", total=response.length, unit="B", unit_scale=True, disable=None) as bar:
+            while piece := response.read1(1 << 16):
+                content += piece
+                bar.update(len(piece))
                 if len(content) > limit:
                     raise ValueError(f"expected at most {limit:,} bytes, but more came")
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"not finished within {FETCH_SECONDS:g} s")
-    return bytes(content)
+    return _verified(bytes(content), file)
 
 
 def _open(url: str, seconds: float) -> HTTPResponse:
-    """Open `url`, or raise TimeoutError after `seconds`.
+    """Open `url`, or raise TimeoutError after `seconds`. Redirects lead to the web only.
 
     In a thread, since a socket's own timeout bounds neither the look-up of a name nor many addresses in turn.
     """
@@ -314,13 +365,25 @@ def _open(url: str, seconds: float) -> HTTPResponse:
 
     import queue
     import threading
-    from urllib.request import urlopen
+    from urllib.request import HTTPRedirectHandler, build_opener
+
+    class Redirects(HTTPRedirectHandler):
+        def http_error_302(self, req: Any, fp: Any, code: Any, msg: Any, headers: Any) -> Any:
+            fp.close()  # urllib would read the body, which may have no end
+            return super().http_error_302(req, fp, code, msg, headers)
+
+        http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+        def redirect_request(self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str) -> Any:
+            if not newurl.startswith(("http://", "https://")):
+                raise ValueError(f"expected an http or https address, got a redirect to {newurl}")
+            return super().redirect_request(req, fp, code, msg, headers, newurl)
 
     answers: queue.SimpleQueue[HTTPResponse | Exception] = queue.SimpleQueue()
 
     def ask() -> None:
         try:
-            answers.put(urlopen(url, timeout=seconds))
+            answers.put(build_opener(Redirects).open(url, timeout=seconds))
         except Exception as problem:
             answers.put(problem)
 
@@ -350,8 +413,8 @@ Acquire::https::Timeout "{seconds:.0f}";
 """  # all state private, no hook of the machine run: nothing outside {home} changes, and root is not needed
 
 
-def _fetch_from_debian(missing: list[_File], cache: Path, deadline: float) -> None:
-    """Take the missing files out of the Debian package, downloaded and unpacked but not installed."""
+def _download_from_debian(missing: list[_File], deadline: float) -> list[bytes]:
+    """The missing files, verified, out of the Debian package, downloaded and unpacked but not installed."""
     import shutil
     import subprocess
     import tempfile
@@ -377,10 +440,12 @@ def _fetch_from_debian(missing: list[_File], cache: Path, deadline: float) -> No
         Path(home, "apt.conf").write_text(_APT_CONF.format(home=home, seconds=CONNECT_SECONDS))
         run("apt-get", "-c", "apt.conf", "update", check=False)  # may fail for a source that does not matter
         run("apt-get", "-c", "apt.conf", "download", DEBIAN_PACKAGE)
-        (package,) = Path(home).glob("*.deb")
+        package = next(Path(home).glob("*.deb"), None)
+        if package is None:
+            raise FileNotFoundError("it brought no .deb file")
         run("dpkg-deb", "-x", package.name, "unpacked")
-        for file in missing:
-            _keep(Path(home, "unpacked", DEBIAN_FOLDER, f"{file.name}.gz").read_bytes(), file, cache)
+        unpacked = Path(home, "unpacked", DEBIAN_FOLDER)
+        return [_verified((unpacked / f"{file.name}.gz").read_bytes(), file) for file in missing]
 
 
 # Batches --------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from viz.cards import Node, is_constant
 from viz.frames import gradient_name, names, numbering
 from viz.graph import in_order
 from viz.text import Term, code, latex, numeral, scientific, stated
-from viz.written import Name, Written, constant, rule
+from viz.written import Name, Written, constant, rules
 
 __all__ = ["Formula", "derivative", "formula"]
 
@@ -158,7 +158,9 @@ def _slope(node: Any, position: int, called: dict[int, Name]) -> Written:
     written = [
         Written(x.data, called[id(x)], x.op is None and is_constant(x) and not x.label) for x in (*node.inputs, node)
     ]
-    return rule(node, Written(1.0, constant(1.0), fixed=True), written[-1], written[:-1], position)
+    needed = [i == position for i in range(len(node.inputs))]
+    (slope,) = filter(None, rules(node, Written(1.0, constant(1.0), fixed=True), written[-1], written[:-1], needed))
+    return slope
 
 
 def _product(factors: Sequence[Name]) -> Name:

@@ -22,7 +22,7 @@ import numpy as np
 from viz.cards import Node, is_constant, norm
 from viz.graph import in_order
 from viz.text import ATOM, Term, code, decimal, latex, number, numeral, plain, scientific, stated, symbol
-from viz.written import Name, Written, constant, rule
+from viz.written import Name, Written, constant, rules
 
 __all__ = ["Contribution", "Frame", "backward_steps", "gradient_name", "names", "numbering", "steps", "tail"]
 
@@ -159,10 +159,11 @@ def _frame(i: int, root: Node, step: Any, called: dict[int, Name], totals: dict[
     node, g, amounts = step
     name, top = called[id(node)], called[id(root)]
     given = []
-    for position, (x, amount) in enumerate(zip(node.inputs, amounts, strict=False)):
+    chains = _chains(node, g, called, gradient_name(top, name)) if node.op else []
+    for position, (x, amount, chain) in enumerate(zip(node.inputs, amounts, chains, strict=False)):
         if not is_constant(x):
             totals[id(x)] = totals[id(x)] + amount if id(x) in totals else amount
-            given.append(_contribution(node, position, g, amount, totals[id(x)], called, top))
+            given.append(_contribution(x, position, amount, totals[id(x)], gradient_name(top, called[id(x)]), chain))
     made = definition(node, called).code.text if node.op else ""
     is_ = " = ".join([name.code.text, *([made] if made not in ("", name.code.text) else []), _size(node.data)])
     whole = f"{gradient_name(top, name).code.text} = {_size(g)}"
@@ -183,28 +184,39 @@ def tail(node: Node, called: dict[int, Name]) -> str:
     return f" It hands a share to {' and '.join(filter(None, [', '.join(texts[:-1]), texts[-1]]))}." if texts else ""
 
 
+def _chains(node: Node, g: Any, called: dict[int, Name], upstream: Name) -> list[tuple[Written | None, ...]]:
+    """For each input, what the op's own rule makes of names, of numbers and, the local derivative, of a gradient of 1.
+
+    The last two are None between tensors, where they are too large to write.
+    """
+    needed = [not is_constant(x) for x in node.inputs]
+    *written, out = [_written(each, called) for each in (*node.inputs, node)]
+    formulas = rules(node, Written(g, upstream), out, written, needed)
+    if any(np.ndim(each.data) for each in (*written, out)):
+        return [(formula, None, None) for formula in formulas]
+    *numbers, result = [each if each.fixed else Written(each.data, _numeral(each.data)) for each in (*written, out)]
+    filled = rules(node, Written(g, _numeral(g)), result, numbers, needed)
+    slopes = rules(node, Written(1.0, _numeral(1.0)), out, written, needed)
+    return list(zip(formulas, filled, slopes, strict=True))
+
+
 def _contribution(
-    node: Node, position: int, g: Any, amount: Any, total: Any, called: dict[int, Name], top: Name
+    x: Node, position: int, amount: Any, total: Any, left: Name, chain: tuple[Written | None, ...]
 ) -> Contribution:
     """`dL/da += dL/dout * b = 1.0 * -3.0 = -3.0`: the op's own rule with names, then with numbers."""
-    x, upstream = node.inputs[position], gradient_name(top, called[id(node)])
-    written = [_written(each, called) for each in (*node.inputs, node)]
-    formula = rule(node, Written(g, upstream), written[-1], written[:-1], position).name
-    texts, formulas = [formula.code.text], [formula.latex.text]
-    slope = None
-    if not np.ndim(node.data) and not any(np.ndim(each.data) for each in node.inputs):
-        numbers = [each if each.fixed else Written(each.data, _numeral(each.data)) for each in written]
-        filled = rule(node, Written(g, _numeral(g)), numbers[-1], numbers[:-1], position).name
-        slope = float(rule(node, Written(1.0, _numeral(1.0)), written[-1], written[:-1], position).data)
-        texts += [filled.code.text, decimal(amount)]
-        formulas += [filled.latex.text, scientific(numeral(amount)).text]
+    *equal, slope = chain
+    names = [each.name for each in equal if each is not None]
+    texts, formulas = [name.code.text for name in names], [name.latex.text for name in names]
+    if slope is not None:
+        texts.append(decimal(amount))
+        formulas.append(scientific(numeral(amount)).text)
     else:
         texts.append(_size(amount))
         formulas.append(rf"\text{{{_size(amount)}}}")
-    left = gradient_name(top, called[id(x)])
     text, tex = (" = ".join(dict.fromkeys(parts)) for parts in (texts, formulas))
+    local = float(slope.data) if slope is not None else None
     return Contribution(
-        x, position, slope, amount, total, f"{left.code.text} += {text}", f"{left.latex.text} \\mathrel{{+}}= {tex}"
+        x, position, local, amount, total, f"{left.code.text} += {text}", f"{left.latex.text} \\mathrel{{+}}= {tex}"
     )
 
 

@@ -10,6 +10,7 @@ import difflib
 import math
 import operator
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -84,7 +85,9 @@ def _parsed(text: str) -> ast.expr:
         raise Mistake(1, "expected an expression, got none", text)
     lead = len(text) - len(text.lstrip())
     try:
-        return ast.parse(text.strip(), mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Python only warns of, as 1if a else b, is refused by the reader
+            return ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:
         column = lead + min(max(error.offset or 1, 1), len(text.strip()) + 1)
         what = (error.msg or "invalid syntax").split(". Perhaps")[0]

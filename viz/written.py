@@ -15,7 +15,7 @@ import numpy as np
 
 from viz.text import ATOM, POWER, REST, Term, code, latex, numeral, scientific, stated, symbol
 
-__all__ = ["Name", "Written", "constant", "rule"]
+__all__ = ["Name", "Written", "constant", "rules"]
 
 
 class Name(NamedTuple):
@@ -192,13 +192,13 @@ def _named(op: str, xs: Sequence[Written], params: Any = None) -> Name:
     return Name(code(op, [x.name.code for x in xs], given), latex(op, [x.name.latex for x in xs], given))
 
 
-def rule(node: Any, g: Any, out: Any, xs: Sequence[Any], which: int) -> Written:
-    """What the rule of `node`'s op makes of these for the input number `which`."""
+def rules(node: Any, g: Any, out: Any, xs: Sequence[Any], needed: Sequence[bool]) -> list[Written | None]:
+    """What the rules of `node`'s op make of these, for each input that is needed."""
     params = dict(getattr(node, "params", None) or {})
     for key, value in params.items():
         if isinstance(value, np.ndarray):  # by its name: arrays of bools are conditions
             params[key] = (
                 Condition(value, key) if value.dtype == bool else Written(value, Name(Term(key), Term(symbol(key))))
             )
-    needed = [i == which for i in range(len(xs))]
-    return Written.lift(node.op.gradients(g, out, xs, params, needed)[which])
+    slopes = node.op.gradients(g, out, xs, params, needed)
+    return [Written.lift(slope) if need else None for slope, need in zip(slopes, needed, strict=True)]

@@ -2,9 +2,9 @@
 
     python examples/fashion_mnist/predict.py runs/fashion-mnist/model.npz 0 17 shoe.png
 
-A PNG of any size is made grey, square and 28 x 28. The data set shows light clothes on a black ground: an image whose
-rim is lighter than middle grey is inverted (--invert and --no-invert overrule that), and what is transparent counts as
-white. PNG files are read by matplotlib: pip install 'twograd[see]'.
+A PNG of up to 2,048 x 2,048 pixels is made grey, square and 28 x 28. The data set shows light clothes on a black
+ground: an image whose rim is lighter than middle grey is inverted (--invert and --no-invert overrule that), and what is
+transparent counts as white. PNG files are read by Pillow, which comes with matplotlib: pip install 'twograd[see]'.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from train import load_data, network
@@ -20,7 +21,11 @@ import vector
 from vector import nn
 from vector.datasets import CLASS_NAMES
 
+if TYPE_CHECKING:
+    from PIL.PngImagePlugin import PngImageFile
+
 SIDE = 28
+LONGEST = 2048  # pixels a side: some kB of PNG can hold any number of them, and each takes 40 bytes here
 
 
 def load_model(path: str) -> nn.Sequential:
@@ -30,41 +35,53 @@ def load_model(path: str) -> nn.Sequential:
 
 
 def read_image(path: str, invert: bool | None = None) -> np.ndarray:
-    """A PNG file as the model wants it: (28, 28), float32 from 0, the ground, to 1."""
+    """A PNG file as the model wants it: (28, 28), float32 from 0, the ground, to 1.
+
+    Raises ValueError, naming the file, where it is no PNG, or one too large.
+    """
     try:
-        from matplotlib.image import imread
+        from PIL.PngImagePlugin import PngImageFile
     except ModuleNotFoundError as problem:
-        raise ValueError(f"{path}: reading a PNG needs matplotlib; pip install 'twograd[see]'") from problem
+        raise ValueError(f"{path}: reading a PNG needs Pillow; pip install 'twograd[see]'") from problem
     if not Path(path).is_file():
         raise ValueError(f"{path}: expected a PNG file or the number of a test image, found no such file")
     try:
-        image = np.atleast_3d(imread(path, format="png").astype(np.float64))  # values from 0 to 1
+        with PngImageFile(path) as picture:  # reads the header only
+            if max(picture.size) > LONGEST:
+                raise ValueError("{:,} x {:,}".format(*picture.size))
+            grey = on_white(picture)
     except Exception as problem:
-        raise ValueError(f"{path}: expected a PNG file, got something else ({problem})") from problem
-    if image.shape[2] in (2, 4):  # the last channel is opacity
-        image = image[..., :-1] * image[..., -1:] + 1.0 - image[..., -1:]
-    grey = image @ [0.299, 0.587, 0.114] if image.shape[2] == 3 else image[..., 0]
+        wanted = f"a PNG file of up to {LONGEST:,} pixels a side"
+        raise ValueError(f"{path}: expected {wanted}, got something else ({problem})") from problem
     rim = np.concatenate((grey[0], grey[-1], grey[:, 0], grey[:, -1])).mean()
     if rim > 0.5 if invert is None else invert:
         grey, rim = 1.0 - grey, 1.0 - rim
-    return shrink(square(grey, rim)).astype(np.float32)
+    return np.clip(framed(grey, rim), 0.0, 1.0).astype(np.float32)  # rounding may go past an end
 
 
-def square(image: np.ndarray, fill: float) -> np.ndarray:
-    """The image in the middle of a square of its longer side."""
-    height, width = image.shape
-    side = max(height, width)
-    top, left = (side - height) // 2, (side - width) // 2
-    return np.pad(image, ((top, side - height - top), (left, side - width - left)), constant_values=fill)
+def on_white(picture: PngImageFile) -> np.ndarray:
+    """The picture's grey values from 0 to 1 on a white ground, (height, width), float64."""
+    if picture.mode.startswith("I"):  # grey of 16 bits
+        return np.asarray(picture) / 65535
+    red, green, blue, opacity = np.moveaxis(np.asarray(picture.convert("RGBA")), -1, 0)
+    grey = (0.299 * red + 0.587 * green + 0.114 * blue) / 255
+    opacity = opacity / 255
+    return grey * opacity + (1.0 - opacity)
 
 
-def shrink(image: np.ndarray) -> np.ndarray:
-    """A square image as 28 x 28, each new pixel the mean of the area it covers; 28 x 28 stays as it is."""
-    edges = np.linspace(0.0, len(image), SIDE + 1)
-    pixels = np.arange(len(image))
+def framed(image: np.ndarray, fill: float) -> np.ndarray:
+    """The image in the middle of a filled square of its longer side, as 28 x 28; 28 x 28 stays as it is."""
+    side = max(image.shape)
+    down, right = (shares(side)[:, (side - n) // 2 :][:, :n] for n in image.shape)
+    return fill + down @ (image - fill) @ right.T
+
+
+def shares(side: int) -> np.ndarray:
+    """(28, side): of each old pixel in each new one, where a new one is the mean of the area it covers."""
+    edges = np.linspace(0.0, side, SIDE + 1)
+    pixels = np.arange(side)
     overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    share = np.maximum(overlap, 0.0) * (SIDE / len(image))  # (28, side): of each old pixel in each new one
-    return share @ image @ share.T
+    return np.maximum(overlap, 0.0) * (SIDE / side)
 
 
 def is_number(text: str) -> bool:
