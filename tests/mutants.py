@@ -16,6 +16,7 @@ import ast
 import importlib.abc
 import importlib.util
 import os
+import re
 import resource
 import signal
 import sys
@@ -43,6 +44,14 @@ MODULES = {
     "vector/autodiff.py": ["vector memory errors", "semantics mutation", "anomaly judges compile compile_refusals"],
     "vector/passes.py": ["passes", "readme", "compile compile_refusals fit"],
 }
+PROFILE = hypothesis.settings(
+    max_examples=20,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),  # the smallest example is of no interest
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
 SECONDS = 60  # of computing, for all stages of a mutant; what loops forever is killed
 MEMORY = 4 << 30
 
@@ -57,7 +66,7 @@ FLIPPED = {
     **{ast.FloorDiv: (ast.Mult,), ast.Mod: (ast.FloorDiv,), ast.BitAnd: (ast.BitOr,), ast.BitOr: (ast.BitAnd,)},
 }
 SISTERS = [("any", "all"), ("min", "max"), ("minimum", "maximum"), ("sin", "cos"), ("exp", "exp2"), ("log", "log2"),
-           ("zeros", "ones"), ("zeros_like", "ones_like"), ("update", "copy")]  # fmt: skip
+           ("zeros", "ones"), ("zeros_like", "ones_like")]  # fmt: skip
 OTHER = {a: b for pair in SISTERS for a, b in (pair, pair[::-1])}
 SYMMETRIC = {"max", "min", "may_overlap", "may_share_memory"}
 DROPPED = (ast.Expr, ast.AugAssign, ast.Raise, ast.Delete, ast.Break, ast.Continue)
@@ -79,7 +88,7 @@ def variants(node: ast.AST, parent: ast.AST, field: str) -> Iterator[Any]:
             yield from (ast.Constant(y) for y in {x + 1: 0, -x: 0, x - 1: 0} if y != x)
         case ast.Constant(value=str(x)):
             yield ast.Constant(x + "_")
-        case ast.Name(id=x) if x in OTHER:
+        case ast.Name(id=x) if x in OTHER and field == "func":
             yield ast.Name(OTHER[x], node.ctx)
         case ast.Attribute(attr=x) if x in OTHER:
             yield ast.Attribute(node.value, OTHER[x], node.ctx)
@@ -101,10 +110,15 @@ def variants(node: ast.AST, parent: ast.AST, field: str) -> Iterator[Any]:
             yield ast.Continue()
         case ast.Continue():
             yield ast.Break()
-    if isinstance(node, DROPPED) or (isinstance(node, ast.Assign) and not isinstance(node.targets[0], ast.Name)):
+    names = isinstance(node, ast.Assign) and any(isinstance(x, ast.Name) for t in node.targets for x in targets(t))
+    if isinstance(node, DROPPED) or (isinstance(node, ast.Assign) and not names):  # without a name nothing would run
         yield ast.Pass()
     if field == "test" or (isinstance(parent, ast.comprehension) and field == "ifs"):
         yield from (ast.Constant(x) for x in (True, False) if not (x and isinstance(parent, ast.While)))
+
+
+def targets(target: ast.expr) -> list[ast.expr]:
+    return target.elts if isinstance(target, ast.Tuple) else [target]
 
 
 def places(parent: ast.AST, field: str = "") -> Iterator[tuple[ast.AST, str, int | None, ast.AST]]:
@@ -156,7 +170,9 @@ def mutants_of(path: str) -> tuple[ast.Module, list[Mutant]]:
         if name == "module" and ast.unparse(top).startswith(("__all__", "import", "from")):
             continue
         before, line = ast.unparse(top).splitlines(), top.lineno
-        changes = [Mutant(*at[:3], new) for at in places(ast.Module([top], [])) for new in variants(at[3], at[0], at[1])]
+        changes = [
+            Mutant(*at[:3], new) for at in places(ast.Module([top], [])) for new in variants(at[3], at[0], at[1])
+        ]
         for mutant in changes:
             value = getattr(mutant.parent, mutant.field)
             old = value if mutant.i is None else value[mutant.i]
@@ -175,7 +191,9 @@ def mutants_of(path: str) -> tuple[ast.Module, list[Mutant]]:
 
 def different(before: list[str], after: list[str]) -> tuple[str, str]:
     """The lines that differ, as one each."""
-    start = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after)))
+    start = next(
+        (i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after))
+    )
     end = 0
     while end < min(len(before), len(after)) - start and before[-1 - end] == after[-1 - end]:
         end += 1
@@ -200,30 +218,33 @@ class Instead(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(tree, str(self.path), "exec", dont_inherit=True), module.__dict__)
 
 
-def passes(path: str, tree: ast.Module, mutant: Mutant | None, stage: str) -> bool:
+OPTIONS = ["-x", "-q", "--tb=no", "--assert=plain", "-p", "no:cacheprovider", "-k", "not long_chain"]
+
+
+def passes(path: str, tree: ast.Module, mutant: Mutant | None, stage: str, show: bool = False) -> bool:
     """Whether all tests of a stage pass, in a process of their own, with the module as the mutant has it."""
     pid = os.fork()
     if pid:
         return os.waitpid(pid, 0)[1] == 0
+    code = 70
     try:
         resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         signal.alarm(10 * SECONDS)
-        silent = os.open(os.devnull, os.O_WRONLY)
-        if not os.environ.get("MUTANTS_SHOW"):
-            os.dup2(silent, 1), os.dup2(silent, 2)
+        if not show:
+            silent = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(silent, 1)
+            os.dup2(silent, 2)
         if mutant:
             mutant.swap()
         sys.meta_path.insert(0, Instead(path, tree))
         files = [str(TESTS / f"test_{name}.py") for name in stage.split()]
-        code = int(pytest.main(["-x", "-q", "--tb=no", "--assert=plain", "-k", "not long_chain", "-p", "no:cacheprovider", "--rootdir", str(ROOT), *files]))
-        sys.stdout.flush()
-        os._exit(code)
+        code = int(pytest.main([*OPTIONS, "--rootdir", str(ROOT), *files]))
     except BaseException:
         traceback.print_exc()
     finally:
         sys.stdout.flush()
-        os._exit(70)
+        os._exit(code)
 
 
 def equivalents() -> dict[str, str]:
@@ -237,51 +258,54 @@ def equivalents() -> dict[str, str]:
     return reasons
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def chosen_of(path: str, options: argparse.Namespace) -> tuple[ast.Module, list[Mutant], int]:
+    """A module's tree, the mutants to try, and how many it has."""
+    tree, mutants = mutants_of(path)
+    total = len(mutants)
+    if options.again:
+        lines = {re.sub(r":\d+: ", " ", line, count=1) for line in options.again.read_text().splitlines()}
+        mutants = [m for m in mutants if m.text in lines]
+    if options.sample:  # the smallest hashes: the same ones however the rest of the module changes
+        mutants.sort(key=lambda m: sha256(f"{options.seed} {m.text}".encode()).digest())
+        mutants = mutants[: options.sample]
+    return tree, mutants, total
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("modules", nargs="*", default=list(MODULES), help="such as vector/ops.py; all without any")
     parser.add_argument("--sample", type=int, help="at most so many mutants of each module, drawn at random")
     parser.add_argument("--seed", type=int, default=0, help="of that draw")
     parser.add_argument("--quick", action="store_true", help="leave out each module's last, slow tests")
     parser.add_argument("--again", type=Path, help="only the survivors that an earlier run printed into this file")
-    chosen = parser.parse_args()
-    assert not {"scalar", "vector", "viz"} & sys.modules.keys()
-    hypothesis.settings.register_profile(
-        "mutants", max_examples=20, deadline=None, derandomize=True, database=None,
-        phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
-        suppress_health_check=list(hypothesis.HealthCheck))  # fmt: skip
+    parser.add_argument("--pause", type=Path, help="wait before the next mutant as long as this file is there")
+    options = parser.parse_args()
+    if {"scalar", "vector", "viz"} & sys.modules.keys():
+        raise SystemExit("expected a process without the packages under test, and one is imported already")
+    hypothesis.settings.register_profile("mutants", PROFILE)
     os.environ["HYPOTHESIS_PROFILE"] = "mutants"
     known, rows = equivalents(), []
-    for path in chosen.modules:
-        tree, mutants = mutants_of(path)
-        start, total = time.time(), len(mutants)
-        if chosen.again:
-            lines = chosen.again.read_text().splitlines()
-            mutants = [m for m in mutants if m.shown() in lines]
-        if chosen.sample:  # the smallest hashes: the same mutants however the rest of the module changes
-            mutants = sorted(mutants, key=lambda m: sha256(f"{chosen.seed} {m.text}".encode()).digest())[: chosen.sample]
-        sample = len(mutants)
-        mutants = [m for m in mutants if m.text not in known]
-        stages = MODULES[path][: -1 if chosen.quick else None]
+    for path in options.modules:
+        start = time.time()
+        tree, mutants, total = chosen_of(path, options)
+        stages = MODULES[path][: -1 if options.quick else None]
         for stage in stages:
-            if not passes(path, tree, None, stage):
-                raise SystemExit(f"{path}: expected tests that pass without a change, got a failure in: {stage}")
-        survivors = []
-        for i, mutant in enumerate(mutants):
-            while os.path.exists("/tmp/flags/hold"):
+            if not passes(path, tree, None, stage, show=True):
+                raise SystemExit(f"{path}: expected tests that pass without a change, and one fails in: {stage}")
+        tried = [m for m in mutants if m.text not in known]
+        alive = 0
+        for mutant in tried:
+            while options.pause and options.pause.exists():
                 time.sleep(20)
             if all(passes(path, tree, mutant, stage) for stage in stages):
-                survivors.append(mutant)
+                alive += 1
                 print(mutant.shown(), flush=True)
-            if sys.stderr.isatty():
-                print(f"\r{path} {i + 1}/{len(mutants)}", end="\r", file=sys.stderr)
-        rows.append([path, total, sample, sample - len(mutants), len(mutants) - len(survivors), len(survivors), time.time() - start])
-    print(f"\n{'module':20} {'mutants':>8} {'tried':>6} {'equal':>6} {'killed':>6} {'alive':>6} {'share':>7} {'s':>5}")
-    for path, total, sample, same, dead, alive, seconds in rows:
-        share = dead / max(dead + alive, 1)
-        print(f"{path:20} {total:8} {sample:6} {same:6} {dead:6} {alive:6} {share:7.1%} {seconds:5.0f}")
-    return 0
+        dead, same = len(tried) - alive, len(mutants) - len(tried)
+        share, seconds = dead / max(len(tried), 1), time.time() - start
+        rows.append(f"{path:20} {total:8} {len(mutants):6} {same:6} {dead:6} {alive:6} {share:7.1%} {seconds:5.0f}")
+    print(f"\n{'module':20} {'mutants':>8} {'drawn':>6} {'equal':>6} {'killed':>6} {'alive':>6} {'share':>7} {'s':>5}")
+    print("\n".join(rows))
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -395,16 +395,24 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
         "multiply 1x3, matmul 4x3, multiply 4x3",
     ),
     "factors": (SCALE, lambda x, y: (x * y) * 2.0, [], "multiply 4x3, multiply 4x3"),
-    "sums": (SUMS, lambda x, y: [np.add.reduce(x, axis=a) for a in (0, 1, -1, (0,), (1,))], [], "dot 3, dot 4, dot 4, "
-             "dot 3, dot 4"),  # fmt: skip
+    "sums": (
+        SUMS,
+        lambda x, y: [np.add.reduce(x, axis=a) for a in (0, 1, -1, (0,), (1,))],
+        [],
+        "dot 3, dot 4, dot 4, dot 3, dot 4",
+    ),
     "sums that keep their axes": (
         SUMS,
         lambda x, y: [np.add.reduce(x, axis=a, keepdims=True) for a in (0, 1, None)],
         [],
         "add 1x3, dot 4x1, add 1x1",
     ),
-    "sums of all": (SUMS, lambda x, y: [np.add.reduce(z, axis=None) for z in (x, x * y, (x * y).T, x[:1, :1])], [],
-                    "multiply 4x3, multiply 4x3, add, dot, add, add"),  # fmt: skip
+    "sums of all": (
+        SUMS,
+        lambda x, y: [np.add.reduce(z, axis=None) for z in (x, x * y, (x * y).T, x[:1, :1])],
+        [],
+        "multiply 4x3, multiply 4x3, add, dot, add, add",
+    ),
     "sums of one axis": (
         SUMS,
         lambda x, y: [np.add.reduce(x[0], axis=0), np.add.reduce(x[0], axis=None), np.add.reduce(y, axis=0)],
@@ -419,8 +427,12 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
     "small products": (SUMS, lambda x, y: [x.T @ y, x[:, :1] * y[:1]], [], "dot 3x3, dot 4x3"),
     "products of three axes": (SUMS, lambda x, y: x.reshape((2, 2, 3)) @ y[:3], [], "matmul 2x2x3"),
     "products with a vector": (SUMS, lambda x, y: x @ y[0], [], "matmul 4"),
-    "factors are no products": (SUMS, lambda x, y: [x * y, x[:, :1] * y, x * y[:1]], [], "multiply 4x3, " * 2
-                                + "multiply 4x3"),  # fmt: skip
+    "factors are no products": (
+        SUMS,
+        lambda x, y: [x * y, x[:, :1] * y, x * y[:1]],
+        [],
+        "multiply 4x3, multiply 4x3, multiply 4x3",
+    ),
     "the largest product by np.dot": (
         SUMS,
         lambda p, q, x, y: [p.data @ q.data[:, :32], p.data @ q.data],
@@ -429,7 +441,12 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
     ),
     "means": (MEANS, lambda x, y: [np.add.reduce(x, axis=a) / 4.0 for a in (0, 1)], [], "dot 3, dot 4"),
     "means by an array": (MEANS, lambda x, y: np.add.reduce(x, axis=0) / y[0], [], "dot 3, divide 3"),
-    "means by a single argument": (MEANS, lambda x, y: np.add.reduce(x, axis=0) / y[0, 0], [], "dot 3, getitem, divide 3"),
+    "means by a single argument": (
+        MEANS,
+        lambda x, y: np.add.reduce(x, axis=0) / y[0, 0],
+        [],
+        "dot 3, getitem, divide 3",
+    ),
     "means and their sum": (
         MEANS,
         lambda x, y: [(t / 4.0, t) for t in [np.add.reduce(x, axis=0)]],

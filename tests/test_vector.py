@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import vector
-from vector import Tensor
+from vector import Tensor, autodiff
 
 X = np.array([[0.3, -1.2, 0.7], [1.5, 0.1, -0.4]])
 
@@ -270,6 +270,17 @@ def test_powers_of_many_exponents():
                 found = vector.power(Tensor(x), y).data
                 assert np.array_equal(found, alone, equal_nan=True)
                 assert np.array_equal(np.signbit(found[:1]), np.signbit(alone[:1]))
+
+
+def test_a_gradient_that_fits_goes_on_as_it_is():
+    """Neither summed nor copied, unless somebody else has it."""
+    g, x, taken = np.ones((2, 3)), Tensor(np.zeros((2, 3))), set()
+    assert autodiff.unbroadcast(g, x) is g
+    assert autodiff.own(g, taken) is g
+    assert autodiff.own(g, taken) is not g
+    assert autodiff.own(g[:1], taken).base is None
+    small = autodiff.unbroadcast(g, Tensor(np.zeros((1, 1, 3), np.float32)[0]))
+    assert (small.shape, small.dtype, small.tolist()) == ((1, 3), np.float32, [[2.0] * 3])
 
 
 # --- products in pieces -----------------------------------------------------------------------------------------------
