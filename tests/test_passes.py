@@ -13,7 +13,7 @@ import vector
 from vector import passes
 from vector.autodiff import mode, random
 from vector.blas import ALIGNMENT
-from vector.program import Plan, variables
+from vector.program import Plan, Var, variables
 from vector.trace import Recorder
 
 
@@ -138,6 +138,37 @@ def padded_and_changed(x, y):
     return whole
 
 
+def one_of_two_is_changed(x, y):
+    first, second = x * y, x * y
+    second += 1.0
+    return first, second
+
+
+def changed_constants(x, y):
+    known = mode.recorder.constant(np.arange(3.0)) * 2.0
+    known += x
+    zeros = np.zeros_like(x)
+    zeros += y
+    return known, zeros
+
+
+def changed_after_a_copy(x, y):
+    first = x + y
+    second = first * 1.0
+    first += 1.0
+    return first, second
+
+
+def changed_unread(x, y):
+    unread = x * y
+    unread += 1.0
+    return x + y
+
+
+def times_ones(shape):
+    return lambda x, y: (x + y) * mode.recorder.constant(np.ones(shape))
+
+
 PAD = (passes.fold_constants, passes.pad_in_place)
 HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and how many calls go
     "unread": (passes.drop_unread, lambda x, y: [vector.tanh(x * y), x + y][1:], [], 2),
@@ -167,6 +198,33 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
     ),
     "written in between": (passes.share, rewritten, [np.ones(3)], 0),
     "draws": (passes.share, lambda x, y: draw(rngs[0])(x, y) + draw(rngs[0])(x, y), [], 0),
+    "unread, though changed": (passes.drop_unread, changed_unread, [], 2),
+    "constants that are changed": (passes.fold_constants, changed_constants, [], 0),
+    "a shape": (passes.fold_constants, lambda x, y: np.ones_like(x) * y, [], 1),
+    "products with ones": (passes.simplify, times_ones(3), [], 1),
+    "products with more ones": (passes.simplify, times_ones((2, 3)), [], 0),
+    "products with a parameter of ones": (passes.simplify, lambda p, x, y: (x + y) * p.data, [np.ones(3)], 0),
+    "products with 2": (passes.simplify, lambda x, y: (x + y) * 2.0, [], 0),
+    "an argument times 1": (passes.simplify, lambda x, y: x * 1.0, [], 0),
+    "products with 1 of what is changed": (passes.simplify, changed_after_a_copy, [], 0),
+    "the largest of one": (passes.simplify, lambda x, y: np.maximum.reduce((x * y).reshape((3, 1)), axis=1), [], 1),
+    "sums of one, and more": (
+        passes.simplify,
+        lambda x, y: np.add.reduce((x * y).reshape((3, 1)), axis=1, initial=2.0),
+        [],
+        0,
+    ),
+    "how many of one": (passes.simplify, lambda x, y: np.add.reduce((x > y).reshape((3, 1)), axis=1), [], 0),
+    "copies of another kind": (passes.simplify, lambda x, y: (x * y).astype(np.float32), [], 0),
+    "copies of where": (passes.simplify, lambda x, y: np.where(x > y, x * 2.0, y * 2.0), [], 0),
+    "a sum and a largest": (passes.share, lambda x, y: [np.add.reduce(x), np.maximum.reduce(x)], [], 0),
+    "joined twice": (passes.share, lambda x, y: [np.concatenate((x, y)), np.concatenate((x, y))], [], 1),
+    "joined the other way": (passes.share, lambda x, y: [np.concatenate((x, y)), np.concatenate((y, x))], [], 0),
+    "equal parts": (passes.share, lambda x, y: [x[1:] * 2.0, x[1:] * 2.0], [], 1),
+    "other parts": (passes.share, lambda x, y: [x[1:] * 2.0, x[:-1] * 2.0], [], 0),
+    "other numbers": (passes.share, lambda x, y: [x * 2.0, x * 3.0], [], 0),
+    "other arrays": (passes.share, lambda x, y: [x * 2.0, y * 2.0], [], 0),
+    "twice the same, one changed": (passes.share, one_of_two_is_changed, [], 0),
     "an update": (passes.write_through, update, [np.ones(3)], 1),
     "an update of what is read again": (passes.write_through, update_read_again, [np.ones(3)], 0),
     "an update after one of what is read again": (passes.write_through, first_is_read_again, [np.ones(3)] * 2, 1),
@@ -233,6 +291,36 @@ def test_an_argument_may_be_the_parameters_own_array():
         was = p.data.copy()
         (seen,) = replay(p.data, np.ones(3))
         assert same(seen, was * 2.0) and same(p.data, was - 1.0)
+
+
+def test_which_arrays_may_overlap():
+    memory = np.zeros(6)
+    parts = memory[:4], memory[2:], memory[5:]
+    kinds = [("input", memory), ("input", np.ones(6)), *(("state", x) for x in parts)]
+    kinds += [("result", memory), ("constant", memory)]
+    arrays = [Var(kind, array) for kind, array in kinds]
+    overlapping = [(i, k) for i, x in enumerate(arrays) for k, y in enumerate(arrays) if passes.may_overlap(x, y)]
+    outside = [(i, k) for i in range(5) for k in range(5) if (i, k) not in [(2, 4), (4, 2)]]
+    assert overlapping == [*outside, (5, 5), (6, 6)]
+
+
+def test_numbers_become_arrays_once_for_each_dtype_and_sign():
+    def f(x, y):
+        return [x * 0.0, x * -0.0, x * 0, y * 0.0, x * 2.0 + 2.0, np.add.reduce(x, initial=2.0), (x > 1) * 3]
+
+    make = made_of(f)
+    made = record(make()[0], np.ones(3), np.ones(3, np.float32))
+    passes.numbers_as_arrays(made)
+    numbers = {v for call in made.calls for v in call.args if isinstance(v, Var) and v.kind == "constant"}
+    assert sorted((str(v.dtype), float(v.array), bool(np.signbit(v.array))) for v in numbers) == [
+        ("float32", 0.0, False),
+        ("float64", 0.0, False),
+        ("float64", -0.0, True),
+        ("float64", 1.0, False),
+        ("float64", 2.0, False),
+    ]
+    calls = [[np.array([1.0, -2.0, i]), np.array([1.0, -2.0, i], np.float32)] for i in range(3)]
+    unchanged(make, calls, passes.numbers_as_arrays)
 
 
 def test_align_and_numbers_as_arrays_change_calls_and_no_results():
