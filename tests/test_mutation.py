@@ -510,3 +510,17 @@ def test_marks_go_with_the_graph():
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("then, now", [(2.0, np.nan), (np.nan, 2.0), (0.0, -0.0), (-0.0, 0.0), (np.nan, -np.nan)])
+def test_numbers_that_compare_otherwise(then, now):
+    """NaN is no change from NaN, but from any number; 0 and -0 are two."""
+    for node in (scalar.Value, vector.Tensor):
+        x = node(then)
+        out = x * x
+        x.data = now if node is scalar.Value else np.array(now)
+        if now != now and then != then:
+            out.backward()
+        else:
+            with refused("multiply", "input 0"):
+                out.backward()

@@ -132,6 +132,12 @@ def first_is_read_again(p, q, x, y):
     return old
 
 
+def first_is_used_again(p, q, x, y):
+    new = p.data - x * y
+    p.data, q.data = new, q.data - x * y
+    return new * 2.0
+
+
 def padded_and_changed(x, y):
     whole = np.concatenate((x * 2.0, np.zeros_like(x)))
     whole += 1.0
@@ -228,6 +234,7 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
     "an update": (passes.write_through, update, [np.ones(3)], 1),
     "an update of what is read again": (passes.write_through, update_read_again, [np.ones(3)], 0),
     "an update after one of what is read again": (passes.write_through, first_is_read_again, [np.ones(3)] * 2, 1),
+    "an update after one that is used again": (passes.write_through, first_is_used_again, [np.ones(3)] * 2, 1),
     "an update from the other end": (
         passes.write_through,
         lambda p, x, y: p.data.__setitem__(Ellipsis, p.data[::-1] * x),
@@ -337,6 +344,13 @@ def test_align_and_numbers_as_arrays_change_calls_and_no_results():
     unchanged(made_of(f, np.ones(3)), CALLS, passes.numbers_as_arrays, passes.align)
 
 
+def test_align_looks_at_single_numbers_without_axes():
+    step, _ = made_of(lambda p, q, x, y: [p.data * q.data, q.data**p.data], np.ones((1, 1)), np.ones(3))()
+    made = record(step, *CALLS[0])
+    passes.align(made)
+    assert [[v.shape for v in call.reads()] for call in made.calls] == [[(), (1, 3)], [(3,), (1, 1)]]
+
+
 # --- passes that round in another order -------------------------------------------------------------------------------
 
 
@@ -377,7 +391,7 @@ def names(made):
 
 
 def written_between(p, x, y):
-    product = x.T @ p.data
+    product = x[:, :1] @ p.data
     p.data[...] = p.data + 1.0
     return product * 2.0
 
@@ -427,8 +441,8 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
     "a product of what is written in between": (
         SCALE,
         written_between,
-        [np.ones((4, 1))],
-        "matmul 3x1, add 4x1, copyto 4x1, multiply 3x1",
+        [np.ones((1, 3))],
+        "matmul 4x3, add 1x3, copyto 1x3, multiply 4x3",
     ),
     "a product scaled in place": (SCALE, scaled_in_place, [], "matmul 3x3, multiply 3x3"),
     "a product to a single number": (SCALE, lambda x, y: (x[0] @ y[0]) * 2.0, [], "matmul, multiply"),
@@ -474,6 +488,13 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
         [],
         "tanh 4x3, concatenate 8x3, multiply 8x3",
     ),
+    "joining with what is 0": (
+        SCALE,
+        lambda x, y: np.concatenate((np.tanh(x), x - x)) * 2.0,
+        [],
+        "tanh 4x3, subtract 4x3, concatenate 8x3, multiply 8x3",
+    ),
+    "a product and a number": (SCALE, lambda x, y: (x[:, :1] @ y[:1]) + 2.0, [], "matmul 4x3, add 4x3"),
     "rows times columns": (SCALE, lambda x, y: (x[:, :1] * y[:1]) * 2.0, [], "multiply 1x3, multiply 4x3"),
     "a square": (SCALE, lambda x, y: [(p * p) * 2.0 for p in [np.tanh(x)]], [], "tanh 4x3, multiply 4x3, multiply 4x3"),
     "a masked product": (
@@ -501,6 +522,13 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
         [],
         "multiply 4x3, multiply 4x3, add, dot, add, add",
     ),
+    "sums of two and of one": (
+        SUMS,
+        lambda x, y: [np.add.reduce(x[:1, :k] * y[:1, :k], axis=None) for k in (2, 1)],
+        [],
+        "multiply 1x2, dot, dot 1x1, add",
+    ),
+    "sums and more": (SUMS, lambda x, y: np.add.reduce(x, axis=0, initial=2.0), [], "add 3"),
     "sums of one axis": (
         SUMS,
         lambda x, y: [np.add.reduce(x[0], axis=0), np.add.reduce(x[0], axis=None), np.add.reduce(y, axis=0)],

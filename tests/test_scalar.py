@@ -167,6 +167,13 @@ def test_only_needed_gradients_are_computed(monkeypatch):
     assert called
 
 
+def test_gradients_of_constants_are_not_added_up():
+    """Their sum would overflow, with a warning."""
+    x, constant = Value(1.0), Value(1.0, requires_grad=False)
+    scalar.sum([x, constant, constant]).backward(1e308)
+    assert (x.grad, constant.grad) == (1e308, 0.0)
+
+
 def test_backward_steps_and_order():
     x, y = Value(2.0, "x"), Value(3.0, "y")
     inner = x * y

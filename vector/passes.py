@@ -356,7 +356,7 @@ def reduce_across(program: Program) -> None:
     kept = []
     for call in program.calls:
         x = call.args[0] if call.args else None
-        if call.function in (np.maximum.reduce, np.minimum.reduce) and isinstance(x, Var) and not call.writes:
+        if call.function in (np.maximum.reduce, np.minimum.reduce) and isinstance(x, Var):
             rows = len(x.shape) == 2 and x.shape[0] >= 16 and x.shape[1] <= 32 and x.array.flags.c_contiguous
             if rows and call.kwargs.get("axis") in (1, -1, (1,), (-1,)) and call.kwargs.keys() <= {"axis", "keepdims"}:
                 turned = Var("result", np.asfortranarray(x.array))
