@@ -68,7 +68,7 @@ FLIPPED = {
 SISTERS = [("any", "all"), ("min", "max"), ("minimum", "maximum"), ("sin", "cos"), ("exp", "exp2"), ("log", "log2"),
            ("zeros", "ones"), ("zeros_like", "ones_like")]  # fmt: skip
 OTHER = {a: b for pair in SISTERS for a, b in (pair, pair[::-1])}
-SYMMETRIC = {"max", "min", "may_overlap", "may_share_memory", "same"}
+SYMMETRIC = {"max", "min", "may_overlap", "may_share_memory", "plus", "same"}
 DROPPED = (ast.Expr, ast.AugAssign, ast.Raise, ast.Delete, ast.Break, ast.Continue)
 
 

@@ -230,6 +230,7 @@ def claims(engine, slope, constant, claimed):
         (1.0, 0.0, 1.0 + 0.9e-4, None, True),
         (1.0, 0.0, 1.0 + 1.1e-4, None, False),
         (0.0, 0.0, 0.9e-9, 0.0, True),  # and what rounding may do
+        (0.0, 0.0, 1e-9, 0.0, True),
         (0.0, 0.0, 1.1e-9, 0.0, False),
         (0.0, 3.0, 6.9e-9, 0.0, True),
         (0.0, 3.0, 7.1e-9, 0.0, False),

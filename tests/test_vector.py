@@ -272,6 +272,19 @@ def test_powers_of_many_exponents():
                 assert np.array_equal(np.signbit(found[:1]), np.signbit(alone[:1]))
 
 
+def test_a_backward_pass_from_a_node_differentiates_by_it():
+    x, g = Tensor(X), Tensor(np.full(X.shape, 2.0))
+    slopes = {step.node: step.gradient for step in vector.backward_steps(x * x, g, create_graph=True)}
+    assert np.array_equal(slopes[x].data, 4.0 * X)
+    assert np.array_equal(vector.grad(vector.sum(slopes[x]), g), 2.0 * X)
+
+
+def test_broadcast_against_nothing():
+    x = Tensor(np.ones((1, 3)))
+    vector.sum(x * np.ones((0, 3))).backward()
+    assert x.grad.tolist() == [[0.0] * 3]
+
+
 def test_a_gradient_that_fits_goes_on_as_it_is():
     """Neither summed nor copied, unless somebody else has it."""
     g, x, taken = np.ones((2, 3)), Tensor(np.zeros((2, 3))), set()
