@@ -151,7 +151,7 @@ def places_read(rule: Any, n: int) -> set[int]:
     read = {name for before, name in itertools.pairwise(["", *named]) if before != "len"}
     places: set[int] = set()
     for k, p in enumerate(inspect.signature(rule).parameters.values()):
-        if p.name in read and p.kind is not p.KEYWORD_ONLY:
+        if p.name in read:
             places.update(range(k, n + 2) if p.kind is p.VAR_POSITIONAL else (k,))
     return {n if k == 1 else k - 2 for k in places if 1 <= k < n + 2}
 

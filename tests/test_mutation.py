@@ -524,3 +524,21 @@ def test_numbers_that_compare_otherwise(then, now):
         else:
             with refused("multiply", "input 0"):
                 out.backward()
+
+
+def test_only_ops_whose_derivatives_read_their_inputs_remember_them():
+    free = {"add", "subtract", "negative", "exp", "sqrt", "sigmoid", "tanh", "relu", "where", "sum", "mean"}
+    assert {name for name, op in scalar.ops.OPS.items() if not op.reads_inputs} == free
+
+
+def test_an_op_that_stands_in_no_table():
+    def product(x, y):
+        return x * y
+
+    for node, ops in ((scalar.Value, scalar.ops), (vector.Tensor, vector.ops)):
+        op = ops.Op(product, (lambda g, out, x, y: g * y, lambda g, out, x, y: g * x))
+        x, y = node(2.0), node(3.0)
+        out = op(x, y)
+        y.data = y.data + 1.0
+        with refused("product", "input 1"):
+            out.backward()
