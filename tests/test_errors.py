@@ -293,8 +293,9 @@ def test_shapes_of_products():
     for x, y in [((2, 3), (2, 3)), ((3,), (2,)), ((2, 3), (2,)), ((2,), (3, 2)), ((4, 2, 3), (4, 2, 3))]:
         with expect(ValueError, "matmul: expected inner dimensions that agree", str(x), str(y)):
             t(np.ones(x)) @ t(np.ones(y))
-    with expect(ValueError, "matmul", "()"):
-        t(1.0) @ t(np.ones(2))
+    for x, y in [((), (2,)), ((2,), ()), ((), (2, 3))]:
+        with expect(ValueError, "matmul: expected at least one axis on both sides", f"{x} and {y}"):
+            t(np.ones(x)) @ t(np.ones(y))
     with expect(ValueError, "matmul", "broadcast", "(2, 2, 3)", "(4, 3, 2)"):
         t(np.ones((2, 2, 3))) @ t(np.ones((4, 3, 2)))
     with expect(ValueError, "Dense: expected 3 features, got 2"):

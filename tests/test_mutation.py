@@ -542,3 +542,33 @@ def test_an_op_that_stands_in_no_table():
         y.data = y.data + 1.0
         with refused("product", "input 1"):
             out.backward()
+
+
+@pytest.mark.parametrize(
+    "rule, places",
+    [
+        (lambda g, out, x, y: g, set()),
+        (lambda g, out, x, y: g * y, {1}),
+        (lambda g, out, x, y: g * out * x, {0, 2}),
+        (lambda g, out, x, y, slope: slope * x, {0}),
+        (lambda g, out, *xs: [g / len(xs)] * len(xs), set()),
+        (lambda g, out, *xs: [g * x for x in xs], {0, 1}),
+    ],
+)
+def test_the_places_that_a_rule_reads(rule, places):
+    for ops in (scalar.ops, vector.ops):
+        assert ops.places_read(rule, 2) == places
+
+
+@pytest.mark.parametrize(
+    "rule, places",
+    [
+        (lambda g, out, x, y: g * x.shape[0] * x.ndim * x.size + g.astype(x.dtype), set()),
+        (lambda g, out, x, y: g * x.T, {0}),
+        (lambda g, out, x, y: g * x.shape[0] * y.mT, {1}),
+        (lambda g, out, *xs, axis: parts(g, shapes(xs), axis), set()),  # noqa: F821
+        (lambda g, out, *xs, axis: [g.sum(axis)] * len(xs), set()),
+    ],
+)
+def test_the_places_that_a_rule_of_arrays_reads(rule, places):
+    assert vector.ops.places_read(rule, 2) == places

@@ -125,6 +125,9 @@ def test_numpys_functions_over_axes_and_shapes():
         (np.matmul(x, X.T), X @ X.T),
         (x.reshape(3, -1), X.reshape(3, -1)),
         (x.reshape((6,)), X.reshape(6)),
+        (vector.take(x, [1, 0, 1]), X[[1, 0, 1]]),
+        (vector.stack([x, x]), np.stack([X, X])),
+        (vector.concatenate([x, x]), np.concatenate([X, X])),
         (vector.stack([x, x], axis=1), np.stack([X, X], axis=1)),
     ]:
         assert type(out) is Tensor and out.shape == np.shape(expected) and np.allclose(out.data, expected, rtol=1e-15)
@@ -197,7 +200,16 @@ def test_reductions_have_numpys_shapes(name, axis, keepdims):
 
 @pytest.mark.parametrize(
     "shapes",
-    [((2, 3), (3, 4)), ((3,), (3, 4)), ((2, 3), (3,)), ((3,), (3,)), ((5, 2, 3), (3, 4)), ((5, 1, 2, 3), (7, 3, 1))],
+    [
+        ((2, 3), (3, 4)),
+        ((3,), (3, 4)),
+        ((2, 3), (3,)),
+        ((3,), (3,)),
+        ((5, 2, 3), (3, 4)),
+        ((5, 2, 3), (3,)),
+        ((3,), (5, 3, 2)),
+        ((5, 1, 2, 3), (7, 3, 1)),
+    ],
 )
 def test_matmul_as_numpy_has_it(shapes):
     rng = np.random.default_rng(0)
@@ -329,7 +341,10 @@ def test_row_tiles(sizes, x_lies, y_lies, tiles, monkeypatch):
     monkeypatch.setattr(vector.ops, "small_products_at_once", lambda: True)
     assert vector.ops.row_tiles(x, y) == tiles
     if n * k * m < 10**7:
+        pieces, untiled = [], vector.ops.untiled
+        monkeypatch.setattr(vector.ops, "untiled", lambda x, shape: pieces.append(x.shape) or untiled(x, shape))
         out = vector.ops.OPS["matmul"].value([x, y], None)
+        assert pieces == [(tiles, n // tiles, m)] * (tiles > 1)
         assert out.base is None and out.flags.c_contiguous
         assert np.allclose(out, x @ y, rtol=1e-11, atol=1e-11)
 
