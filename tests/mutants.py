@@ -40,7 +40,11 @@ ROOT = TESTS.parent
 MODULES = {
     "scalar/ops.py": ["semantics scalar errors", "mutation judges", "agreement_ops agreement_graphs anomaly"],
     "scalar/autodiff.py": ["scalar memory errors", "semantics mutation", "anomaly judges agreement_graphs"],
-    "vector/ops.py": ["vector semantics errors", "mutation judges", "agreement_ops readme compile fit anomaly"],
+    "vector/ops.py": [
+        "vector semantics errors",
+        "mutation judges",
+        "agreement_ops readme viz_steps compile fit anomaly",
+    ],
     "vector/autodiff.py": ["vector memory errors", "semantics mutation", "anomaly judges compile compile_refusals"],
     "vector/passes.py": ["passes", "readme", "compile compile_refusals fit"],
 }

@@ -297,6 +297,17 @@ def test_broadcast_against_nothing():
     assert x.grad.tolist() == [[0.0] * 3]
 
 
+def test_the_usual_mode_is_one_look_for_three():
+    mode = autodiff.Mode()
+    for name, value in [("graph", False), ("recorder", object()), ("check", print)]:
+        assert mode.usual
+        before = getattr(mode, name)
+        setattr(mode, name, value)
+        assert not mode.usual and getattr(mode, name) is value
+        setattr(mode, name, before)
+    assert mode.usual
+
+
 def test_a_gradient_that_fits_goes_on_as_it_is():
     """Neither summed nor copied, unless somebody else has it."""
     g, x, taken = np.ones((2, 3)), Tensor(np.zeros((2, 3))), set()
