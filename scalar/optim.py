@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,6 +11,10 @@ import numpy as np
 
 from .ops import number
 from .value import Value
+
+# Added to a running sum at each step, so that where no gradient comes any more it does not fade into the subnormal
+# numbers, which many processors take a hundred times longer for; far below the last bit of any other sum.
+FLOOR = 16.0 * sys.float_info.min
 
 
 class Optimizer:
@@ -90,7 +95,7 @@ class SGD(Optimizer):
         for i, p in enumerate(self.parameters):
             g = p.grad + self.weight_decay * p.data if self.weight_decay else p.grad
             if self.momentum:
-                v = self.velocity[i] = self.momentum * self.velocity[i] + g
+                v = self.velocity[i] = self.momentum * self.velocity[i] + g + FLOOR
                 g = g + self.momentum * v if self.nesterov else v
             p.data -= self.lr * g
 
@@ -141,7 +146,7 @@ class Adam(Optimizer):
                 p.data *= 1.0 - self.lr * self.weight_decay
             elif self.weight_decay:
                 g = g + self.weight_decay * p.data
-            self.sums[i] = beta1 * self.sums[i] + g
+            self.sums[i] = beta1 * self.sums[i] + g + FLOOR
             self.squares[i] = beta2 * self.squares[i] + g * g
             p.data -= rate * (self.sums[i] / (math.sqrt(self.squares[i]) + c * self.eps))
 

@@ -131,7 +131,7 @@ def test_training_writes_model_history_and_pictures(trained: tuple[Path, str, st
     assert [row["epoch"] for row in history["epochs"]] == [1, 2]
     assert history["epochs"][-1]["test_accuracy"] == history["test_accuracy"] > 0.4
     assert f"{history['test_accuracy']:.4f}" == printed.split()[-1]
-    assert history["settings"]["batch_size"] == 64 and not history["interrupted"]
+    assert history["settings"]["batch_size"] == 32 and not history["interrupted"]
 
 
 def test_the_same_seed_gives_the_same_model(trained: tuple[Path, str, str], tmp_path: Path) -> None:

@@ -120,8 +120,8 @@ def test_busy_and_recipe(tmp_path: Path) -> None:
     printed = run_race(tmp_path, "--busy", "--batch", 8, "--racers", "ours", "byhand", "--rounds", 1, "--seconds", 0.02)
     (busy,) = json.loads((tmp_path / "busy.json").read_text())["busy"]
     assert [row["name"] for row in busy["rows"]] == ["ours", "byhand"] and "times slower" in printed
-    printed = run_race(tmp_path, "--recipe", "--epochs", 1, "--rounds", 1)
+    printed = run_race(tmp_path, "--recipe", "default", "--epochs", 1, "--rounds", 1)
     result = json.loads((tmp_path / "recipe.json").read_text())
-    own = result["recipe"][0]
+    own = result["recipes"]["default"][0]
     assert own["name"] == "ours" and own["status"] == "raced" and own["training"][0] < own["wall"][0]
     assert 0 < result["import_ms"] < 5000 and "import vector takes" in printed

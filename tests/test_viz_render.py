@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+import scalar
 import viz
 import viz.rendering
 from scalar import Value
@@ -186,3 +187,29 @@ def test_viz_imports_neither_engine() -> None:
     code = "import sys, viz; print(sorted({'scalar', 'vector', 'pygraphviz', 'matplotlib'} & set(sys.modules)))"
     root = Path(viz.__file__).parent.parent
     assert subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("rankdir", ["LR", "TB", "RL", "BT"])
+def test_a_huge_graph_is_placed_rank_by_rank(rankdir: str, tmp_path: Path) -> None:
+    """What Graphviz would take minutes to lay out: every node has a place of its own, after its inputs."""
+    layer = [Value(0.1 * i, f"x{i}") for i in range(60)]
+    for _ in range(2):
+        layer = [(layer[i % len(layer)] + layer[(7 * i + 1) % len(layer)]).tanh() for i in range(900)]
+    root = scalar.sum(layer)
+    drawn = viz.draw(root, max_nodes=10_000, rankdir=rankdir)
+    assert drawn.graph_attr["layout"] == "nop"
+    places = [tuple(map(float, pair)) for pair in re.findall(r'pos="(\S+),(\S+)"', drawn.source)]
+    nodes = viz.graph.in_order([root])
+    assert len(places) == len(set(places)) == len(nodes) > 3000
+    at = dict(zip(map(id, nodes), places, strict=True))
+    axis, sign = {"LR": (0, 1), "RL": (0, -1), "TB": (1, -1), "BT": (1, 1)}[rankdir]
+    assert all(sign * (at[id(node)][axis] - at[id(x)][axis]) > 0 for node in nodes for x in node.inputs)
+    picture = viz.render(drawn, tmp_path / "huge.svg").read_text()
+    assert picture.count('class="node"') == len(nodes)
+
+
+def test_the_rest_of_a_huge_graph_has_a_place_too(node: Value, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(viz.graph, "HUGE", 0)
+    part = viz.draw(node * node + node, depth=1)
+    assert part.source.count("pos=") == 4  # the sum, its two inputs, and the dots before the product
+    assert viz.render(part, tmp_path / "part.svg").read_text().count('class="node"') == 4

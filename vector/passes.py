@@ -267,11 +267,15 @@ def swapped(x: Any, old: Any, new: Any) -> Any:
     return new if x is old else x
 
 
+LINEAR = (np.matmul, np.multiply, np.concatenate)  # through which a scale may go on
+
+
 def to_scale(program: Program, call: Call, scale: Any) -> Any:
     """The argument of a linear call to scale so that there is less to do, or as little and it may go on; else None."""
     if call.function is np.matmul:
-        smallest = min(call.args, key=lambda x: np.size(value(x)))
-        return smallest if np.size(value(smallest)) <= call.out.size else None
+        small = [x for x in call.args if x.size <= call.out.size]
+        made = [x for x in small if any(c.out is x.root and c.function in LINEAR for c in program.calls)]
+        return min(made or small, key=lambda x: x.size, default=None)
     if call.function == np.add.reduce and "where" not in call.kwargs:
         is_scaled = any(
             c.function is np.multiply and same(c.args, (scale, call.args[0])) and not c.writes for c in program.calls

@@ -36,7 +36,7 @@ form, *settings = (option[2:] for option in sys.argv[1:])
 graph = pygraphviz.AGraph(string=sys.stdin.buffer.read().decode())
 for setting in settings:
     graph.graph_attr.update([setting.split("=")])
-sys.stdout.buffer.write(graph.draw(format=form, prog="dot"))
+sys.stdout.buffer.write(graph.draw(format=form, prog=graph.graph_attr.get("layout") or "dot"))
 """
 
 SENTENCE = (

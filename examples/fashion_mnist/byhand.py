@@ -51,7 +51,7 @@ def adam(
     pieces = [(*piece, t[: len(piece[0])]) for piece in pieces]
     beta1, beta2 = (np.array(beta, f) for beta in betas)
     unit = (1.0 - betas[1]) ** 0.5 / (1.0 - betas[0])
-    factor, small = np.empty((), f), np.empty((), f)
+    factor, small, floor = np.empty((), f), np.empty((), f), np.array(16 * np.finfo(f).tiny)
     add, subtract, multiply, divide, sqrt = np.add, np.subtract, np.multiply, np.divide, np.sqrt
     count = 0
 
@@ -64,6 +64,7 @@ def adam(
         for p, g, m, v, t in pieces:
             multiply(m, beta1, out=m)
             add(m, g, out=m)
+            add(m, floor, out=m)  # where no gradient comes any more, m does not fade into slow subnormal numbers
             multiply(g, g, out=g)
             multiply(v, beta2, out=v)
             add(v, g, out=v)

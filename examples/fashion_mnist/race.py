@@ -3,7 +3,7 @@
     python examples/fashion_mnist/race.py
     python examples/fashion_mnist/race.py --batch 1 32 128 512 --width 128 1024 --optimizer sgd adam    (or: --all)
     python examples/fashion_mnist/race.py --busy
-    python examples/fashion_mnist/race.py --recipe
+    python examples/fashion_mnist/race.py --recipe default adamw
 
 Everybody trains 784-width-10 (relu, softmax, cross-entropy) from the same weights on the same batches of Fashion-MNIST,
 each in a process of its own, in turn, several rounds. Before that the losses of the first 50 steps are compared with
@@ -264,8 +264,8 @@ def busy_table(rows: list[Row]) -> str:
 # --- the whole run ----------------------------------------------------------------------------------------------------
 
 
-def race_recipes(epochs: int, rounds: int, data: str | None) -> list[Row]:
-    """train.py's default recipe against the same in PyTorch: whole processes, in turn."""
+def race_recipes(recipe: str, epochs: int, rounds: int, data: str | None) -> list[Row]:
+    """A recipe of train.py against the same in PyTorch: whole processes, in turn."""
     rows: list[Row] = [
         {"name": name, "program": title, "status": "raced" if find_spec(needs) else "absent"}
         for name, (title, needs, _) in RECIPE_RACERS.items()
@@ -275,7 +275,7 @@ def race_recipes(epochs: int, rounds: int, data: str | None) -> list[Row]:
             if row["status"] != "raced":
                 continue
             with tempfile.TemporaryDirectory() as out:
-                given = (epochs, out, ["--data", data] if data else [])
+                given = (recipe, epochs, out, ["--data", data] if data else [])
                 with Worker("recipe", row["name"], given) as worker:
                     try:
                         row["memory"] = worker.hear()["memory"]
@@ -400,9 +400,11 @@ def main(args: argparse.Namespace) -> int:
     named = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     print(f"{about['date']}, {about['cpu']}, {about['cores']} cores; {named}\n")
     if args.recipe:
-        result["recipe"] = race_recipes(args.epochs, args.rounds or 3, args.data)
+        result["recipes"] = {}
+        for recipe in args.recipe:
+            rows = result["recipes"][recipe] = race_recipes(recipe, args.epochs, args.rounds or 3, args.data)
+            print(f"train.py --recipe {recipe}, {args.epochs} epochs\n{recipe_table(rows)}\n", flush=True)
         result["import_ms"] = import_time()
-        print(f"the default recipe of train.py, {args.epochs} epochs\n{recipe_table(result['recipe'])}\n")
         print(f"import vector takes {result['import_ms']:.1f} ms on top of import numpy")
     else:
         with tempfile.TemporaryDirectory() as folder:
@@ -468,11 +470,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--all", action="store_true", help="batches 1 32 128 512, widths 128 1024, SGD and Adam")
     add("--calls", action="store_true", help="print the time of every call of our program")
     add("--busy", action="store_true", help="how much slower everybody gets while another process keeps a core busy")
-    add("--recipe", action="store_true", help="whole runs of train.py and of the same recipe in PyTorch instead")
+    add("--recipe", nargs="*", choices=("default", "adamw"), help="whole runs of train.py and of the same in PyTorch "
+        "instead, by default of both recipes")  # fmt: skip
     add("--epochs", type=int, default=10, help="of the recipe (%(default)s)")
     add("--data", metavar="FOLDER", help="folder with the four files, or 'sample' (as of train.py)")
     add("--out", type=Path, metavar="FOLDER", default=Path("runs/race"), help="where to write (%(default)s)")
     args = parser.parse_args(arguments)
+    if args.recipe == []:
+        args.recipe = ["default", "adamw"]
     if args.all:
         args.batch, args.width, args.optimizer = [1, 32, 128, 512], [128, 1024], list(RATES)
     return args

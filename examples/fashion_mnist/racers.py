@@ -620,9 +620,9 @@ def best(f: Callable[[], Any], rounds: int = 15, moment: float = 0.01) -> float:
 # --- the recipe race --------------------------------------------------------------------------------------------------
 
 
-def recipe_ours(epochs: int, out: str, data: list[str]) -> None:
+def recipe_ours(name: str, epochs: int, out: str, data: list[str]) -> None:
     """train.py, as a reader runs it."""
-    sys.argv = ["train.py", "--recipe", "default", "--epochs", str(epochs), "--out", out, *data]
+    sys.argv = ["train.py", "--recipe", name, "--epochs", str(epochs), "--out", out, *data]
     with redirect_stdout(sys.stderr):
         try:
             runpy.run_path(str(Path(__file__).with_name("train.py")), run_name="__main__")
@@ -631,8 +631,8 @@ def recipe_ours(epochs: int, out: str, data: list[str]) -> None:
                 raise
 
 
-def recipe_torch(epochs: int, out: str, data: list[str], threads: int = 1) -> None:
-    """The default recipe of train.py in PyTorch: loss and accuracy while training, and on the test images."""
+def recipe_torch(name: str, epochs: int, out: str, data: list[str], threads: int = 1) -> None:
+    """A recipe of train.py in PyTorch: loss and accuracy while training, and on the test images."""
     import torch
     from train import RECIPES, load_data
 
@@ -640,13 +640,14 @@ def recipe_torch(epochs: int, out: str, data: list[str], threads: int = 1) -> No
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    recipe = RECIPES["default"]
+    recipe = RECIPES[name]
     loaded = load_data(data[-1] if data else None)
     train_images, train_labels, test_images, test_labels = (torch.from_numpy(np.array(x)) for x in loaded)
     train_images, test_images = train_images.flatten(1), test_images.flatten(1)
     train_labels, test_labels = train_labels.long(), test_labels.long()
     model = torch.nn.Sequential(torch.nn.Linear(784, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr, fused=True)
+    make = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}[recipe.optimizer]
+    optimizer = make(model.parameters(), lr=recipe.lr, fused=True)
     loss_of = torch.nn.functional.cross_entropy
     steps = epochs * -(-len(train_images) // recipe.batch_size)
     schedule = cosine(recipe.lr, steps, warmup=steps // 10)
@@ -676,9 +677,9 @@ def recipe_torch(epochs: int, out: str, data: list[str], threads: int = 1) -> No
     (Path(out) / "history.json").write_text(json.dumps(outcome))
 
 
-def recipe_torch_all_threads(epochs: int, out: str, data: list[str]) -> None:
+def recipe_torch_all_threads(name: str, epochs: int, out: str, data: list[str]) -> None:
     """The same with a thread a core."""
-    recipe_torch(epochs, out, data, os.cpu_count() or 1)
+    recipe_torch(name, epochs, out, data, os.cpu_count() or 1)
 
 
 RECIPE_RACERS = {

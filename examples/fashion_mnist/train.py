@@ -40,7 +40,8 @@ class Recipe(NamedTuple):
 
 # The default was chosen by its accuracy on 10,000 of the training images, held out: the test images had no say.
 RECIPES = {
-    "default": Recipe("the most accurate in few epochs", "adamw", 4e-3, 64, 10, cosine=True),
+    "default": Recipe("the quickest way to 0.885 and more", "sgd", 0.3, 32, 10, cosine=True),
+    "adamw": Recipe("the most accurate in few epochs", "adamw", 4e-3, 64, 10, cosine=True),
     "seed": Recipe("one image at a time, as in the library that this project tells of", "sgd", 0.003, 1, 5),
     "keras": Recipe("what Keras does by its defaults", "sgd", 0.01, 32, 5),
 }
