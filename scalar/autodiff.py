@@ -115,7 +115,7 @@ def plus(a: Any, b: Any) -> Any:
     return total
 
 
-def backward(output: Any, gradient: float = 1.0) -> None:
+def backward(output: Any, gradient: float) -> None:
     """Give every node on the way its `.grad`, d output / d node: leaves add it to what they have, inner nodes start
     anew at each call. Raises RuntimeError, half-way, where a number that a derivative reads was changed since the
     forward pass.

@@ -88,7 +88,7 @@ class Op:
         bound = self.defaults | dict(zip(self.defaults, args[n:], strict=False)) | params
         for name, value in bound.items():
             if name not in self.defaults:
-                raise TypeError(f"{self.name}: expected {' and '.join(self.defaults) or 'no arguments'}, got {name}")
+                raise TypeError(f"{self.name}: expected {' and '.join(self.defaults)}, got {name}")
             if value is inspect.Parameter.empty:
                 raise TypeError(f"{self.name}: expected {name}, got none")
             if hasattr(value, "op"):
@@ -151,7 +151,7 @@ def places_read(rule: Any, n: int) -> set[int]:
     read = {name for before, name in itertools.pairwise(["", *named]) if before != "len"}
     places: set[int] = set()
     for k, p in enumerate(inspect.signature(rule).parameters.values()):
-        if p.name in read and p.kind is not p.KEYWORD_ONLY:
+        if p.name in read:
             places.update(range(k, n + 2) if p.kind is p.VAR_POSITIONAL else (k,))
     return {n if k == 1 else k - 2 for k in places if 1 <= k < n + 2}
 

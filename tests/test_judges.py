@@ -10,6 +10,7 @@ import ast
 import copy
 import inspect
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ import scalar
 import vector
 
 ENGINES = {"scalar": scalar, "vector": vector}
+NODES = {"scalar": scalar.Value, "vector": vector.Tensor}
 POINTS = [0.0, -0.0, 0.3, 0.5, 1.0, 2.0, 3.0, -0.7, -1.0, -2.0, INF, -INF, np.nan]
 SMOOTH = {1: [[0.3], [1.7], [0.6]], 2: [[0.3, 1.7], [1.9, 0.4], [2.2, 2.6]]}  # away from corners, inside all domains
 X = np.array([[0.3, -1.2, 0.7], [1.5, 0.1, -0.4]])
@@ -203,6 +205,93 @@ def test_gradcheck_convicts(engine, wrong):
     with pytest.raises(ValueError, match="gradcheck: input 0"):
         module.gradcheck(lambda x, y: 3.0 * bad(x, y), inputs)
     assert [x.data for x in inputs] == [0.7, -1.3]
+
+
+def claims(engine, slope, constant, claimed):
+    """slope x + constant, with `claimed` for its derivative."""
+
+    def line(x):
+        return x * slope + constant
+
+    return ENGINES[engine].ops.Op(line, (lambda g, out, x: g * claimed,))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "slope, constant, claimed, rtol, passes",
+    [
+        (1.0, 0.0, 1.9, 0.5, True),  # within rtol of the larger of the two
+        (1.0, 0.0, 2.1, 0.5, False),
+        (1.0, 0.0, 0.55, 0.5, True),
+        (1.0, 0.0, 0.45, 0.5, False),
+        (-1.0, 0.0, -1.9, 0.5, True),
+        (-1.0, 0.0, -0.55, 0.5, True),
+        (-1.0, 0.0, -0.45, 0.5, False),
+        (1.0, 0.0, 1.0 + 0.9e-4, None, True),
+        (1.0, 0.0, 1.0 + 1.1e-4, None, False),
+        (0.0, 0.0, 0.9e-9, 0.0, True),  # and what rounding may do
+        (0.0, 0.0, 1e-9, 0.0, True),
+        (0.0, 0.0, 1.1e-9, 0.0, False),
+        (0.0, 3.0, 6.9e-9, 0.0, True),
+        (0.0, 3.0, 7.1e-9, 0.0, False),
+        (0.0, -3.0, -6.9e-9, 0.0, True),
+        (0.0, -3.0, 7.1e-9, 0.0, False),
+        (1.0, 0.0, math.nan, None, False),
+    ],
+)
+def test_what_gradcheck_allows(engine, slope, constant, claimed, rtol, passes):
+    module = ENGINES[engine]
+    f, x = claims(engine, slope, constant, claimed), NODES[engine](0.25)
+    more = {} if rtol is None else {"rtol": rtol}
+    if passes:
+        assert module.gradcheck(f, [x], **more) is True
+    else:
+        with pytest.raises(ValueError, match=r"gradcheck: input 0 = 0\.25: "):
+            module.gradcheck(f, [x], **more)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_where_gradcheck_looks(engine):
+    module, seen = ENGINES[engine], []
+
+    def f(x, y):
+        seen.append((x.item(), y.item()))
+        return x * y
+
+    module.gradcheck(f, [NODES[engine](0.5), NODES[engine](-4.0)])
+    h, k = 6e-6, 2.4e-5
+    assert seen == [(0.5, -4.0), (0.5 + h, -4.0), (0.5 - h, -4.0), (0.5, -4.0 + k), (0.5, -4.0 - k)]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_gradcheck_puts_its_inputs_back(engine, side):
+    x = NODES[engine](2.0)
+
+    def f(x):
+        if (x.item() - 2.0) * side > 0.0:
+            raise ZeroDivisionError
+        return x * 1.0
+
+    with pytest.raises(ZeroDivisionError):
+        ENGINES[engine].gradcheck(f, [x])
+    assert x.item() == 2.0
+
+
+def test_gradcheck_takes_every_element_by_itself():
+    """Wrong in one element, or with the right slopes in the wrong order: each output has a weight of its own."""
+
+    def same(x):
+        return x * 1.0
+
+    factors = np.array([[1.0, 1.0], [2.0, 1.0]])
+    x = vector.Tensor([[1.0, 2.0], [3.0, 4.0]])
+    with pytest.raises(ValueError, match=r"gradcheck: input 1\[1, 0\] = 3\.0: "):
+        one = vector.ops.Op(same, (lambda g, out, x: g * factors,))
+        vector.gradcheck(lambda y, x: y + one(x), [vector.Tensor(1.0), x])
+    for turn in (lambda g: g[::-1], lambda g: g[:, ::-1]):
+        with pytest.raises(ValueError, match=r"gradcheck: input 0\[0, 0\] = 1\.0: "):
+            vector.gradcheck(vector.ops.Op(same, (lambda g, out, x, turn=turn: turn(g),)), [x])
 
 
 # --- broken in one place ----------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from judging import heard
 
 import scalar
 import vector
@@ -172,6 +173,14 @@ def test_a_sum_of_gradients_that_overflows_warns(engine):
     with pytest.warns(RuntimeWarning, match="overflow encountered in"):
         out.backward(1.0)
     assert float(x.grad) == np.inf
+
+
+def test_a_sum_of_gradients_that_are_nodes_warns_of_the_overflow_alone(engine):
+    module, node = engine
+    x = node(0.5)
+    slope, warnings = heard(lambda: module.grad(x * 1e308 + x * 1e308, x, create_graph=True))
+    assert float(slope.data) == np.inf
+    assert {text.split(" encountered")[0] for _, text in warnings} == {"overflow"}
 
 
 def test_a_leaf_is_its_own_root(engine):

@@ -510,3 +510,66 @@ def test_marks_go_with_the_graph():
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("then, now", [(2.0, np.nan), (np.nan, 2.0), (0.0, -0.0), (-0.0, 0.0), (np.nan, -np.nan)])
+def test_numbers_that_compare_otherwise(then, now):
+    """NaN is no change from NaN, but from any number; 0 and -0 are two."""
+    for node in (scalar.Value, vector.Tensor):
+        x = node(then)
+        out = x * x
+        x.data = now if node is scalar.Value else np.array(now)
+        if now != now and then != then:
+            out.backward()
+        else:
+            with refused("multiply", "input 0"):
+                out.backward()
+
+
+def test_only_ops_whose_derivatives_read_their_inputs_remember_them():
+    free = {"add", "subtract", "negative", "exp", "sqrt", "sigmoid", "tanh", "relu", "where", "sum", "mean"}
+    assert {name for name, op in scalar.ops.OPS.items() if not op.reads_inputs} == free
+
+
+def test_an_op_that_stands_in_no_table():
+    def f(x, y):
+        return x * x * y
+
+    for node, ops in ((scalar.Value, scalar.ops), (vector.Tensor, vector.ops)):
+        op = ops.Op(f, (lambda g, out, x, y: g * (2.0 * x * y), lambda g, out, x, y: g * x * x))
+        for i in range(2):
+            x, y = inputs = node(2.0), node(3.0, requires_grad=False)
+            out = op(x, y)
+            inputs[i].data = inputs[i].data + 1.0
+            with refused("f", f"input {i}"):
+                out.backward()
+
+
+@pytest.mark.parametrize(
+    "rule, places",
+    [
+        (lambda g, out, x, y: g, set()),
+        (lambda g, out, x, y: g * y, {1}),
+        (lambda g, out, x, y: g * out * x, {0, 2}),
+        (lambda g, out, x, y, slope: slope * x, {0}),
+        (lambda g, out, *xs: [g / len(xs)] * len(xs), set()),
+        (lambda g, out, *xs: [g * x for x in xs], {0, 1}),
+    ],
+)
+def test_the_places_that_a_rule_reads(rule, places):
+    for ops in (scalar.ops, vector.ops):
+        assert ops.places_read(rule, 2) == places
+
+
+@pytest.mark.parametrize(
+    "rule, places",
+    [
+        (lambda g, out, x, y: g * x.shape[0] * x.ndim * x.size + g.astype(x.dtype), set()),
+        (lambda g, out, x, y: g * x.T, {0}),
+        (lambda g, out, x, y: g * x.shape[0] * y.mT, {1}),
+        (lambda g, out, *xs, axis: parts(g, shapes(xs), axis), set()),  # noqa: F821
+        (lambda g, out, *xs, axis: [g.sum(axis)] * len(xs), set()),
+    ],
+)
+def test_the_places_that_a_rule_of_arrays_reads(rule, places):
+    assert vector.ops.places_read(rule, 2) == places

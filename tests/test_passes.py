@@ -13,7 +13,7 @@ import vector
 from vector import passes
 from vector.autodiff import mode, random
 from vector.blas import ALIGNMENT
-from vector.program import Plan, variables
+from vector.program import Plan, Var, variables
 from vector.trace import Recorder
 
 
@@ -36,9 +36,21 @@ def run(make, calls, *chosen):
     before = len(made)
     for change in chosen:
         change(made)
+        check(made)
     replay = made.build("step")
     results = [[np.array(x) for x in replay(*copied(args))] for args in calls[1:]]
     return leaves([results, tensors]), before, len(made)
+
+
+def check(made):
+    """Raises AssertionError where a variable is not of a known kind, or a view does not lie where it says."""
+    for var in [v for call in made.calls for v in (*call.reads(), call.out)] + list(variables(made.outputs)):
+        assert var.kind in ("input", "state", "constant", "result", "view")
+        assert (var.kind == "view") == (var.base is not None), var
+        if var.base is not None:
+            f, args, kwargs = var.view or (np.asarray, (), {})
+            seen = f(var.base.array, *args, **kwargs)
+            assert (seen.shape, seen.dtype) == (var.shape, var.dtype), var
 
 
 def unchanged(make, calls, *chosen):
@@ -121,7 +133,58 @@ def constants(x, y):
     return vector.Tensor(x) * np.exp(np.sin(known * 0.5))
 
 
-HAND_MADE = {  # the pass, the step, the tensors it has, and how many calls go
+def first_is_read_again(p, q, x, y):
+    new = p.data - x * y
+    old = p.data * 1.5
+    p.data, q.data = new, q.data - x * y
+    return old
+
+
+def first_is_used_again(p, q, x, y):
+    new = p.data - x * y
+    p.data, q.data = new, q.data - x * y
+    return new * 2.0
+
+
+def padded_and_changed(x, y):
+    whole = np.concatenate((x * 2.0, np.zeros_like(x)))
+    whole += 1.0
+    return whole
+
+
+def one_of_two_is_changed(x, y):
+    first, second = x * y, x * y
+    second += 1.0
+    return first, second
+
+
+def changed_constants(x, y):
+    known = mode.recorder.constant(np.arange(3.0)) * 2.0
+    known += x
+    zeros = np.zeros_like(x)
+    zeros += y
+    return known, zeros
+
+
+def changed_after_a_copy(x, y):
+    first = x + y
+    second = first * 1.0
+    first += 1.0
+    return first, second
+
+
+def changed_unread(x, y):
+    unread = x * y
+    unread += 1.0
+    return x + y
+
+
+def times_ones(shape):
+    return lambda x, y: (x + y) * mode.recorder.constant(np.ones(shape))
+
+
+PAD = (passes.fold_constants, passes.pad_in_place)
+HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and how many calls go
     "unread": (passes.drop_unread, lambda x, y: [vector.tanh(x * y), x + y][1:], [], 2),
     "unread, an update": (passes.drop_unread, update, [np.ones(3)], 0),
     "unread, a chain": (
@@ -134,6 +197,7 @@ HAND_MADE = {  # the pass, the step, the tensors it has, and how many calls go
     "constants": (passes.fold_constants, constants, [], 3),
     "constants, none": (passes.fold_constants, lambda x, y: x * 2.0, [], 0),
     "products with 1": (passes.simplify, lambda x, y: (x + y) * 1.0 / 1.0 * 1, [], 3),
+    "1 times": (passes.simplify, lambda x, y: 1.0 * (x + y), [], 1),
     "quotients of 1": (passes.simplify, lambda x, y: 1.0 / (x + y + 1.0), [], 0),
     "the largest of one": (passes.simplify, lambda x, y: np.maximum.reduce(np.reshape(x * y, (3, 1)), axis=1), [], 1),
     "sums of one": (passes.simplify, lambda x, y: vector.sum(vector.reshape(x * y, (3, 1)), axis=1), [], 0),
@@ -156,22 +220,80 @@ HAND_MADE = {  # the pass, the step, the tensors it has, and how many calls go
     ),
     "written in between": (passes.share, rewritten, [np.ones(3)], 0),
     "draws": (passes.share, lambda x, y: draw(rngs[0])(x, y) + draw(rngs[0])(x, y), [], 0),
+    "unread, though changed": (passes.drop_unread, changed_unread, [], 2),
+    "constants that are changed": (passes.fold_constants, changed_constants, [], 0),
+    "a shape": (passes.fold_constants, lambda x, y: np.ones_like(x) * y, [], 1),
+    "products with ones": (passes.simplify, times_ones(3), [], 1),
+    "products with more ones": (passes.simplify, times_ones((2, 3)), [], 0),
+    "products with a parameter of ones": (passes.simplify, lambda p, x, y: (x + y) * p.data, [np.ones(3)], 0),
+    "products with 2": (passes.simplify, lambda x, y: (x + y) * 2.0, [], 0),
+    "an argument times 1": (passes.simplify, lambda x, y: x * 1.0, [], 0),
+    "products with 1 of what is changed": (passes.simplify, changed_after_a_copy, [], 0),
+    "the largest of one": (passes.simplify, lambda x, y: np.maximum.reduce((x * y).reshape((3, 1)), axis=1), [], 1),
+    "sums of one, and more": (
+        passes.simplify,
+        lambda x, y: np.add.reduce((x * y).reshape((3, 1)), axis=1, initial=2.0),
+        [],
+        0,
+    ),
+    "how many of one": (passes.simplify, lambda x, y: np.add.reduce((x > y).reshape((3, 1)), axis=1), [], 0),
+    "copies of another kind": (passes.simplify, lambda x, y: (x * y).astype(np.float32), [], 0),
+    "copies of where": (passes.simplify, lambda x, y: np.where(x > y, x * 2.0, y * 2.0), [], 0),
+    "a sum and a largest": (passes.share, lambda x, y: [np.add.reduce(x), np.maximum.reduce(x)], [], 0),
+    "joined twice": (passes.share, lambda x, y: [np.concatenate((x, y)), np.concatenate((x, y))], [], 1),
+    "joined the other way": (passes.share, lambda x, y: [np.concatenate((x, y)), np.concatenate((y, x))], [], 0),
+    "equal parts": (passes.share, lambda x, y: [x[1:] * 2.0, x[1:] * 2.0], [], 1),
+    "other parts": (passes.share, lambda x, y: [x[1:] * 2.0, x[:-1] * 2.0], [], 0),
+    "other numbers": (passes.share, lambda x, y: [x * 2.0, x * 3.0], [], 0),
+    "other arrays": (passes.share, lambda x, y: [x * 2.0, y * 2.0], [], 0),
+    "twice the same, one changed": (passes.share, one_of_two_is_changed, [], 0),
     "an update": (passes.write_through, update, [np.ones(3)], 1),
     "an update of what is read again": (passes.write_through, update_read_again, [np.ones(3)], 0),
+    "an update after one of what is read again": (passes.write_through, first_is_read_again, [np.ones(3)] * 2, 1),
+    "an update after one that is used again": (passes.write_through, first_is_used_again, [np.ones(3)] * 2, 1),
+    "an update from the other end": (
+        passes.write_through,
+        lambda p, x, y: p.data.__setitem__(Ellipsis, p.data[::-1] * x),
+        [np.arange(3.0)],
+        0,
+    ),
+    "padding": (PAD, lambda x, y: np.concatenate((np.zeros_like(x), x * 2.0, np.ones_like(y))), [], 3),
+    "padding on the right": (
+        PAD,
+        lambda x, y: np.concatenate(((x * 2.0).reshape((1, 3)), np.zeros((1, 3))), axis=-1),
+        [],
+        0,
+    ),
+    "padding, twice the same": (
+        PAD,
+        lambda x, y: [np.concatenate((np.zeros_like(x), z, z)) for z in [x * y]],
+        [],
+        1,
+    ),
+    "padding that is changed": (PAD, padded_and_changed, [], 1),
+    "joining": (PAD, lambda x, y: np.concatenate((x, y)), [], 0),
+    "padding after joining": (
+        PAD,
+        lambda x, y: [np.concatenate((x, y)), np.concatenate((x * y, np.zeros_like(x)))],
+        [],
+        2,
+    ),
 }
 rngs = [np.random.default_rng(1)]
 
 
 @pytest.mark.parametrize("name", HAND_MADE)
 def test_what_a_pass_takes_out(name):
-    change, f, tensors, gone = HAND_MADE[name]
+    changes, f, tensors, gone = HAND_MADE[name]
+    changes = changes if isinstance(changes, tuple) else (changes,)
     step, _ = made_of(f, *tensors)()
     made = record(step, *copied(CALLS[0]))
     before = len(made)
-    change(made)
+    for change in changes:
+        change(made)
     assert before - len(made) == gone, f"{made.calls}"
     if "draw" not in name:
-        assert unchanged(made_of(f, *tensors), CALLS, change) == gone
+        assert unchanged(made_of(f, *tensors), CALLS, *changes) == gone
 
 
 def test_an_argument_may_be_the_parameters_own_array():
@@ -194,6 +316,36 @@ def test_an_argument_may_be_the_parameters_own_array():
         assert same(seen, was * 2.0) and same(p.data, was - 1.0)
 
 
+def test_which_arrays_may_overlap():
+    memory = np.zeros(6)
+    parts = memory[:4], memory[2:], memory[5:]
+    kinds = [("input", memory), ("input", np.ones(6)), *(("state", x) for x in parts)]
+    kinds += [("result", memory), ("constant", memory)]
+    arrays = [Var(kind, array) for kind, array in kinds]
+    overlapping = [(i, k) for i, x in enumerate(arrays) for k, y in enumerate(arrays) if passes.may_overlap(x, y)]
+    outside = [(i, k) for i in range(5) for k in range(5) if (i, k) not in [(2, 4), (4, 2)]]
+    assert overlapping == [*outside, (5, 5), (6, 6)]
+
+
+def test_numbers_become_arrays_once_for_each_dtype_and_sign():
+    def f(x, y):
+        return [x * 0.0, x * -0.0, x * 0, y * 0.0, x * 2.0 + 2.0, np.add.reduce(x, initial=2.0), (x > 1) * 3]
+
+    make = made_of(f)
+    made = record(make()[0], np.ones(3), np.ones(3, np.float32))
+    passes.numbers_as_arrays(made)
+    numbers = {v for call in made.calls for v in call.args if isinstance(v, Var) and v.kind == "constant"}
+    assert sorted((str(v.dtype), float(v.array), bool(np.signbit(v.array))) for v in numbers) == [
+        ("float32", 0.0, False),
+        ("float64", 0.0, False),
+        ("float64", -0.0, True),
+        ("float64", 1.0, False),
+        ("float64", 2.0, False),
+    ]
+    calls = [[np.array([1.0, -2.0, i]), np.array([1.0, -2.0, i], np.float32)] for i in range(3)]
+    unchanged(make, calls, passes.numbers_as_arrays)
+
+
 def test_align_and_numbers_as_arrays_change_calls_and_no_results():
     def f(p, x, y):
         return (vector.reshape(x * 2.0, (1, 3)) + vector.Tensor(y)) * p
@@ -206,6 +358,13 @@ def test_align_and_numbers_as_arrays_change_calls_and_no_results():
     passes.align(made)
     assert all(v.shape == call.out.shape for call in made.calls for v in call.reads() if v.size == 3 and v.base)
     unchanged(made_of(f, np.ones(3)), CALLS, passes.numbers_as_arrays, passes.align)
+
+
+def test_align_looks_at_single_numbers_without_axes():
+    step, _ = made_of(lambda p, q, x, y: [p.data * q.data, q.data**p.data], np.ones((1, 1)), np.ones(3))()
+    made = record(step, *CALLS[0])
+    passes.align(made)
+    assert [[v.shape for v in call.reads()] for call in made.calls] == [[(), (1, 3)], [(3,), (1, 1)]]
 
 
 # --- passes that round in another order -------------------------------------------------------------------------------
@@ -238,6 +397,229 @@ def test_scaling_early_stays_within_the_bound(seed):
         allowed = (n + 4 + 8) * 2.0**-52 * 0.3 * bound + 2.0**-52 * np.abs(old)
         assert (np.abs(a - b) <= allowed).all(), (np.abs(a - b) / allowed).max()
     assert not same(ends[0]["1.bias"], start["1.bias"])
+
+
+def names(made):
+    """What a program calls, and the shape of each result: `multiply 4x3`."""
+    functions = [getattr(f, "__self__", f) if f.__name__ == "reduce" else f for f in (c.function for c in made.calls)]
+    shapes = ["x".join(map(str, call.out.shape)) for call in made.calls]
+    return [f"{f.__name__} {shape}".strip() for f, shape in zip(functions, shapes, strict=True)]
+
+
+def written_between(p, x, y):
+    product = x[:, :1] @ p.data
+    p.data[...] = p.data + 1.0
+    return product * 2.0
+
+
+def scaled_in_place(x, y):
+    product = x.T @ y
+    product *= 2.0
+    return product
+
+
+def changed_after(x, y):
+    first = x * y
+    twice = first.reshape((12,)) * 2.0
+    first += 1.0
+    return [first, twice]
+
+
+def divided_in_place(x, y):
+    total = np.add.reduce(x, axis=0)
+    total /= 4.0
+    return total
+
+
+def maximum_of_rows(x, y):
+    return np.maximum.reduce(x, axis=1)
+
+
+SCALE, SUMS, MEANS = (passes.scale_early,), (passes.small_products,), (passes.small_products, passes.means)
+REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, and what is called in the end
+    "a product": (SCALE, lambda x, y: (x.T[:, :1] @ y[:1]) * 2.0, [], "multiply 3x1, matmul 3x3"),
+    "a product, from the left": (SCALE, lambda x, y: 2.0 * (x.T[:, :1] @ y[:1]), [], "multiply 3x1, matmul 3x3"),
+    "a product with a small right side": (SCALE, lambda x, y: (x @ y[:3, :2]) * 2.0, [], "multiply 3x2, matmul 4x2"),
+    "a product as large as its operand": (SCALE, lambda x, y: (x @ y[:3]) * 2.0, [], "multiply 3x3, matmul 4x3"),
+    "a product smaller than its operands": (SCALE, lambda x, y: (x.T @ y) * 2.0, [], "matmul 3x3, multiply 3x3"),
+    "a product that is read twice": (
+        SCALE,
+        lambda x, y: [p * 2.0 + p for p in [x[:, :1] @ y[:1]]],
+        [],
+        "matmul 4x3, multiply 4x3, add 4x3",
+    ),
+    "a product that is returned": (
+        SCALE,
+        lambda x, y: [(p * 2.0, p) for p in [x[:, :1] @ y[:1]]],
+        [],
+        "matmul 4x3, multiply 4x3",
+    ),
+    "a product of what is written in between": (
+        SCALE,
+        written_between,
+        [np.ones((1, 3))],
+        "matmul 4x3, add 1x3, copyto 1x3, multiply 4x3",
+    ),
+    "a product scaled in place": (SCALE, scaled_in_place, [], "matmul 3x3, multiply 3x3"),
+    "a product to a single number": (SCALE, lambda x, y: (x[0] @ y[0]) * 2.0, [], "matmul, multiply"),
+    "a product times an array": (SCALE, lambda x, y: (x[:, :1] @ y[:1]) * y, [], "matmul 4x3, multiply 4x3"),
+    "an argument": (SCALE, lambda x, y: x * 2.0, [], "multiply 4x3"),
+    "another look": (SCALE, lambda x, y: np.tanh(x).reshape((12,)) * 2.0, [], "tanh 4x3, multiply 4x3"),
+    "a look at a part": (SCALE, lambda x, y: np.tanh(x)[1:] * 2.0, [], "tanh 4x3, multiply 3x3"),
+    "a look at what is changed after": (SCALE, changed_after, [], "multiply 4x3, multiply 12, add 4x3"),
+    "a sum": (SCALE, lambda x, y: np.add.reduce(x * y, axis=0) * 2.0, [], "multiply 4x3, add 3, multiply 3"),
+    "a sum beside what it sums": (
+        SCALE,
+        lambda x, y: [(2.0 * p, 2.0 * np.add.reduce(p, axis=0)) for p in [np.tanh(x)]],
+        [],
+        "tanh 4x3, multiply 4x3, add 3",
+    ),
+    "a sum beside what it sums otherwise": (
+        SCALE,
+        lambda x, y: [(4.0 * p, 2.0 * np.add.reduce(p, axis=0)) for p in [np.tanh(x)]],
+        [],
+        "tanh 4x3, multiply 4x3, add 3, multiply 3",
+    ),
+    "a sum of some": (
+        SCALE,
+        lambda x, y: [(2.0 * p, 2.0 * np.add.reduce(p, axis=0, where=y > 0)) for p in [np.tanh(x)]],
+        [],
+        "tanh 4x3, multiply 4x3, greater 4x3, add 3, multiply 3",
+    ),
+    "padding": (
+        (passes.fold_constants, *SCALE),
+        lambda x, y: np.concatenate((np.tanh(x), np.zeros_like(x))) * 2.0,
+        [],
+        "tanh 4x3, multiply 4x3, concatenate 8x3",
+    ),
+    "padding with ones": (
+        (passes.fold_constants, *SCALE),
+        lambda x, y: np.concatenate((np.tanh(x), np.ones_like(x))) * 2.0,
+        [],
+        "tanh 4x3, concatenate 8x3, multiply 8x3",
+    ),
+    "joining": (
+        SCALE,
+        lambda x, y: np.concatenate((np.tanh(x), y)) * 2.0,
+        [],
+        "tanh 4x3, concatenate 8x3, multiply 8x3",
+    ),
+    "joining with what is 0": (
+        SCALE,
+        lambda x, y: np.concatenate((np.tanh(x), x - x)) * 2.0,
+        [],
+        "tanh 4x3, subtract 4x3, concatenate 8x3, multiply 8x3",
+    ),
+    "a product and a number": (SCALE, lambda x, y: (x[:, :1] @ y[:1]) + 2.0, [], "matmul 4x3, add 4x3"),
+    "rows times columns": (SCALE, lambda x, y: (x[:, :1] * y[:1]) * 2.0, [], "multiply 1x3, multiply 4x3"),
+    "a square": (SCALE, lambda x, y: [(p * p) * 2.0 for p in [np.tanh(x)]], [], "tanh 4x3, multiply 4x3, multiply 4x3"),
+    "a masked product": (
+        SCALE,
+        lambda x, y: ((x[:, :1] @ y[:1]) * y) * 2.0,
+        [],
+        "multiply 1x3, matmul 4x3, multiply 4x3",
+    ),
+    "factors": (SCALE, lambda x, y: (x * y) * 2.0, [], "multiply 4x3, multiply 4x3"),
+    "sums": (
+        SUMS,
+        lambda x, y: [np.add.reduce(x, axis=a) for a in (0, 1, -1, (0,), (1,))],
+        [],
+        "dot 3, dot 4, dot 4, dot 3, dot 4",
+    ),
+    "sums that keep their axes": (
+        SUMS,
+        lambda x, y: [np.add.reduce(x, axis=a, keepdims=True) for a in (0, 1, None)],
+        [],
+        "add 1x3, dot 4x1, add 1x1",
+    ),
+    "sums of all": (
+        SUMS,
+        lambda x, y: [np.add.reduce(z, axis=None) for z in (x, x * y, (x * y).T, x[:1, :1])],
+        [],
+        "multiply 4x3, multiply 4x3, add, dot, add, add",
+    ),
+    "sums of two and of one": (
+        SUMS,
+        lambda x, y: [np.add.reduce(x[:1, :k] * y[:1, :k], axis=None) for k in (2, 1)],
+        [],
+        "multiply 1x2, dot, dot 1x1, add",
+    ),
+    "sums and more": (SUMS, lambda x, y: np.add.reduce(x, axis=0, initial=2.0), [], "add 3"),
+    "sums of one axis": (
+        SUMS,
+        lambda x, y: [np.add.reduce(x[0], axis=0), np.add.reduce(x[0], axis=None), np.add.reduce(y, axis=0)],
+        [],
+        "add, dot, dot 3",
+    ),
+    "sums of three axes": (SUMS, lambda x, y: np.add.reduce(x.reshape((2, 2, 3)), axis=1), [], "add 2x3"),
+    "sums over two axes": (SUMS, lambda x, y: np.add.reduce(x, axis=(0, 1)), [], "add"),
+    "sums of some": (SUMS, lambda x, y: np.add.reduce(x, axis=0, where=y > 0), [], "greater 4x3, add 3"),
+    "how many": (SUMS, lambda x, y: np.add.reduce(x > 0, axis=0), [], "greater 4x3, add 3"),
+    "largest": (SUMS, lambda x, y: np.maximum.reduce(x, axis=0), [], "maximum 3"),
+    "small products": (SUMS, lambda x, y: [x.T @ y, x[:, :1] * y[:1]], [], "dot 3x3, dot 4x3"),
+    "products of three axes": (SUMS, lambda x, y: x.reshape((2, 2, 3)) @ y[:3], [], "matmul 2x2x3"),
+    "products with a vector": (SUMS, lambda x, y: x @ y[0], [], "matmul 4"),
+    "factors are no products": (
+        SUMS,
+        lambda x, y: [x * y, x[:, :1] * y, x * y[:1]],
+        [],
+        "multiply 4x3, multiply 4x3, multiply 4x3",
+    ),
+    "the largest product by np.dot": (
+        SUMS,
+        lambda p, q, x, y: [p.data @ q.data[:, :32], p.data @ q.data],
+        [np.ones((64, 2)), np.ones((2, 33))],
+        "dot 64x32, matmul 64x33",
+    ),
+    "means": (MEANS, lambda x, y: [np.add.reduce(x, axis=a) / 4.0 for a in (0, 1)], [], "dot 3, dot 4"),
+    "means by an array": (MEANS, lambda x, y: np.add.reduce(x, axis=0) / y[0], [], "dot 3, divide 3"),
+    "means by a single argument": (
+        MEANS,
+        lambda x, y: np.add.reduce(x, axis=0) / y[0, 0],
+        [],
+        "dot 3, getitem, divide 3",
+    ),
+    "means and their sum": (
+        MEANS,
+        lambda x, y: [(t / 4.0, t) for t in [np.add.reduce(x, axis=0)]],
+        [],
+        "dot 3, divide 3",
+    ),
+    "means of what is used again": (
+        MEANS,
+        lambda x, y: [t / 4.0 + t for t in [np.add.reduce(x, axis=0)]],
+        [],
+        "dot 3, divide 3, add 3",
+    ),
+    "means in place": (MEANS, divided_in_place, [], "dot 3, divide 3"),
+    "quotients of products": (MEANS, lambda x, y: (x.T @ y) / 4.0, [], "dot 3x3, divide 3x3"),
+    "quotients of a number": (MEANS, lambda x, y: 4.0 / np.exp2(x), [], "exp2 4x3, divide 4x3"),
+}
+
+
+@pytest.mark.parametrize("name", REORDERED)
+def test_what_a_pass_that_reorders_makes(name):
+    """Of powers of two, which no sum or product here rounds: whatever the order, the results have the same bits."""
+    changes, f, tensors, expected = REORDERED[name]
+    rng = np.random.default_rng(0)
+    calls = [[2.0 ** rng.integers(0, 4, (4, 3)) for _ in "xy"] for _ in range(3)]
+    step, _ = made_of(f, *tensors)()
+    made = record(step, *copied(calls[0]))
+    for change in changes:
+        change(made)
+    assert ", ".join(names(made)) == expected
+    unchanged(made_of(f, *tensors), calls, *changes)
+
+
+@pytest.mark.parametrize(
+    "shape, axis, turned",
+    [((16, 32), 1, 1), ((15, 32), 1, 0), ((16, 33), 1, 0), ((16, 3), -1, 1), ((16, 3), 0, 0), ((16, 3), None, 0)],
+)
+def test_short_rows_are_turned(shape, axis, turned):
+    for f in (np.maximum, np.minimum):
+        make = made_of(lambda x, y, f=f: [f.reduce(x * y, axis=axis), np.add.reduce(x, axis=1)])
+        calls = [[np.random.default_rng(i).normal(size=shape) for _ in "xy"] for i in range(3)]
+        assert unchanged(make, calls, passes.reduce_across) == -turned
 
 
 def matrices(x, y):

@@ -90,6 +90,30 @@ def test_nothing_raises_what_ieee_has_a_number_for():
         assert math.isnan((Value(math.inf) - math.inf).data)
 
 
+def test_only_what_is_not_finite_is_asked_of_numpy_again():
+    seen = []
+
+    def asked(f, x):
+        seen.clear()
+        return scalar.ops.ieee(lambda x: seen.append(x) or f(x), [x], {}), [type(x) for x in seen]
+
+    once, twice = [float], [float, np.ndarray]
+    for f, x, expected, types in [
+        (lambda x: x * 2.0, 3.0, 6.0, once),
+        (lambda x: [x, x * 2.0], 3.0, [3.0, 6.0], once),
+        (lambda x: np.exp(x), 0.0, 1.0, once),
+        (lambda x: np.sqrt(x), math.inf, math.inf, once),
+        (lambda x: x * 2.0, math.inf, math.inf, twice),
+        (lambda x: [x * 0.5, x * 2.0], math.inf, [math.inf, math.inf], twice),
+    ]:
+        assert asked(f, x) == (expected, types)
+    for f, x in [(lambda x: x * 10.0, 1e308), (lambda x: 1.0 / x, 0.0), (lambda x: [1.0, 1.0 / x], 0.0)]:
+        with pytest.warns(RuntimeWarning):
+            found, types = asked(f, x)
+        assert types == twice and np.ravel(found)[-1] == math.inf
+        assert all(type(x) is float for x in (found if isinstance(found, list) else [found]))
+
+
 def test_no_grad():
     x = Value(2.0)
     with scalar.no_grad():
@@ -141,6 +165,13 @@ def test_only_needed_gradients_are_computed(monkeypatch):
     assert not called
     (2.0 * Value(3.0)).backward()
     assert called
+
+
+def test_gradients_of_constants_are_not_added_up():
+    """Their sum would overflow, with a warning."""
+    x, constant = Value(1.0), Value(1.0, requires_grad=False)
+    scalar.sum([x, constant, constant]).backward(1e308)
+    assert (x.grad, constant.grad) == (1e308, 0.0)
 
 
 def test_backward_steps_and_order():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import vector
-from vector import Tensor
+from vector import Tensor, autodiff
 
 X = np.array([[0.3, -1.2, 0.7], [1.5, 0.1, -0.4]])
 
@@ -125,6 +125,9 @@ def test_numpys_functions_over_axes_and_shapes():
         (np.matmul(x, X.T), X @ X.T),
         (x.reshape(3, -1), X.reshape(3, -1)),
         (x.reshape((6,)), X.reshape(6)),
+        (vector.take(x, [1, 0, 1]), X[[1, 0, 1]]),
+        (vector.stack([x, x]), np.stack([X, X])),
+        (vector.concatenate([x, x]), np.concatenate([X, X])),
         (vector.stack([x, x], axis=1), np.stack([X, X], axis=1)),
     ]:
         assert type(out) is Tensor and out.shape == np.shape(expected) and np.allclose(out.data, expected, rtol=1e-15)
@@ -197,7 +200,16 @@ def test_reductions_have_numpys_shapes(name, axis, keepdims):
 
 @pytest.mark.parametrize(
     "shapes",
-    [((2, 3), (3, 4)), ((3,), (3, 4)), ((2, 3), (3,)), ((3,), (3,)), ((5, 2, 3), (3, 4)), ((5, 1, 2, 3), (7, 3, 1))],
+    [
+        ((2, 3), (3, 4)),
+        ((3,), (3, 4)),
+        ((2, 3), (3,)),
+        ((3,), (3,)),
+        ((5, 2, 3), (3, 4)),
+        ((5, 2, 3), (3,)),
+        ((3,), (5, 3, 2)),
+        ((5, 1, 2, 3), (7, 3, 1)),
+    ],
 )
 def test_matmul_as_numpy_has_it(shapes):
     rng = np.random.default_rng(0)
@@ -296,3 +308,90 @@ def test_many_classes_need_no_table():
 def test_predictions_of_three_axes_are_refused():
     with pytest.raises(ValueError, match=r"expected predictions of shape \(k,\) or \(n, k\), got \(2, 3, 4\)"):
         vector.cross_entropy(vector.Tensor(np.zeros((2, 3, 4))), np.zeros((2, 3), int))
+
+
+def test_a_backward_pass_from_a_node_differentiates_by_it():
+    x, g = Tensor(X), Tensor(np.full(X.shape, 2.0))
+    slopes = {step.node: step.gradient for step in vector.backward_steps(x * x, g, create_graph=True)}
+    assert np.array_equal(slopes[x].data, 4.0 * X)
+    assert np.array_equal(vector.grad(vector.sum(slopes[x]), g), 2.0 * X)
+
+
+def test_broadcast_against_nothing():
+    x = Tensor(np.ones((1, 3)))
+    vector.sum(x * np.ones((0, 3))).backward()
+    assert x.grad.tolist() == [[0.0] * 3]
+
+
+def test_the_usual_mode_is_one_look_for_three():
+    mode = autodiff.Mode()
+    for name, value in [("graph", False), ("recorder", object()), ("check", print)]:
+        assert mode.usual
+        before = getattr(mode, name)
+        setattr(mode, name, value)
+        assert not mode.usual and getattr(mode, name) is value
+        setattr(mode, name, before)
+    assert mode.usual
+
+
+def test_a_gradient_that_fits_goes_on_as_it_is():
+    """Neither summed nor copied, unless somebody else has it."""
+    g, x, taken = np.ones((2, 3)), Tensor(np.zeros((2, 3))), set()
+    assert autodiff.unbroadcast(g, x) is g
+    assert autodiff.own(g, taken) is g
+    assert autodiff.own(g, taken) is not g
+    assert autodiff.own(g[:1], taken).base is None
+    small = autodiff.unbroadcast(g, Tensor(np.zeros((1, 1, 3), np.float32)[0]))
+    assert (small.shape, small.dtype, small.tolist()) == ((1, 3), np.float32, [[2.0] * 3])
+
+
+# --- products in pieces -----------------------------------------------------------------------------------------------
+
+C, F = np.ascontiguousarray, np.asfortranarray
+TILES = [  # (n, k, m), how x and y lie, and into how many pieces n rows are cut
+    ((100, 100, 100), C, C, 1),  # small
+    ((104, 100, 100), C, C, 2),
+    ((101, 100, 100), C, C, 1),  # a prime
+    ((105, 100, 100), C, C, 3),
+    ((3168, 101, 100), C, C, 32),
+    ((3200, 100, 100), C, C, 1),  # worth several threads
+    ((16, 256, 512), C, C, 4),  # y fills the cache, a piece has four rows
+    ((12, 256, 512), C, C, 2),
+    ((10, 256, 512), C, C, 2),
+    ((8, 256, 512), C, C, 2),
+    ((7, 256, 512), C, C, 1),
+    ((16, 256, 513), C, C, 1),
+    ((104, 100, 100), C, F, 1),
+    ((104, 128, 100), F, C, 2),
+    ((104, 129, 100), F, C, 1),
+    ((104, 129, 100), C, C, 2),
+]
+
+
+@pytest.mark.parametrize("sizes, x_lies, y_lies, tiles", TILES)
+def test_row_tiles(sizes, x_lies, y_lies, tiles, monkeypatch):
+    n, k, m = sizes
+    rng = np.random.default_rng(0)
+    x, y = x_lies(rng.normal(size=(n, k))), y_lies(rng.normal(size=(k, m)))
+    monkeypatch.setattr(vector.ops, "small_products_at_once", lambda: False)
+    assert vector.ops.row_tiles(x, y) == 1
+    monkeypatch.setattr(vector.ops, "small_products_at_once", lambda: True)
+    assert vector.ops.row_tiles(x, y) == tiles
+    if n * k * m < 10**7:
+        pieces, untiled = [], vector.ops.untiled
+        monkeypatch.setattr(vector.ops, "untiled", lambda x, shape: pieces.append(x.shape) or untiled(x, shape))
+        out = vector.ops.OPS["matmul"].value([x, y], None)
+        assert pieces == [(tiles, n // tiles, m)] * (tiles > 1)
+        assert out.base is None and out.flags.c_contiguous
+        assert np.allclose(out, x @ y, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("n, m, padded", [(50, 99, False), (50, 100, True), (5000, 1, True), (1, 4999, False)])
+def test_a_column_times_a_row(n, m, padded):
+    """Large ones go through BLAS, with zeros beside them: nothing is rounded twice."""
+    x, y = np.random.default_rng(0).normal(size=(2, 5000))
+    x, y = x[:n].reshape(n, 1), y[:m].reshape(1, m)
+    step = vector.compile(lambda x, y: vector.matmul(x, y))
+    for product in (vector.matmul(x, y), step(x, y), step(x, y)):
+        assert np.array_equal(getattr(product, "data", product), x * y)
+    assert ("matmul" in str(step.program), "multiply" in str(step.program)) == (padded, not padded)

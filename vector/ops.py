@@ -75,7 +75,7 @@ class Op:
         bound = self.defaults | dict(zip(self.defaults, args[n:], strict=False)) | params
         for name, value in bound.items():
             if name not in self.defaults:
-                raise TypeError(f"{self.name}: expected {' and '.join(self.defaults) or 'no arguments'}, got {name}")
+                raise TypeError(f"{self.name}: expected {' and '.join(self.defaults)}, got {name}")
             if value is inspect.Parameter.empty:
                 raise TypeError(f"{self.name}: expected {name}, got none")
             if hasattr(value, "op"):

@@ -320,10 +320,9 @@ def small_products(program: Program) -> None:
         if call.function == np.add.reduce and plain:
             axis, keep = call.kwargs.get("axis", 0), call.kwargs.get("keepdims", False)
             axis = axis[0] if isinstance(axis, tuple) and len(axis) == 1 else axis
-            flat = len(x.shape) == 1 or (x.root.kind != "input" and x.array.flags.c_contiguous)
-            if axis is None and not keep and x.size > 1 and flat:
-                call.function, call.kwargs = np.dot, {}
-                call.args = (reshaped(x, (x.size,)), ones(x.dtype, x.size))
+            flat = reshaped(x, (x.size,))  # not so an argument, which may lie in any way
+            if axis is None and not keep and x.size > 1 and x.array.flags.c_contiguous and len(flat.shape) == 1:
+                call.function, call.args, call.kwargs = np.dot, (flat, ones(x.dtype, x.size)), {}
             elif len(x.shape) != 2:
                 continue
             elif axis == 0 and not keep:
@@ -368,7 +367,7 @@ def reduce_across(program: Program) -> None:
     kept = []
     for call in program.calls:
         x = call.args[0] if call.args else None
-        if call.function in (np.maximum.reduce, np.minimum.reduce) and isinstance(x, Var) and not call.writes:
+        if call.function in (np.maximum.reduce, np.minimum.reduce) and isinstance(x, Var):
             rows = len(x.shape) == 2 and x.shape[0] >= 16 and x.shape[1] <= 32 and x.array.flags.c_contiguous
             if rows and call.kwargs.get("axis") in (1, -1, (1,), (-1,)) and call.kwargs.keys() <= {"axis", "keepdims"}:
                 turned = Var("result", np.asfortranarray(x.array))
