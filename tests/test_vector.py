@@ -270,3 +270,15 @@ def test_powers_of_many_exponents():
                 found = vector.power(Tensor(x), y).data
                 assert np.array_equal(found, alone, equal_nan=True)
                 assert np.array_equal(np.signbit(found[:1]), np.signbit(alone[:1]))
+
+
+def test_lists_on_the_left_of_a_product():
+    x = Tensor([[1.0, 2.0], [3.0, 4.0]])
+    out = [1.0, -1.0] @ x
+    vector.sum(out).backward()
+    assert np.array_equal(out.data, [-2.0, -2.0]) and np.array_equal(x.grad, [[1.0, 1.0], [-1.0, -1.0]])
+
+
+def test_dot_takes_vectors():
+    with pytest.raises(TypeError, match=r"dot: expected a sequence, got shapes \(2, 2\) and \(2,\)"):
+        vector.dot(np.ones((2, 2)), Tensor([1.0, 2.0]))
