@@ -1013,22 +1013,22 @@ def test_every_op(name, data):
 
 
 def test_a_step_may_be_any_object_that_can_be_called():
-    class Doubled:
+    class Step:
         def __init__(self):
-            self.weight = vector.Tensor(np.ones((2, 3)), "weight")
+            self.weight = vector.Tensor(np.ones((2, 2)), "weight")
 
         def __call__(self, x):
             out = vector.sum(self.weight * x)
             self.weight.grad = None
             out.backward()
-            self.weight.data -= 0.1 * self.weight.grad.transpose().transpose()
+            self.weight.data -= 0.1 * self.weight.grad.transpose()
             return out
 
     def make():
-        step = Doubled()
+        step = Step()
         return step, [step.weight]
 
-    compare(make, [(np.full((2, 3), float(i)),) for i in range(4)], traces=1)
+    compare(make, [(np.array([[1.0, 2.0], [3.0, 4.0]]) * i,) for i in range(4)], traces=1)
 
 
 def test_what_is_recorded_prints_as_a_program():
