@@ -15,7 +15,7 @@ import scalar
 import vector
 from vector import nn, optim
 
-REPLAYS, MANY_REPLAYS = 5_000, 3_000_000
+REPLAYS, MANY_REPLAYS = 5_000, 1_000_000
 LARGE, VERY_LARGE = (512, 1_000), (4_096, 10_000)  # width of a layer, samples in a batch
 HIDDEN_LAYERS = 2
 
@@ -64,7 +64,7 @@ def test_an_optimizer_that_has_seen_all_steps():
 
 @pytest.mark.parametrize("width, samples", [LARGE, pytest.param(*VERY_LARGE, marks=pytest.mark.slow)])
 def test_a_wide_layer_and_a_large_batch(width, samples):
-    """One eager and one recorded step of each kind, to the last bit; and the memory is that of a few activations."""
+    """One eager and one recorded step of each kind, to the last bit; and the memory planned is less than twice what the hidden layers' values and weights take."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(samples, 16)).astype(np.float32), rng.integers(0, 10, samples)
 
@@ -77,7 +77,7 @@ def test_a_wide_layer_and_a_large_batch(width, samples):
 
     step = compare(make, [(x, y)] * 2, traces=1)
     activations, weights = HIDDEN_LAYERS * samples * width * 4, width * width * 4
-    assert step.memory < 1.5 * activations + 1.5 * weights + 1_000_000
+    assert step.memory < 2 * (activations + weights) + 1_000_000
 
 
 # --- dtypes -----------------------------------------------------------------------------------------------------------
