@@ -64,7 +64,8 @@ def test_an_optimizer_that_has_seen_all_steps():
 
 @pytest.mark.parametrize("width, samples", [LARGE, pytest.param(*VERY_LARGE, marks=pytest.mark.slow)])
 def test_a_wide_layer_and_a_large_batch(width, samples):
-    """One eager and one recorded step of each kind, to the last bit; and the memory planned is less than twice what the hidden layers' values and weights take."""
+    """Recorded and eager steps agree to the last bit; the memory planned is less than twice what the hidden layers'
+    values and weights take."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(samples, 16)).astype(np.float32), rng.integers(0, 10, samples)
 
