@@ -209,3 +209,12 @@ def test_fit_stops_at_a_loss_that_is_not_finite(compiled):
     assert not rows
     with named("for finite inputs", "`"), vector.detect_anomaly():
         fit()
+
+
+def test_arrays_without_elements_are_shown_by_their_shape():
+    x = vector.Tensor(np.zeros((0, 3)), "empty")
+    with pytest.raises(FloatingPointError, match=r"multiply is inf for finite inputs: .*= 1e\+300; .*= 1e\+300"):
+        with vector.detect_anomaly():
+            assert (x * 2.0).shape == (0, 3)
+            vector.Tensor(1e300) * vector.Tensor(1e300)
+    assert vector.anomaly.shown(x) == "shape (0, 3)"

@@ -1141,3 +1141,14 @@ def test_killed_at_random_moments(capsys):
     with capsys.disabled():
         print(f"\n{report(outcomes)}")
     assert all(outcome.same and not outcome.unreadable for outcome in outcomes)
+
+
+def test_parameters_that_are_not_finite_are_not_kept(tmp_path):
+    """The loss of a last step is finite, and what the step made of the parameters is not."""
+    x, y = np.full((4, 2), 1e3, np.float32), np.zeros(4, np.int64)
+    model = nn.Sequential(nn.Dense(2, 3, seed=0, dtype=np.float32))
+    with np.errstate(all="ignore"):
+        history = model.fit(x, y, optim.SGD(model.parameters(), 1e38), checkpoint=tmp_path / "run.npz")
+    assert math.isfinite(history[0]["loss"])
+    assert not all(np.isfinite(p.data).all() for p in model.parameters())
+    assert list(tmp_path.iterdir()) == []

@@ -1010,3 +1010,67 @@ def test_every_op(name, data):
 
     with np.errstate(all="ignore"):
         compare(make, [(np.array(k),) for k in (1.0, -0.5, 2.0)])
+
+
+def test_a_step_may_be_any_object_that_can_be_called():
+    class Step:
+        def __init__(self):
+            self.weight = vector.Tensor(np.ones((2, 2)), "weight")
+
+        def __call__(self, x):
+            out = vector.sum(self.weight * x)
+            self.weight.grad = None
+            out.backward()
+            self.weight.data -= 0.1 * self.weight.grad.transpose()
+            return out
+
+    def make():
+        step = Step()
+        return step, [step.weight]
+
+    compare(make, [(np.array([[1.0, 2.0], [3.0, 4.0]]) * i,) for i in range(4)], traces=1)
+
+
+def test_what_is_recorded_prints_as_a_program():
+    seen = []
+
+    def step(x):
+        out = vector.tanh(vector.Tensor(x) * 2.0)
+        seen.append(repr(out.data))
+        return out
+
+    recorded = vector.compile(step)
+    recorded(np.ones((2, 3)))
+    assert seen == ["<recorded array (2, 3) float64>"]
+    program = recorded.program
+    assert repr(program.inputs[0]) == "<input x (2, 3) float64>"
+    assert [repr(call) for call in program.calls] == [
+        "np.multiply(<input x (2, 3) float64>, <constant  () float64>, out=<result  (2, 3) float64>)",
+        "np.tanh(<result  (2, 3) float64>, out=<result  (2, 3) float64>)",
+    ]
+
+
+def test_a_graph_from_before_the_step():
+    """Its forward pass is over; each step only goes back through it."""
+
+    def make():
+        w = vector.Tensor([0.5, -0.5], "w")
+        hidden = w * w
+        out = vector.sum(vector.tanh(hidden))
+
+        def step(x):
+            out.backward()
+            return vector.sum(w * x)
+
+        return step, w
+
+    (eager, w), (step, v) = make(), make()
+    step = vector.compile(step)
+    for i in range(3):
+        x = np.full(2, float(i))
+        assert same(eager(x).data, step(x).data) and same(w.grad, v.grad)
+    assert step.traces == 1 and w.grad.any()
+    step, w = make()
+    w.data[0] = 2.0
+    with pytest.raises(RuntimeError, match="multiply: input 0, 'w', was changed after the forward pass"):
+        vector.compile(step)(np.ones(2))

@@ -158,3 +158,34 @@ def test_a_wrong_label_in_a_later_batch_is_named():
     with pytest.raises(ValueError, match="class numbers from 0 to 9, got 12"):
         model = model_of()
         model.fit(DATA.train_images, labels, optim.SGD(model.parameters(), 0.1))
+
+
+def test_a_progress_bar_shows_the_running_loss_and_accuracy(capsys):
+    history = train(True, progress=True)[2]
+    shown = capsys.readouterr().err
+    assert "epoch 1/2" in shown and "epoch 2/2" in shown
+    assert history == train(True)[2] and capsys.readouterr().err == ""
+
+
+def test_a_constant_schedule_is_no_schedule():
+    (_, update, history), (_, _, expected) = train(True, schedule=optim.constant(0.1)), train(True)
+    assert history == expected and update.lr == 0.1
+
+
+def test_initializers():
+    """he_normal has mean 0 and variance 2 / n_in, within 5 standard errors of those of so many numbers."""
+    weights = nn.Dense(300, 200, seed=0, init=nn.he_normal).weight.data
+    assert weights.shape == (300, 200)
+    variance, n = 2 / 300, weights.size
+    assert abs(weights.mean()) < 5 * np.sqrt(variance / n)
+    assert abs(weights.var() / variance - 1.0) < 5 * np.sqrt(2 / n)
+    layer = nn.Dense(3, 2, seed=0, init=nn.zeros)
+    assert np.array_equal(layer(np.ones((4, 3))).data, np.zeros((4, 2)))
+
+
+def test_layers_name_what_they_cannot_take():
+    with pytest.raises(ValueError, match=r"Flatten: expected a batch of samples, got shape \(\)"):
+        nn.Flatten()(vector.Tensor(1.0))
+    for rate in (1.0, -0.1, float("nan")):
+        with pytest.raises(ValueError, match="Dropout: expected a rate from 0 to below 1, got"):
+            nn.Dropout(rate)

@@ -157,3 +157,13 @@ def test_lines_of_text_do_not_touch() -> None:
 def test_mistakes_are_named(draw: Callable[[Path], Path], said: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=said):
         draw(tmp_path / "picture.png")
+
+
+def test_a_last_row_that_is_not_full_is_left_empty(tmp_path: Path) -> None:
+    """Nine images make a row of eight and a row of one: there is nothing in the other seven places."""
+    nine = np.arange(9) % 8
+    path = plots.predictions(IMAGES[nine], LABELS[nine], PROBABILITIES[nine], NAMES, tmp_path / "nine.png")
+    picture = matplotlib.image.imread(path)
+    height, width = picture.shape[:2]
+    corner = picture[int(height * 0.6) : int(height * 0.95), int(width * 0.2) : int(width * 0.95)]
+    assert np.ptp(corner.reshape(-1, corner.shape[-1]), axis=0).max() == 0.0

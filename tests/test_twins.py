@@ -108,3 +108,18 @@ def test_no_engine_imports_the_other():
     for one, other in (("scalar", "vector"), ("vector", "scalar")):
         code = f"import sys, {one}; sys.exit(any(m.split('.')[0] in ('{other}', 'viz') for m in sys.modules))"
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("module", [scalar, vector])
+def test_an_op_says_its_name(module):
+    assert {repr(op) for op in module.ops.OPS.values()} == {f"<op {name}>" for name in module.ops.OPS}
+
+
+@pytest.mark.parametrize("module", [scalar, vector])
+def test_an_optimizer_of_ones_own_has_all_to_say(module):
+    """The base knows the parameters and the rate; how to step, and what to keep, is up to each kind."""
+    layer = module.nn.Dense(1, 1, seed=0)
+    base = module.optim.Optimizer(layer.parameters(), 0.1, 0.0)
+    for missing in (base.step, base.settings, base.memory, base.state_dict):
+        with pytest.raises(NotImplementedError):
+            missing()

@@ -395,3 +395,15 @@ def test_a_column_times_a_row(n, m, padded):
     for product in (vector.matmul(x, y), step(x, y), step(x, y)):
         assert np.array_equal(getattr(product, "data", product), x * y)
     assert ("matmul" in str(step.program), "multiply" in str(step.program)) == (padded, not padded)
+
+
+def test_lists_on_the_left_of_a_product():
+    x = Tensor([[1.0, 2.0], [3.0, 4.0]])
+    out = [1.0, -1.0] @ x
+    vector.sum(out).backward()
+    assert np.array_equal(out.data, [-2.0, -2.0]) and np.array_equal(x.grad, [[1.0, 1.0], [-1.0, -1.0]])
+
+
+def test_dot_takes_vectors():
+    with pytest.raises(TypeError, match=r"dot: expected a sequence, got shapes \(2, 2\) and \(2,\)"):
+        vector.dot(np.ones((2, 2)), Tensor([1.0, 2.0]))

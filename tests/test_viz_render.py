@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 import scalar
+import vector
 import viz
 import viz.rendering
 from scalar import Value
@@ -213,3 +214,8 @@ def test_the_rest_of_a_huge_graph_has_a_place_too(node: Value, monkeypatch: pyte
     part = viz.draw(node * node + node, depth=1)
     assert part.source.count("pos=") == 4  # the sum, its two inputs, and the dots before the product
     assert viz.render(part, tmp_path / "part.svg").read_text().count('class="node"') == 4
+
+
+def test_a_tensor_shows_itself_in_a_notebook() -> None:
+    x = vector.tanh(vector.Tensor([1.0, 2.0], "x"))
+    assert x._repr_svg_() == viz.svg(x)

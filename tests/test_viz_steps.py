@@ -259,3 +259,9 @@ if __name__ == "__main__":
     (GOLDEN / "ops.txt").write_text(written(), encoding="utf-8", newline="\n")
     for name, source in pictures().items():
         (GOLDEN / f"{name}.dot").write_text(source, encoding="utf-8", newline="\n")
+
+
+def test_a_formula_shows_itself_in_a_notebook() -> None:
+    formula = viz.formula(Value(2.0, "a") * Value(3.0, "b"))
+    assert formula._repr_latex_() == f"$$\n{formula.latex}\n$$"
+    assert formula.latex == r"L = a \cdot b"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 import numpy as np
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector instruction
+LOCK = threading.Lock()
+blocks: list[Any] = []  # of `blas_threads` being run, in all Python threads
+before: list[Any] = []  # for each of them, what BLAS is to be set back to when it ends as the newest
 SMALL, THREADED = 1_000_000, 32_000_000  # multiply-adds: up to which a product is small, from which on it is large
 
 
@@ -52,11 +56,25 @@ def threads_for(multiply_adds: int) -> int | None:
 
 @contextmanager
 def blas_threads(threads: int | None) -> Iterator[None]:
-    """Inside, BLAS uses so many threads (None: as many as before); afterwards as many as before."""
+    """Inside, BLAS uses so many threads (None: as many as before); afterwards as many as before. The number is the
+    whole process's: of blocks in several Python threads the newest decides, and the last to end puts it back.
+    """
     if threads is None:
         yield
         return
     from threadpoolctl import threadpool_limits  # only when asked for: it looks through all loaded libraries
 
-    with threadpool_limits(threads, user_api="blas"):
+    block = object()
+    with LOCK:
+        before.append(threadpool_limits(threads, user_api="blas"))
+        blocks.append(block)
+    try:
         yield
+    finally:
+        with LOCK:
+            i = blocks.index(block)
+            del blocks[i]
+            if i == len(blocks):
+                before.pop().restore_original_limits()
+            else:
+                del before[i + 1]  # the next block has what was before this one before itself

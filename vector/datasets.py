@@ -491,10 +491,12 @@ class Batches:
             raise ValueError(f"Batches: expected as many labels as images, got {came}")
         if self.images.size == 0:
             raise ValueError(f"Batches: expected at least one image, got shape {self.images.shape}")
+        if self.images.dtype.kind not in "biuf":
+            raise TypeError(f"Batches: expected images of real numbers, got {self.images.dtype}")
         if self.labels.dtype.kind not in "iu":
             raise TypeError(f"Batches: expected labels as whole numbers, got {self.labels.dtype}")
-        if batch_size < 1:
-            raise ValueError(f"Batches: expected batch_size of 1 or more, got {batch_size}")
+        if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+            raise ValueError(f"Batches: expected a whole batch_size of 1 or more, got {batch_size!r}")
         if len(self) == 0:
             came = f"{len(self.images)} images, batch_size {batch_size} and drop_last"
             raise ValueError(f"Batches: expected at least one whole batch, got {came}")

@@ -82,7 +82,7 @@ def batch(where: str, outputs: Any, labels: Any) -> tuple[Any, Any, Any]:
     return outputs, labels, numbers
 
 
-UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
+INTEGER = np.dtype(np.intp)
 
 
 @functools.lru_cache(maxsize=64)
@@ -98,8 +98,8 @@ def one_hot(labels: np.ndarray, classes: int, dtype: Any, where: str) -> np.ndar
     if labels.dtype.kind == "f":
         probabilities(labels, where)
         raise TypeError(f"{where}: expected integer class numbers, got {labels.dtype}")
-    numbers = labels if labels.dtype.kind == "i" else labels.astype(np.intp)  # take knows no uint64
-    if np.maximum.reduce(numbers.view(UNSIGNED[numbers.itemsize]), axis=None) >= classes:  # negative ones are large
+    numbers = labels if labels.dtype == INTEGER else labels.astype(INTEGER)
+    if np.maximum.reduce(numbers.view(np.uintp), axis=None) >= classes:  # seen so, negative numbers are large
         wrong = labels[(numbers < 0) | (numbers >= classes)][0]
         raise ValueError(f"{where}: expected class numbers from 0 to {classes - 1}, got {wrong}")
     if classes <= 1024:  # to look the rows up is quickest, as long as the table is small

@@ -69,6 +69,7 @@ class Dense:
     ) -> None:
         if n_in < 1 or n_out < 1:
             raise ValueError(f"Dense: expected widths of at least 1, got {n_in} and {n_out}")
+        dtype = ops.floating(dtype, "Dense")
         self.n_in, self.n_out = n_in, n_out
         self.weight = Tensor(aligned(init(np.random.default_rng(seed), n_in, n_out).astype(dtype)), "weight")
         self.bias = Tensor(aligned(np.zeros(n_out, dtype)), "bias")
@@ -245,9 +246,11 @@ class Sequential:
     def batches(
         self, images: np.ndarray, labels: np.ndarray, size: int, seed: int = 0, shuffle: bool = True
     ) -> Batches:
-        dtype = self.parameters()[0].dtype
+        parameters = self.parameters()
+        if not parameters:
+            raise ValueError("Sequential: expected a layer with parameters, whose dtype batches take, got none")
         scale = 1 / 255 if np.asarray(images).dtype == np.uint8 else None
-        return Batches(images, labels, size, seed=seed, shuffle=shuffle, dtype=dtype, scale=scale)
+        return Batches(images, labels, size, seed=seed, shuffle=shuffle, dtype=parameters[0].dtype, scale=scale)
 
     def evaluate(
         self,

@@ -158,9 +158,9 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def array(x: Any, where: str, like: Any = None) -> Any:
-    """`x` as an array of float32 or float64: these are kept, integers become float64, a plain number takes the dtype
-    of `like` or float64. Raises TypeError naming the type for bool, complex, str, None and whatever else, ValueError
-    for lists that are ragged.
+    """`x` as an array of float32 or float64: these are kept, in the machine's order of bytes; integers become float64;
+    a plain number takes the dtype of `like` or float64. Raises TypeError naming the type for bool, complex, str, None
+    and whatever else, ValueError for lists that are ragged.
     """
     if isinstance(x, (list, tuple)):
         x = nested(x, where)
@@ -173,8 +173,17 @@ def array(x: Any, where: str, like: Any = None) -> Any:
         return x
     if dtype.kind in "iu":
         return x.astype(np.float64)
-    wanted = "float32 or float64" if dtype.kind == "f" else "a real number"
-    raise TypeError(f"{where}: expected {wanted}, got {dtype.name}")
+    if dtype.kind == "f":
+        return x.astype(floating(dtype, where))
+    raise TypeError(f"{where}: expected a real number, got {dtype.name}")
+
+
+def floating(dtype: Any, where: str) -> np.dtype[Any]:
+    """float32 or float64, whichever `dtype` says, in the machine's order of bytes. Raises TypeError for any other."""
+    found = np.dtype(dtype).newbyteorder("=")
+    if found not in FLOATS:
+        raise TypeError(f"{where}: expected float32 or float64, got {found.name}")
+    return FLOATS[FLOATS.index(found)]
 
 
 def nested(x: Any, where: str) -> np.ndarray:
@@ -410,7 +419,7 @@ def broadcast_to(x, shape):
 @op(lambda g, out, x, dtype: g)  # the backward pass gives it x's dtype
 def cast(x, dtype):
     """The same numbers as float32 or float64."""
-    return x.astype(FLOATS[FLOATS.index(dtype)])
+    return x.astype(floating(dtype, "astype"))
 
 
 @op(lambda g, out, x, key: scatter(g, key, x.shape))

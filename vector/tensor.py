@@ -146,8 +146,11 @@ class Tensor:
         if new is not None and not hasattr(new, "dtype"):
             filled = np.full if mode.recorder is None else mode.recorder.filled
             new = filled(self.shape, new, self.dtype)
-        if new is not None and new.shape != self.shape:
-            raise ValueError(f"Tensor.grad: expected shape {self.shape}, got {new.shape}")
+        elif new is not None:
+            if new.shape != self.shape:
+                raise ValueError(f"Tensor.grad: expected shape {self.shape}, got {new.shape}")
+            if new.dtype != self.dtype:
+                new = array(new, "Tensor.grad").astype(self.dtype)
         self._grad = new
         if mode.recorder is not None:
             mode.recorder.gradient_set(self)
@@ -207,8 +210,8 @@ class Tensor:
         return Tensor(self, self.label, requires_grad=False)
 
     def astype(self, dtype: Any) -> Tensor:
-        """The same numbers as float32 or float64."""
-        return ops.cast(self, np.dtype(dtype))
+        """The same numbers as float32 or float64. Raises TypeError for another dtype."""
+        return ops.cast(self, dtype)
 
     def __len__(self) -> int:
         if not self.ndim:

@@ -109,8 +109,7 @@ class Traced(NDArrayOperatorsMixin):
         target = self[key]
         if target.var.root is not self.var.root:
             refuse("assign at an index that is an array")
-        if target is not new:
-            np.copyto(target, new)
+        np.copyto(target, new)
 
     def __len__(self) -> int:
         return len(self.value)
