@@ -279,6 +279,14 @@ def test_shapes_that_do_not_broadcast(name):
         vector.ops.OPS[name](x, y, **params)
 
 
+def test_dot_of_no_vectors():
+    for x, y in [((2, 3), (3,)), ((3,), (3, 2)), ((), (3,)), ((3,), ())]:
+        with expect(TypeError, f"dot: expected a sequence, got shapes {x} and {y}"):
+            vector.dot(vector.Tensor(np.ones(x)), np.ones(y))
+    with expect(TypeError, "dot: expected a real number, got str"):
+        vector.dot(["a"], vector.Tensor([1.0]))
+
+
 def test_other_errors_are_numpys_own():
     with expect(ValueError, "cannot reshape array of size 6 into shape (4,)"):
         vector.reshape(vector.Tensor(np.ones((2, 3))), (4,))

@@ -134,16 +134,30 @@ def constants(x, y):
 
 
 def first_is_read_again(p, q, x, y):
-    new = p.data - x * y
+    change = x * y
+    new = p.data - change
     old = p.data * 1.5
-    p.data, q.data = new, q.data - x * y
+    p.data, q.data = new, q.data - change
     return old
 
 
 def first_is_used_again(p, q, x, y):
-    new = p.data - x * y
-    p.data, q.data = new, q.data - x * y
+    change = x * y
+    new = p.data - change
+    p.data, q.data = new, q.data - change
     return new * 2.0
+
+
+def update_of_what_is_changed(p, x, y):
+    new = x * y
+    new += 1.0
+    p.data[...] = new
+
+
+def update_and_a_part(p, x, y):
+    new = p.data - x * y
+    p.data[...] = new
+    return new[:2]
 
 
 def padded_and_changed(x, y):
@@ -250,6 +264,15 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
     "an update of what is read again": (passes.write_through, update_read_again, [np.ones(3)], 0),
     "an update after one of what is read again": (passes.write_through, first_is_read_again, [np.ones(3)] * 2, 1),
     "an update after one that is used again": (passes.write_through, first_is_used_again, [np.ones(3)] * 2, 1),
+    "an update of what is changed": (passes.write_through, update_of_what_is_changed, [np.ones(3)], 0),
+    "an update of which a part is returned": (passes.write_through, update_and_a_part, [np.ones(3)], 0),
+    "an argument as it is": (passes.write_through, lambda p, x, y: p.data.__setitem__(..., x), [np.ones(3)], 0),
+    "one number for all": (
+        passes.write_through,
+        lambda p, x, y: p.data.__setitem__(..., np.add.reduce(x * y)),
+        [np.ones(3)],
+        0,
+    ),
     "an update from the other end": (
         passes.write_through,
         lambda p, x, y: p.data.__setitem__(Ellipsis, p.data[::-1] * x),
@@ -262,6 +285,12 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
         lambda x, y: np.concatenate(((x * 2.0).reshape((1, 3)), np.zeros((1, 3))), axis=-1),
         [],
         0,
+    ),
+    "padding on the right, copied": (
+        PAD,
+        lambda x, y: [np.concatenate((z, np.zeros_like(z)), axis=-1) for z in [x.reshape((1, 3)) * 2.0]],
+        [],
+        1,
     ),
     "padding, twice the same": (
         PAD,
@@ -479,6 +508,24 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
         [],
         "tanh 4x3, multiply 4x3, add 3, multiply 3",
     ),
+    "a sum beside what is added": (
+        SCALE,
+        lambda x, y: [(2.0 + p, 2.0 * np.add.reduce(p, axis=0)) for p in [np.tanh(x)]],
+        [],
+        "tanh 4x3, add 4x3, add 3, multiply 3",
+    ),
+    "a product of a product": (
+        SCALE,
+        lambda x, y: ((x[:, :2] @ y[:2, :1]) @ y[:1]) * 2.0,
+        [],
+        "multiply 2x1, matmul 4x1, matmul 4x3",
+    ),
+    "a product of what is not linear": (
+        SCALE,
+        lambda x, y: [(p @ y[:1]) * 2.0 for p in [np.tanh(x[:, :1] @ y[:1, :1])]],
+        [],
+        "matmul 4x1, tanh 4x1, multiply 1x3, matmul 4x3",
+    ),
     "a sum of some": (
         SCALE,
         lambda x, y: [(2.0 * p, 2.0 * np.add.reduce(p, axis=0, where=y > 0)) for p in [np.tanh(x)]],
@@ -612,7 +659,16 @@ def test_what_a_pass_that_reorders_makes(name):
 
 @pytest.mark.parametrize(
     "shape, axis, turned",
-    [((16, 32), 1, 1), ((15, 32), 1, 0), ((16, 33), 1, 0), ((16, 3), -1, 1), ((16, 3), 0, 0), ((16, 3), None, 0)],
+    [
+        ((16, 32), 1, 1),
+        ((15, 32), 1, 0),
+        ((16, 33), 1, 0),
+        ((16, 3), -1, 1),
+        ((16, 3), (1,), 1),
+        ((16, 3), (-1,), 1),
+        ((16, 3), 0, 0),
+        ((16, 3), None, 0),
+    ],
 )
 def test_short_rows_are_turned(shape, axis, turned):
     for f in (np.maximum, np.minimum):

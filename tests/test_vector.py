@@ -192,6 +192,7 @@ def test_reductions_have_numpys_shapes(name, axis, keepdims):
     x = Tensor(X)
     out = getattr(vector, name)(x, axis=axis, keepdims=keepdims)
     assert out.shape == np.sum(X, axis=axis, keepdims=keepdims).shape
+    assert getattr(vector, name)(x, axis).shape == np.sum(X, axis).shape and getattr(vector, name)(x).shape == ()
     vector.sum(out).backward()
     assert x.grad.shape == X.shape
     if name in ("sum", "logsumexp", "max", "min") and axis is None:
@@ -270,6 +271,12 @@ def test_a_network_passes_gradcheck(activation):
 
 def test_repr():
     assert repr(Tensor([1.0, 2.0], "a")) == "Tensor([1., 2.], shape=(2,), dtype=float64, label='a')"
+
+
+def test_powers_of_float32_and_float64():
+    x, y = np.array([0.1, 0.3, 1.7, 0.9], np.float32), np.array([2.0, 0.5, -1.0, 0.7])
+    found = vector.power(Tensor(x), y).data
+    assert found.dtype == np.float64 and np.array_equal(found, vector.power(Tensor(x.astype(np.float64)), y).data)
 
 
 def test_powers_of_many_exponents():
@@ -384,6 +391,18 @@ def test_row_tiles(sizes, x_lies, y_lies, tiles, monkeypatch):
         assert pieces == [(tiles, n // tiles, m)] * (tiles > 1)
         assert out.base is None and out.flags.c_contiguous
         assert np.allclose(out, x @ y, rtol=1e-11, atol=1e-11)
+
+
+def test_no_piece_has_fewer_than_four_rows(monkeypatch):
+    monkeypatch.setattr(vector.ops, "small_products_at_once", lambda: True)
+    x, y = np.ones((16, 512), np.float32), np.ones((512, 512), np.float32)
+    assert [vector.ops.row_tiles(x[:n], y[:, :510]) for n in (8, 11, 12, 16)] == [1, 1, 1, 1]
+
+
+def test_columns_times_rows():
+    x, y = np.random.default_rng(0).normal(size=(2, 3, 100))
+    x, y = x[:, :, None], y[:, None, :]
+    assert np.array_equal(vector.matmul(Tensor(x), y).data, x * y)
 
 
 @pytest.mark.parametrize("n, m, padded", [(50, 99, False), (50, 100, True), (5000, 1, True), (1, 4999, False)])
