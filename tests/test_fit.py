@@ -1,5 +1,7 @@
 """Sequential.fit records its step, and nothing in the results shows it."""
 
+import gc
+
 import numpy as np
 import pytest
 from test_compile import OPTIMIZERS, same
@@ -8,6 +10,7 @@ from threadpoolctl import threadpool_info
 import vector
 from vector import nn, optim
 from vector.datasets import fashion_mnist_sample
+from vector.training import progress_bar
 
 DATA = fashion_mnist_sample()
 
@@ -189,3 +192,16 @@ def test_layers_name_what_they_cannot_take():
     for rate in (1.0, -0.1, float("nan")):
         with pytest.raises(ValueError, match="Dropout: expected a rate from 0 to below 1, got"):
             nn.Dropout(rate)
+
+
+def test_a_bar_that_is_interrupted_while_it_is_made_says_nothing(monkeypatch, capsys):
+    import tqdm
+
+    def interrupted(self, *args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tqdm.tqdm, "__init__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        progress_bar(10, 0, "epoch 1/1", True)
+    gc.collect()
+    assert capsys.readouterr().err == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import math
@@ -203,4 +204,9 @@ def progress_bar(total: int, initial: int, text: str, wanted: bool) -> Any:
         return None
     from tqdm import tqdm  # only when a bar is shown: importing it takes longer than importing this package
 
-    return tqdm(total=total, initial=initial, desc=text, unit="batch", leave=False, mininterval=0.1)
+    class Bar(tqdm):
+        def __del__(self) -> None:
+            with contextlib.suppress(AttributeError):  # Ctrl-C in the middle of making it leaves half a bar
+                super().__del__()
+
+    return Bar(total=total, initial=initial, desc=text, unit="batch", leave=False, mininterval=0.1)
