@@ -108,3 +108,8 @@ def test_no_engine_imports_the_other():
     for one, other in (("scalar", "vector"), ("vector", "scalar")):
         code = f"import sys, {one}; sys.exit(any(m.split('.')[0] in ('{other}', 'viz') for m in sys.modules))"
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_ops_show_their_names():
+    for engine in (scalar, vector):
+        assert [repr(op) for op in engine.ops.OPS.values()] == [f"<op {name}>" for name in engine.ops.OPS]
