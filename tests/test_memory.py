@@ -175,12 +175,15 @@ def test_a_sum_of_gradients_that_overflows_warns(engine):
     assert float(x.grad) == np.inf
 
 
-def test_a_sum_of_gradients_that_are_nodes_warns_of_the_overflow_alone(engine):
+def test_gradients_that_are_nodes_warn_once_where_they_overflow(engine):
     module, node = engine
     x = node(0.5)
     slope, warnings = heard(lambda: module.grad(x * 1e308 + x * 1e308, x, create_graph=True))
     assert float(slope.data) == np.inf
     assert {text.split(" encountered")[0] for _, text in warnings} == {"overflow"}
+    slope, warnings = heard(lambda: module.grad(module.sqrt(y := node(0.0)), y, create_graph=True))
+    assert float(slope.data) == np.inf
+    assert {text.split(" encountered")[0] for _, text in warnings} == {"divide by zero"}
 
 
 def test_a_leaf_is_its_own_root(engine):
