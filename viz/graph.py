@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import graphviz
 import numpy as np
 
-from viz.cards import THEMES, Node, aside, captions, card, gradient, is_constant, norm
+from viz.cards import THEMES, Node, Theme, aside, captions, card, gradient, is_constant, norm
 from viz.folding import fold
 from viz.text import number
 
@@ -109,6 +109,19 @@ def draw(
         if places:
             more["pos"] = "{},{}".format(*places[id(node)])
         graph.node(names[id(node)], **drawn, **more)
+    _connect(graph, nodes, names, places, local_derivatives, look)
+    return graph
+
+
+def _connect(
+    graph: graphviz.Digraph,
+    nodes: Sequence[Node],
+    names: Mapping[int, str],
+    places: Mapping[int, tuple[float, float]],
+    local_derivatives: bool,
+    look: Theme,
+) -> None:
+    """Draw the edges; a dotted one stands for inputs that are not drawn."""
     for node in nodes:
         name = names[id(node)]
         slopes = _slopes(node) if local_derivatives else [None] * len(node.inputs)
@@ -119,7 +132,6 @@ def draw(
             more = {"pos": "{},{}".format(*np.subtract(places[id(node)], 60))} if places else {}
             graph.node(f"{name}_cut", "…", shape="plaintext", style="", fontcolor=look.still.ink, **more)
             graph.edge(f"{name}_cut", name, style="dotted")
-    return graph
 
 
 def _within(roots: Sequence[Node], depth: int | None, max_nodes: int) -> set[int]:
