@@ -38,12 +38,16 @@ ROOT = TESTS.parent
 
 # The tests that know a module, in stages: most mutants die in the first and never see the others. The last is slow.
 MODULES = {
-    "scalar/ops.py": ["semantics scalar errors", "mutation judges", "agreement_ops agreement_graphs anomaly"],
+    "scalar/ops.py": [
+        "semantics scalar errors",
+        "mutation judges",
+        "agreement_ops agreement_graphs anomaly twins memory",
+    ],
     "scalar/autodiff.py": ["scalar memory errors", "semantics mutation", "anomaly judges agreement_graphs"],
     "vector/ops.py": [
         "vector semantics errors",
         "mutation judges",
-        "agreement_ops readme viz_steps compile fit anomaly",
+        "agreement_ops readme viz_steps compile fit anomaly twins",
     ],
     "vector/autodiff.py": ["vector memory errors", "semantics mutation", "anomaly judges compile compile_refusals"],
     "vector/passes.py": ["passes", "readme", "compile compile_refusals fit"],

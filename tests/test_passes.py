@@ -148,14 +148,12 @@ def first_is_used_again(p, q, x, y):
     return new * 2.0
 
 
-def update_of_what_is_changed(p, x, y):
-    new = x * y
-    new += 1.0
-    p.data[...] = new
+def update_by_where(p, q, x, y):
+    p.data[...] = np.where(q.data > 0.0, q.data * 2.0, q.data * 3.0)
 
 
-def update_and_a_part(p, x, y):
-    new = p.data - x * y
+def update_and_a_part(p, q, x, y):
+    new = q.data * 2.0
     p.data[...] = new
     return new[:2]
 
@@ -264,8 +262,14 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
     "an update of what is read again": (passes.write_through, update_read_again, [np.ones(3)], 0),
     "an update after one of what is read again": (passes.write_through, first_is_read_again, [np.ones(3)] * 2, 1),
     "an update after one that is used again": (passes.write_through, first_is_used_again, [np.ones(3)] * 2, 1),
-    "an update of what is changed": (passes.write_through, update_of_what_is_changed, [np.ones(3)], 0),
-    "an update of which a part is returned": (passes.write_through, update_and_a_part, [np.ones(3)], 0),
+    "an update by where": (passes.write_through, update_by_where, [np.ones(3), np.arange(3.0) - 1.0], 0),
+    "an update of which a part is returned": (passes.write_through, update_and_a_part, [np.ones(3)] * 2, 0),
+    "an update from elsewhere": (
+        passes.write_through,
+        lambda p, q, x, y: p.data.__setitem__(..., q.data * 2.0),
+        [np.ones(3)] * 2,
+        1,
+    ),
     "an argument as it is": (passes.write_through, lambda p, x, y: p.data.__setitem__(..., x), [np.ones(3)], 0),
     "one number for all": (
         passes.write_through,

@@ -273,6 +273,13 @@ def test_repr():
     assert repr(Tensor([1.0, 2.0], "a")) == "Tensor([1., 2.], shape=(2,), dtype=float64, label='a')"
 
 
+def test_squares_roots_and_reciprocals_are_exact():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0.5, 2.0, 20_000) * 10.0 ** rng.integers(-99, 99, 20_000)
+    for exponent, expected in [(2.0, x * x), (0.5, np.sqrt(x)), (-1.0, 1.0 / x)]:
+        assert np.array_equal(vector.power(Tensor(x), np.full(x.shape, exponent)).data, expected)
+
+
 def test_powers_of_float32_and_float64():
     x, y = np.array([0.1, 0.3, 1.7, 0.9], np.float32), np.array([2.0, 0.5, -1.0, 0.7])
     found = vector.power(Tensor(x), y).data

@@ -192,7 +192,8 @@ def write_through(program: Program) -> None:
     uses = Counter(canonical(v) for call in program.calls for v in call.reads())
     uses.update(canonical(v) for v in variables(program.outputs))
     roots = Counter(v.root for call in program.calls for v in call.reads())
-    made = {call.out: i for i, call in enumerate(program.calls) if not call.writes and call.into}
+    written = {call.out.root for call in program.calls if call.writes}
+    made = {call.out: i for i, call in enumerate(program.calls) if call.into and call.out.root not in written}
     merged = set()
     for i, copy in enumerate(program.calls):
         if copy.function is not np.copyto or not copy.writes or copy.kwargs:
