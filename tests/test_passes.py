@@ -120,6 +120,12 @@ def rewritten(p, x, y):
     return first, vector.Tensor(x) * p
 
 
+def argument_that_may_be_written(p, x, y):
+    first = x * 2.0
+    p.data += 1.0
+    return first, x * 2.0
+
+
 def draw(rng):
     def f(x, y):
         random(rng, (3,))
@@ -230,6 +236,7 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
         0,
     ),
     "written in between": (passes.share, rewritten, [np.ones(3)], 0),
+    "an argument, perhaps written in between": (passes.share, argument_that_may_be_written, [np.ones(3)], 0),
     "draws": (passes.share, lambda x, y: draw(rngs[0])(x, y) + draw(rngs[0])(x, y), [], 0),
     "unread, though changed": (passes.drop_unread, changed_unread, [], 2),
     "constants that are changed": (passes.fold_constants, changed_constants, [], 0),
