@@ -125,7 +125,8 @@ def gatherer(task: Task) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]
 
     def gather(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         take_images(rows, 0, raw, "clip")
-        multiply(raw, scale, out=x)
+        x[...] = raw
+        multiply(x, scale, out=x)
         take_labels(rows, 0, y, "clip")
         return x, y
 
