@@ -12,8 +12,9 @@ from test_compile import OPTIMIZERS, beside_each_other, copied, graph, leaves, s
 import vector
 from vector import passes
 from vector.autodiff import mode, random
-from vector.blas import ALIGNMENT
+from vector.blas import ALIGNMENT, side_by_side
 from vector.joining import HELD
+from vector.ops import primitive
 from vector.program import Plan, Var, variables
 from vector.trace import Recorder
 
@@ -239,11 +240,36 @@ def read_in_between(p, q, x, y):
     return old
 
 
-def turned_and_changed(p, q, x, y):
-    change, other = x * y, x + y
-    moved((p, change), (q, other[::-1]))
-    other += 1.0
-    return other
+def turned(p, q, r, x, y):
+    moved((p, x * y), (q, x - y), (r, (x + y)[::-1]))
+
+
+def turned_and_changed(p, q, r, x, y):
+    first, second, third = x * y, x - y, x + y
+    moved((p, first), (q, second), (r, third[::-1]))
+    third += 1.0
+    return third
+
+
+@primitive
+def flipped(x):
+    return x[::-1].copy()
+
+
+def by_columns(p, q, r, s, x, y):
+    moved((p, x * y), (q, x + y))
+    scaled((r, 0.5), (s, 0.5))
+
+
+def sums_into(of_p):
+    """Sums written into p, or another look at it, and into q."""
+
+    def f(p, q, x, y):
+        parts = x * y, x + y, x - y, x * 2.0
+        np.add(*parts[:2], out=of_p(p.data))
+        np.add(*parts[2:], out=q.data)
+
+    return f
 
 
 def sums(p, q, v, w, x, y):
@@ -276,11 +302,15 @@ JOINING = {
     "by the same": (JOIN, lambda p, q, x, y: next(moved((p, g), (q, g)) for g in [x * y]), TWO, 0),
     "by arguments": (JOIN, lambda p, q, x, y: moved((p, x), (q, y)), TWO, 0),
     "by a row for all rows": (JOIN, by_both(lambda g: g), [np.ones(3), np.ones((2, 3))], 0),
-    "by a turned one": (JOIN, lambda p, q, x, y: moved((p, x * y), (q, (x + y)[::-1])), TWO, 0),
-    "by a turned one that is changed": (JOIN, turned_and_changed, TWO, 0),
+    "by what cannot compute into a place": (JOIN, by_both(flipped), TWO, 0),
+    "by a turned one": (JOIN, turned, THREE, 1),
+    "by a turned one that is changed": (JOIN, turned_and_changed, THREE, 0),
     "the second by the first": (JOIN, second_by_the_first, TWO, 0),
     "an argument in between, perhaps the first": (JOIN, argument_in_between, TWO, 0),
     "the first read in between": (JOIN, read_in_between, TWO, 0),
+    "laid out by columns": (JOIN, by_columns, [*TWO, *[np.arange(6.0).reshape(2, 3).T] * 2], 1),
+    "written anew": (JOIN, sums_into(lambda p: p), TWO, 1),
+    "written anew the other way": (JOIN, sums_into(lambda p: p[::-1]), TWO, 0),
     "in other ways": (JOIN, lambda p, q, x, y: [scaled((p, x * y)), moved((q, x + y))][0], TWO, 0),
     "with a gap": (JOIN, lambda p, q, r, x, y: moved((p, x * y), (r, x + y)), THREE, 0),
 }
@@ -946,6 +976,24 @@ def test_a_models_parameters_are_updated_together(optimizer, exact):
     updates = [call.out for call in step.program.calls if call.writes and call.out.root.kind == "state"]
     assert {out.size for out in updates} <= {1, 101_770}
     assert {"weight0_to_bias1"} <= {out.label for out in updates}
+
+
+def test_updates_of_two_dtypes():
+    """Each is updated with those of its own."""
+    sizes = [(8, float), (8, float), (16, np.float32), (16, np.float32)]
+
+    def make():
+        tensors = [vector.Tensor(x) for x in side_by_side(np.ones(n, dtype) for n, dtype in sizes)]
+        return lambda: scaled(*[(p, 0.5) for p in tensors]), tensors
+
+    assert unchanged(make, [[]] * 3, JOIN) == 2
+
+
+def test_arguments_are_updated_one_by_one():
+    """They may lie elsewhere at the next call."""
+    made = record(lambda x, y: [np.multiply(x, 2.0, out=x), np.multiply(y, 2.0, out=y)], *np.ones((2, 3)))
+    passes.join_updates(made)
+    assert len(made) == 2
 
 
 @pytest.mark.parametrize("size", [HELD // 16, HELD // 16 + 1])

@@ -14,8 +14,8 @@ from itertools import accumulate
 
 import numpy as np
 
-from .program import Call, Program, Var, alike, canonical, identifier, may_overlap
-from .watch import address, owner
+from .program import Call, Program, Var, canonical, identifier, may_overlap
+from .watch import address
 
 # Rounded exactly, so that an element's result is the same wherever in an array it lies.
 JOINED = (np.add, np.subtract, np.multiply, np.divide, np.sqrt, np.square, np.negative, np.absolute)
@@ -30,7 +30,7 @@ def join_updates(program: Program) -> None:
     updates: dict[Var, list[Call]] = defaultdict(list)
     for call in program.calls:
         root = call.out.root
-        if call.writes and root.kind == "state" and root.array.flags.c_contiguous and alike(call.out, root):
+        if root.kind == "state" and root.array.flags.c_contiguous:
             updates[root].append(call)
     groups = neighbours(updates)
     search = Search(program, groups)
@@ -55,8 +55,7 @@ def neighbours(updates: dict[Var, list[Call]]) -> list[Vars]:
 
 def follows(x: Var, y: Var) -> bool:
     """Whether the array of y begins where that of x ends."""
-    at_once = address(x.array) + x.array.nbytes == address(y.array)
-    return at_once and x.dtype == y.dtype and owner(x.array) is owner(y.array)
+    return address(x.array) + x.array.nbytes == address(y.array) and x.dtype == y.dtype
 
 
 class Search:
