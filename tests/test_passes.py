@@ -261,6 +261,11 @@ def by_columns(p, q, r, s, x, y):
     scaled((r, 0.5), (s, 0.5))
 
 
+def parts_by_one_number(p, q, r, x, y):
+    for state in (p, q):
+        np.multiply(r.data, 2.0, out=state.data[1:])
+
+
 def sums_into(of_p):
     """Sums written into p, or another look at it, and into q."""
 
@@ -309,6 +314,7 @@ JOINING = {
     "an argument in between, perhaps the first": (JOIN, argument_in_between, TWO, 0),
     "the first read in between": (JOIN, read_in_between, TWO, 0),
     "laid out by columns": (JOIN, by_columns, [*TWO, *[np.arange(6.0).reshape(2, 3).T] * 2], 1),
+    "a part, by one number": (JOIN, parts_by_one_number, [*TWO, 0.5], 0),
     "written anew": (JOIN, sums_into(lambda p: p), TWO, 1),
     "written anew the other way": (JOIN, sums_into(lambda p: p[::-1]), TWO, 0),
     "in other ways": (JOIN, lambda p, q, x, y: [scaled((p, x * y)), moved((q, x + y))][0], TWO, 0),
@@ -987,6 +993,9 @@ def test_updates_of_two_dtypes():
         return lambda: scaled(*[(p, 0.5) for p in tensors]), tensors
 
     assert unchanged(make, [[]] * 3, JOIN) == 2
+    made = record(make()[0])
+    JOIN(made)
+    assert [call.out.label for call in made.calls] == ["", ""]
 
 
 def test_arguments_are_updated_one_by_one():

@@ -7,7 +7,6 @@ the results of another row, or whatever else, which from now on is computed side
 
 from __future__ import annotations
 
-import operator
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import accumulate
@@ -71,25 +70,22 @@ class Search:
         self.places: dict[Var, Var] = {}  # for each of these, where in that array it lies
         for group in groups:
             size, first = sum(x.size for x in group), group[0].array
-            array = np.lib.stride_tricks.as_strided(first.reshape(-1), (size,), (first.itemsize,))
+            array = np.lib.stride_tricks.as_strided(first.ravel(), (size,), (first.itemsize,))
             names = [identifier(x.label) for x in (group[0], group[-1]) if x.label]
-            self.places |= zip(group, self.side_by_side(group, Var("state", array, "_to_".join(names))), strict=True)
+            self.together[group] = Var("state", array, "_to_".join(names))
 
     def side_by_side(self, parts: Vars, joined: Var) -> list[Var]:
         """Let `joined` stand for `parts`. Returns the places in it, in their shapes."""
         self.together[parts] = joined
         places = []
         for x, end in zip(parts, accumulate(x.size for x in parts), strict=True):
-            key = slice(end - x.size, end)
-            flat = Var("view", joined.array[key], base=joined, view=(operator.getitem, (key,), {}))
-            places.append(Var("view", flat.array.reshape(x.shape), x.label, flat, (np.reshape, (x.shape,), {})))
+            where = (end - x.size, end, x.shape)
+            places.append(Var("view", part(joined.array, *where), x.label, joined, (part, where, {})))
         return places
 
     def join(self, row: Row, group: Vars) -> Var | None:
         """What one call for a row computes, in order to update a group; None where there cannot be one."""
         outs = tuple(call.out.root for call in row)
-        if row in self.rows:
-            return self.together[outs]
         if not self.alike(row) or (row[0].writes and outs not in self.together):
             return None
         args = [self.argument(xs, outs, group) for xs in zip(*(call.args for call in row), strict=True)]
@@ -109,6 +105,7 @@ class Search:
             call.function is first.function in JOINED
             and not call.kwargs
             and (len(call.args), call.writes, call.out.dtype) == (len(first.args), first.writes, first.out.dtype)
+            and call.out.shape == call.out.root.shape
             and call.out.array.flags.c_contiguous
             and call not in self.taken
             and call not in self.copies
@@ -176,6 +173,11 @@ def for_(x: Var) -> str:
 
 
 IN_ORDER = (np.reshape, np.ravel, np.squeeze, np.expand_dims)
+
+
+def part(array: np.ndarray, start: int, end: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Elements `start` to `end` of a flat array, in a shape."""
+    return array[start:end].reshape(shape)
 
 
 def covers(x: Var, root: Var) -> bool:
