@@ -2,6 +2,7 @@
 
 import collections
 import random as python_random
+import signal
 import threading
 
 import numpy as np
@@ -243,6 +244,29 @@ def test_two_threads_at_once():
     leave.set()
     first.join()
     assert same(recorded(X).data, X) and not errors
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer that interrupts")
+def test_an_interrupt_at_whatever_moment_leaves_the_step_free():
+    class Interrupt(Exception):
+        pass
+
+    def interrupt(*_):
+        raise Interrupt
+
+    step = vector.compile(lambda x: w * x)
+    step(X)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for i in range(400):
+            with pytest.raises(Interrupt):  # and not RecordingError, that two threads run it at once
+                signal.setitimer(signal.ITIMER_REAL, 2e-4 + i * 1e-7)
+                while True:
+                    step(X)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+    assert same(step(X).data, X)
 
 
 def test_two_threads_one_after_the_other():

@@ -43,7 +43,7 @@ class Replay:
         if self.carried or changing or not all(type(x) is np.ndarray for x in args):
             return other
         names: dict[str, Any] = {"ndarray": np.ndarray, "mode": mode, "run": self.run, "results": self.results}
-        names |= {"acquire": lock.acquire, "release": lock.release, "OTHER": OTHER}
+        names |= {"lock": lock, "locked": lock.locked, "OTHER": OTHER}
         tests = []
 
         def known(thing: Any) -> str:
@@ -62,14 +62,12 @@ class Replay:
         given = ", ".join(f"a{i}" for i in range(len(args)))
         text = f"""
 def quick(*args):
-    if len(args) == {len(args)} and mode.usual and acquire(False):
-        try:
+    if len(args) == {len(args)} and mode.usual and not locked():
+        with lock:
             [{given}] = args
             if {" and ".join(tests) or "True"}:
                 {"; ".join(ends) or "pass"}
                 return results(run({given}))
-        finally:
-            release()
     return OTHER
 """
         exec(text, names)
@@ -160,9 +158,9 @@ class CompiledStep:
             return result
         if mode.recorder is not None or mode.check is not None:  # part of another recorded step, or to be looked at
             return self.step(*args, **named)
-        if not self.lock.acquire(blocking=False):
+        if self.lock.locked():
             refuse("run in two threads at once", "give each thread a recorded step of its own")
-        try:
+        with self.lock:  # an interrupt between acquire() and try would leave it locked
             names, args = tuple(named), (*args, *named.values())
             arrays = args if all([type(x) is np.ndarray for x in args]) else plain_arrays(args)
             key: Any = (mode.graph, names, *[(x.shape, x.dtype, x.strides) for x in arrays])
@@ -174,8 +172,6 @@ class CompiledStep:
             self.check(replay, args)
             self.settle(replay)
             return replay.results(replay.run(*arrays))
-        finally:
-            self.lock.release()
 
     def record(self, args: tuple[Any, ...], names: tuple[str, ...], key: Any) -> Any:
         """Run the step as Python, write down its program and keep it under `key`. The last arguments have `names`."""
@@ -190,8 +186,8 @@ class CompiledStep:
                 )
         outside = [(name, read, x, frozen(x)) for name, read in self.outside if not fixed(x := read())]
         recorder = Recorder(find_generators([x for _, _, x, _ in outside]))
-        mode.recorder = recorder
         try:
+            mode.recorder = recorder
             given: list[Any] = []
             for i, x in enumerate(args):
                 label = self.name(i, args, names)
