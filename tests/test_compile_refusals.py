@@ -388,6 +388,28 @@ def test_a_layer_that_draws_by_itself():
         vector.compile(lambda x: model(x))(X)
 
 
+LOSSES = {  # of which a step needs the value, or nothing
+    "value": lambda outputs, labels: vector.cross_entropy(outputs, labels),
+    "nothing": lambda outputs, labels: [outputs, vector.cross_entropy(outputs, labels)][0],
+    "nothing, of probabilities": lambda outputs, labels: [outputs, vector.categorical_cross_entropy(outputs, labels)][
+        0
+    ],
+}
+
+
+@pytest.mark.parametrize("wrong", [[0, -1], [3, 0], [0.0, np.nan, 1.0]])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_wrong_labels_at_a_replay_without_a_backward_pass(loss, wrong):
+    """Where nothing is differentiated, nobody reads which class is the true one, but for its number."""
+    wrong = np.array(wrong) if len(wrong) == 2 else np.array([wrong, [1.0, 0.0, 0.0]])
+    outputs, right = np.array([[0.1, 0.7, 0.2]] * 2), np.zeros_like(wrong)
+    step = vector.compile(LOSSES[loss])
+    step(outputs, right)
+    with pytest.raises(ValueError, match="expected"):
+        step(outputs, wrong)
+    assert step.traces == 1
+
+
 @pytest.mark.parametrize("bad", [4, -1, 100])
 def test_labels_out_of_range_at_a_replay(bad):
     step, watched = trainer("momentum")()
