@@ -955,6 +955,18 @@ def test_large_arrays_are_updated_one_by_one(size):
     assert (unchanged(make, [[np.ones(1), np.ones(1)]] * 2, JOIN) > 0) == (2 * size * 8 <= HELD)
 
 
+def test_updates_by_ever_so_long_a_computation():
+    """As a step with a loop in it has. The search for calls to join goes up from the update, but not all the way."""
+
+    def step(p, q, x, y):
+        for state, change in (p, x * y), (q, x + y):
+            for _ in range(2000):
+                change = change * 0.999
+            state.data -= change
+
+    assert unchanged(made_of(step, *TWO), CALLS, JOIN) > 10
+
+
 # --- the program as text ----------------------------------------------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from .watch import address, owner
 # Rounded exactly, so that an element's result is the same wherever in an array it lies.
 JOINED = (np.add, np.subtract, np.multiply, np.divide, np.sqrt, np.square, np.negative, np.absolute)
 HELD = 2**20  # bytes: arrays of this size in all stay in the cache from one call to the next
+DEEP = 50  # rows above each other at which the search ends, long before Python's limit for calls in each other
 
 Row = tuple[Call, ...]
 Vars = tuple[Var, ...]
@@ -86,14 +87,14 @@ class Search:
             places.append(Var("view", flat.array.reshape(x.shape), x.label, flat, (np.reshape, (x.shape,), {})))
         return places
 
-    def join(self, row: Row, group: Vars) -> Var | None:
+    def join(self, row: Row, group: Vars, depth: int = 0) -> Var | None:
         """What one call for a row computes, in order to update a group; None where there cannot be one."""
         outs = tuple(call.out.root for call in row)
         if row in self.rows:
             return self.together[outs]
         if not self.alike(row) or (row[0].writes and outs not in self.together):
             return None
-        args = [self.argument(xs, outs, group) for xs in zip(*(call.args for call in row), strict=True)]
+        args = [self.argument(xs, outs, group, depth) for xs in zip(*(call.args for call in row), strict=True)]
         if any(x is None for x in args) or not self.alike(row):  # again: what it reads may have taken from the row
             return None
         if outs not in self.together:
@@ -117,7 +118,7 @@ class Search:
             for call in row
         )
 
-    def argument(self, xs: tuple[object, ...], outs: Vars, group: Vars) -> object:
+    def argument(self, xs: tuple[object, ...], outs: Vars, group: Vars, depth: int) -> object:
         """What stands for the arguments at one place of a row's calls; None if nothing can."""
         roots = tuple(canonical(x) for x in xs if isinstance(x, Var))
         if not roots:
@@ -130,7 +131,7 @@ class Search:
             return None
         if roots not in self.together:
             makers = tuple(self.made[x] for x in roots if x in self.made)
-            if len(makers) == len(roots) and (joined := self.join(makers, group)):
+            if len(makers) == len(roots) and depth < DEEP and (joined := self.join(makers, group, depth + 1)):
                 return joined
             self.gather(roots, group)
         return self.together.get(roots)
