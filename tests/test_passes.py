@@ -967,6 +967,16 @@ def test_updates_by_ever_so_long_a_computation():
     assert unchanged(made_of(step, *TWO), CALLS, JOIN) > 10
 
 
+def test_nothing_is_copied_for_a_row_that_is_not_joined():
+    def step(p, q, x, y):
+        changes = [np.exp(x * y).T * x, np.exp(x + y).T * y]
+        scaled((p, 0.5), (q, 0.5))
+        moved((p, changes[0]), (q, changes[1]))
+
+    square = [np.ones((3, 3)), np.ones((3, 3))]
+    assert unchanged(made_of(step, *square), [[x * i for x in square] for i in (1.0, 2.0)], JOIN) == 2
+
+
 # --- the program as text ----------------------------------------------------------------------------------------------
 
 

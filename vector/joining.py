@@ -161,10 +161,11 @@ class Search:
         if not self.rows or any(at[before] >= at[after] for before, after in dependencies(program.calls)):
             return
         instead = {last[row]: call for row, call in self.rows.items()}
+        read = {v.root for call in self.rows.values() for v in call.reads()}  # not so, where another argument failed
         calls = []
         for i, call in enumerate(program.calls):
             if call not in self.taken:
-                calls += [call, *self.copies.get(call, ())]
+                calls += [call, *(copy for copy in self.copies.get(call, ()) if copy.out.root in read)]
             elif i in instead:
                 calls.append(instead[i])
         for x, place in self.places.items():
