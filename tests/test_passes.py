@@ -977,6 +977,14 @@ def test_nothing_is_copied_for_a_row_that_is_not_joined():
     assert unchanged(made_of(step, *square), [[x * i for x in square] for i in (1.0, 2.0)], JOIN) == 2
 
 
+def test_a_joined_array_has_no_name_where_one_of_its_ends_has_none():
+    flat = np.zeros(4)
+    p, q = vector.Tensor(flat[:2]), vector.Tensor(flat[2:], "q")
+    step = vector.compile(lambda: scaled((p, 0.5), (q, 0.5)))
+    step()
+    assert [call.out.label for call in step.program.calls] == [""]
+
+
 # --- the program as text ----------------------------------------------------------------------------------------------
 
 

@@ -74,8 +74,9 @@ class Search:
         for group in groups:
             size, first = sum(x.size for x in group), group[0].array
             array = np.lib.stride_tricks.as_strided(first.reshape(-1), (size,), (first.itemsize,))
-            names = [identifier(x.label) for x in (group[0], group[-1]) if x.label]
-            self.places |= zip(group, self.side_by_side(group, Var("state", array, "_to_".join(names))), strict=True)
+            ends = [identifier(x.label) for x in (group[0], group[-1]) if x.label]
+            label = "_to_".join(ends) if len(ends) == 2 else ""
+            self.places |= zip(group, self.side_by_side(group, Var("state", array, label)), strict=True)
 
     def side_by_side(self, parts: Vars, joined: Var) -> list[Var]:
         """Let `joined` stand for `parts`. Returns the places in it, in their shapes."""
