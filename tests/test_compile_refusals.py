@@ -269,6 +269,14 @@ def test_an_interrupt_at_whatever_moment_leaves_the_step_free():
     assert same(step(X).data, X)
 
 
+def test_after_a_last_batch_of_another_size_replays_make_no_detour(monkeypatch):
+    step, looks = vector.compile(lambda x: w * x), []
+    monkeypatch.setattr(step, "check", lambda *_: looks.append(1))
+    for x in (X, X, X[None], X, X, X):
+        assert same(step(x).data, x)
+    assert step.traces == 2 and len(looks) == 1
+
+
 def test_two_threads_one_after_the_other():
     step, results = vector.compile(lambda x: w * x), []
     for i in range(4):

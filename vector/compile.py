@@ -33,6 +33,7 @@ class Replay:
         self.constant = {tensor for tensor in self.held if not tensor.requires_grad}
         self.left = recorder.close()
         self.run = program.build(title)
+        self.again: Callable[..., Any] = other  # what `quick` wrote
 
     def quick(self, args: tuple[Any, ...], lock: threading.Lock) -> Callable[..., Any]:
         """What replays where other arguments are alike and everything outside is still the same object, and else
@@ -121,7 +122,7 @@ class CompiledStep:
         self.replays: dict[Any, Replay] = {}
         self.latest: Replay | None = None
         self.lock = threading.Lock()
-        self.quick: Callable[..., Any] = other  # the newest replay, where there is not much to look at
+        self.quick: Callable[..., Any] = other  # the last replay, where there is not much to look at
         self.outside = names_outside(step)
         self.names = [p.name for p in inspect.signature(step).parameters.values()]
 
@@ -171,6 +172,7 @@ class CompiledStep:
                 return self.record(args, names, key)
             self.check(replay, args)
             self.settle(replay)
+            self.quick = replay.again
             return replay.results(replay.run(*arrays))
 
     def record(self, args: tuple[Any, ...], names: tuple[str, ...], key: Any) -> Any:
@@ -209,7 +211,9 @@ class CompiledStep:
         first_values = [np.array(x.value) for x in flatten(values) if isinstance(x, Traced)]
         optimize(program, self.exact)
         replay = Replay(recorder, program, self.__name__, plain, outside)
-        self.quick = replay.quick(args, self.lock) if not names and mode.usual else other
+        if not names and mode.usual:
+            replay.again = replay.quick(args, self.lock)
+        self.quick = replay.again
         self.replays[key] = self.latest = replay
         return replay.results(first_values)
 
