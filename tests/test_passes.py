@@ -289,6 +289,12 @@ def by_what_is_returned(p, q, x, y):
     return other, other[1:]
 
 
+def by_rows_that_are_returned(p, q, x, y):
+    change, other = (x * y) * 0.5, (x + y) * 0.5
+    moved((p, change), (q, other))
+    return change, other[1:]
+
+
 TWO, THREE = [np.ones(3), np.arange(3.0)], [np.ones(3), np.arange(3.0), np.zeros(3)]
 JOIN = passes.join_updates
 JOINING = {
@@ -300,6 +306,7 @@ JOINING = {
     "by other numbers": (JOIN, lambda p, q, x, y: scaled((p, 0.5), (q, 0.25)), TWO, 0),
     "by 0 and -0": (JOIN, lambda p, q, x, y: moved((p, 0.0), (q, -0.0)), TWO, 0),
     "by rows": (JOIN, by_both(lambda g: g * 0.5), TWO, 2),
+    "by rows that are returned": (JOIN, by_rows_that_are_returned, TWO, 2),
     "by rows of rows": (JOIN, by_both(lambda g: g / (np.sqrt(np.absolute(g)) + 1.0)), TWO, 5),
     "by what rounds differently": (JOIN, by_both(np.exp), TWO, 1),
     "by sums, which are moved, too": (JOIN, sums, [*TWO, *TWO], 4),
@@ -1012,6 +1019,36 @@ def test_large_arrays_are_updated_one_by_one(size):
     assert (unchanged(make, [[np.ones(1), np.ones(1)]] * 2, JOIN) > 0) == (2 * size * 8 <= HELD)
 
 
+def test_updates_by_ever_so_long_a_computation():
+    """As a step with a loop in it has. The search for calls to join goes up from the update, but not all the way."""
+
+    def step(p, q, x, y):
+        for state, change in (p, x * y), (q, x + y):
+            for _ in range(2000):
+                change = change * 0.999
+            state.data -= change
+
+    assert unchanged(made_of(step, *TWO), CALLS, JOIN) > 10
+
+
+def test_nothing_is_copied_for_a_row_that_is_not_joined():
+    def step(p, q, x, y):
+        changes = [np.exp(x * y).T * x, np.exp(x + y).T * y]
+        scaled((p, 0.5), (q, 0.5))
+        moved((p, changes[0]), (q, changes[1]))
+
+    square = [np.ones((3, 3)), np.ones((3, 3))]
+    assert unchanged(made_of(step, *square), [[x * i for x in square] for i in (1.0, 2.0)], JOIN) == 2
+
+
+def test_a_joined_array_has_no_name_where_one_of_its_ends_has_none():
+    flat = np.zeros(4)
+    p, q = vector.Tensor(flat[:2]), vector.Tensor(flat[2:], "q")
+    step = vector.compile(lambda: scaled((p, 0.5), (q, 0.5)))
+    step()
+    assert [call.out.label for call in step.program.calls] == [""]
+
+
 # --- the program as text ----------------------------------------------------------------------------------------------
 
 
@@ -1069,3 +1106,17 @@ def test_the_source_runs():
     assert same(loss, other(*batch).data)
     assert all(same(p.data, q.data) for p, q in zip(model.parameters(), twin.parameters(), strict=True))
     assert step.memory == step.program.memory > 32 * 128 * 4
+
+
+@pytest.mark.parametrize("label", ["np", "slice", "Ellipsis", "lambda", "3", "", "t", "a b"])
+def test_labels_that_python_or_the_program_uses_itself(label):
+    step = vector.compile(lambda x: vector.Tensor(x)[1:] * p[..., 1:] * 2.0)
+    p = vector.Tensor(np.arange(4.0), label)
+    for i in range(3):
+        assert same(step(np.arange(4.0) + i).data, (np.arange(3.0) + 1 + i) * np.arange(1.0, 4.0) * 2.0)
+
+
+def test_an_argument_called_slice():
+    step = vector.compile(lambda slice: vector.Tensor(slice)[1:] * 2.0)
+    for i in range(3):
+        assert same(step(np.arange(4.0) + i).data, (np.arange(1.0, 4.0) + i) * 2.0)

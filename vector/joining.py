@@ -19,6 +19,7 @@ from .watch import address
 # Rounded exactly, so that an element's result is the same wherever in an array it lies.
 JOINED = (np.add, np.subtract, np.multiply, np.divide, np.sqrt, np.square, np.negative, np.absolute)
 HELD = 2**20  # bytes: arrays of this size in all stay in the cache from one call to the next
+DEEP = 50  # rows above each other at which the search ends, long before Python's limit for calls in each other
 
 Row = tuple[Call, ...]
 Vars = tuple[Var, ...]
@@ -71,8 +72,8 @@ class Search:
         for group in groups:
             size, first = sum(x.size for x in group), group[0].array
             array = np.lib.stride_tricks.as_strided(first.ravel(), (size,), (first.itemsize,))
-            names = [identifier(x.label) for x in (group[0], group[-1]) if x.label]
-            self.together[group] = Var("state", array, "_to_".join(names))
+            ends = [identifier(x.label) for x in (group[0], group[-1]) if x.label]
+            self.together[group] = Var("state", array, "_to_".join(ends) if len(ends) == 2 else "")
 
     def side_by_side(self, parts: Vars, joined: Var) -> list[Var]:
         """Let `joined` stand for `parts`. Returns the places in it, in their shapes."""
@@ -83,13 +84,13 @@ class Search:
             places.append(Var("view", part(joined.array, *where), x.label, joined, (part, where, {})))
         return places
 
-    def join(self, row: Row, group: Vars) -> Var | None:
+    def join(self, row: Row, group: Vars, depth: int = 0) -> Var | None:
         """What one call for a row computes, in order to update a group; None where there cannot be one."""
         outs = tuple(call.out.root for call in row)
-        if not self.alike(row) or (row[0].writes and outs not in self.together):
+        if not self.fits(row) or (row[0].writes and outs not in self.together):
             return None
-        args = [self.argument(xs, outs, group) for xs in zip(*(call.args for call in row), strict=True)]
-        if any(x is None for x in args) or not self.alike(row):  # again: what it reads may have taken from the row
+        args = [self.argument(xs, outs, group, depth) for xs in zip(*(call.args for call in row), strict=True)]
+        if any(x is None for x in args) or not self.fits(row):  # again: what it reads may have taken from the row
             return None
         if outs not in self.together:
             array = np.concatenate([x.array.reshape(-1) for x in outs])
@@ -98,7 +99,7 @@ class Search:
         self.taken |= {*row}
         return self.together[outs]
 
-    def alike(self, row: Row) -> bool:
+    def fits(self, row: Row) -> bool:
         """Whether the calls of a row do the same, and none of them is another row's or has its place elsewhere."""
         first = row[0]
         return len({*row}) == len(row) and all(
@@ -113,7 +114,7 @@ class Search:
             for call in row
         )
 
-    def argument(self, xs: tuple[object, ...], outs: Vars, group: Vars) -> object:
+    def argument(self, xs: tuple[object, ...], outs: Vars, group: Vars, depth: int) -> object:
         """What stands for the arguments at one place of a row's calls; None if nothing can."""
         roots = tuple(canonical(x) for x in xs if isinstance(x, Var))
         if not roots:
@@ -126,7 +127,7 @@ class Search:
             return None
         if roots not in self.together:
             makers = tuple(self.made[x] for x in roots if x in self.made)
-            if len(makers) == len(roots) and (joined := self.join(makers, group)):
+            if len(makers) == len(roots) and depth < DEEP and (joined := self.join(makers, group, depth + 1)):
                 return joined
             self.gather(roots, group)
         return self.together.get(roots)
@@ -134,15 +135,15 @@ class Search:
     def gather(self, xs: Vars, group: Vars) -> None:
         """Have what no row makes computed side by side, or copied there as soon as it is computed."""
         makers = [self.made[x.root] for x in xs if x.root in self.made]
-        computed = [x.root not in self.places and covers(x, x.root) for x in xs]
-        fixed = all(there or x.root not in self.written for x, there in zip(xs, computed, strict=True))
-        if len({*makers}) < len(xs) or self.taken & {*makers} or not fixed:
+        whole = [x.root not in self.places and covers(x, x.root) for x in xs]
+        stays = all(all_of_it or x.root not in self.written for x, all_of_it in zip(xs, whole, strict=True))
+        if len({*makers}) < len(xs) or self.taken & {*makers} or not stays:  # a copy would miss a later change
             return
         joined = Var("result", np.concatenate([x.array.reshape(-1) for x in xs]), for_(self.together[group]))
         places = self.side_by_side(xs, joined)
-        for x, there, place, call, state in zip(xs, computed, places, makers, group, strict=True):
+        for x, all_of_it, place, call, state in zip(xs, whole, places, makers, group, strict=True):
             place.label = for_(state)
-            if there:
+            if all_of_it:
                 shape = x.root.shape
                 self.places[x.root] = Var("view", x.root.array, place.label, place, (np.reshape, (shape,), {}))
             else:
@@ -156,10 +157,11 @@ class Search:
         if not self.rows or any(at[before] >= at[after] for before, after in dependencies(program.calls)):
             return
         instead = {last[row]: call for row, call in self.rows.items()}
+        read = {v.root for call in self.rows.values() for v in call.reads()}  # not so, where another argument failed
         calls = []
         for i, call in enumerate(program.calls):
             if call not in self.taken:
-                calls += [call, *self.copies.get(call, ())]
+                calls += [call, *(copy for copy in self.copies.get(call, ()) if copy.out.root in read)]
             elif i in instead:
                 calls.append(instead[i])
         for x, place in self.places.items():
