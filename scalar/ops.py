@@ -49,7 +49,7 @@ class Op:
         over: Rule | None = None,
         reads: str = "all",
     ):
-        self.name = forward.__name__.rstrip("_")
+        self.name = forward.__name__.removesuffix("_")
         self.forward, self.rules, self.over, self.reads = forward, rules, over, reads
         parameters = list(inspect.signature(forward).parameters.values())[len(rules) :] if rules else []
         self.defaults = {p.name: p.default for p in parameters}
@@ -148,7 +148,7 @@ def places_read(rule: Any, n: int) -> set[int]:
     """Which of (*inputs, out), with n inputs, rule(g, out, *inputs, **params) reads: those that its bytecode names, but
     for len(xs)."""
     named = [x for i in dis.get_instructions(rule) for x in (i.argval if isinstance(i.argval, tuple) else (i.argval,))]
-    read = {name for before, name in itertools.pairwise(["", *named]) if before != "len"}
+    read = {name for before, name in itertools.pairwise([None, *named]) if before != "len"}
     places: set[int] = set()
     for k, p in enumerate(inspect.signature(rule).parameters.values()):
         if p.name in read:

@@ -129,6 +129,8 @@ def test_numpys_functions_over_axes_and_shapes():
         (vector.stack([x, x]), np.stack([X, X])),
         (vector.concatenate([x, x]), np.concatenate([X, X])),
         (vector.stack([x, x], axis=1), np.stack([X, X], axis=1)),
+        (vector.concatenate([x, X]), np.concatenate([X, X])),
+        (vector.stack([X, x]), np.stack([X, X])),
     ]:
         assert type(out) is Tensor and out.shape == np.shape(expected) and np.allclose(out.data, expected, rtol=1e-15)
 

@@ -40,7 +40,7 @@ class Op:
     """
 
     def __init__(self, forward: Callable[..., Any], rules: tuple[Rule, ...], over: Rule | None = None):
-        self.name = forward.__name__.rstrip("_")
+        self.name = forward.__name__.removesuffix("_")
         self.forward, self.rules, self.over = forward, rules, over
         parameters = list(inspect.signature(forward).parameters.values())[len(rules) :] if rules else []
         self.defaults = {p.name: p.default for p in parameters}
@@ -89,7 +89,7 @@ class Op:
         places = self.known.get(needed)
         if places is None:
             n = len(needed)
-            rules = [self.over] if self.over and any(needed) else [self.rules[i] for i in range(n) if needed[i]]
+            rules = [self.over] if self.over else [self.rules[i] for i in range(n) if needed[i]]
             places = self.known[needed] = tuple(sorted({place for rule in rules for place in places_read(rule, n)}))
         return places
 
@@ -132,7 +132,7 @@ def places_read(rule: Any, n: int) -> set[int]:
     for i in dis.get_instructions(rule):
         dot = "." if "ATTR" in i.opname else ""
         named += [f"{dot}{x}" for x in (i.argval if isinstance(i.argval, tuple) else (i.argval,))]
-    triples = zip(["", *named], named, [*named[1:], ""], strict=False)
+    triples = zip([None, *named], named, [*named[1:], None], strict=False)
     read = {x for before, x, after in triples if before not in ("len", "shapes") and after not in LOOKS}
     places: set[int] = set()
     for k, p in enumerate(inspect.signature(rule).parameters.values()):
