@@ -406,15 +406,15 @@ def logsumexp(*xs):
     return np.log(builtins.sum(np.exp(x - shift) for x in xs)) + shift
 
 
-@op(over=lambda g, out, *xs: [g * y for y in half(xs, 1)] + [g * x for x in half(xs, 0)], reads="partner")
+@op(over=lambda g, out, *xs: [g * x for half in reversed(halves(xs)) for x in half], reads="partner")
 def dot(*xs):
     """x1 y1 + ... + xn yn, of two sequences; derivatives y and x."""
-    return builtins.sum(map(operator.mul, half(xs, 0), half(xs, 1)), 0.0)
+    return builtins.sum(map(operator.mul, *halves(xs)), 0.0)
 
 
-def half(xs: Sequence[Any], which: int) -> Sequence[Any]:
+def halves(xs: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
     n = len(xs) // 2
-    return xs[n:] if which else xs[:n]
+    return xs[:n], xs[n:]
 
 
 def some(xs: Sequence[Any], where: str) -> int:

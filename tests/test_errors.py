@@ -294,6 +294,9 @@ def test_other_errors_are_numpys_own():
         vector.broadcast_to(vector.Tensor(np.ones((2, 3))), (2, 4))
     with expect(ValueError, "must match exactly"):
         vector.concatenate([vector.Tensor(np.ones((2, 3))), vector.Tensor(np.ones((2, 2)))])
+    for join in (vector.concatenate, vector.stack):
+        with expect(ValueError, "need at least one array to concatenate"):
+            join([])
 
 
 def test_shapes_of_products():

@@ -271,6 +271,11 @@ def test_a_network_passes_gradcheck(activation):
     assert vector.gradcheck(lambda *_: vector.mse(model(samples), [[1.0, 0.0]] * 2), model.parameters())
 
 
+def test_a_leaky_slope_warns_of_nothing_that_it_does_not_scale():
+    for slope in (np.inf, 1e308):
+        assert vector.leaky_relu(Tensor([0.5, 2.0]), slope).data.tolist() == [0.5, 2.0]
+
+
 def test_repr():
     assert repr(Tensor([1.0, 2.0], "a")) == "Tensor([1., 2.], shape=(2,), dtype=float64, label='a')"
 

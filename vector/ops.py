@@ -345,7 +345,7 @@ def relu(x):
 @op(lambda g, out, x, slope: where(x > 0, g, slope * g))
 def leaky_relu(x, slope: float = 0.01):
     """x above 0, else slope x; derivative 1 above 0, else slope."""
-    return np.where(x > 0, x, slope * np.where(x > 0, 0.0, x))  # multiplies what it chooses only: no false warning
+    return np.where(x > 0, x, slope * np.where(x > 0, 1.0, x))  # multiplies what it chooses only: no false warning
 
 
 @op(
