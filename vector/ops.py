@@ -475,10 +475,8 @@ def stack(xs: Sequence[Any], axis: int = 0) -> Any:
 Axis = int | tuple[int, ...] | None
 
 
-def spread(g: Any, shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Any:
+def spread(g: Any, shape: tuple[int, ...], axis: Axis) -> Any:
     """g, reduced over `axis`, with these axes back as 1, so that it broadcasts against an array of `shape`."""
-    if keepdims or (axis is None and not shape):
-        return g
     n = len(shape)
     axes = range(n) if axis is None else [i % n for i in (axis if isinstance(axis, tuple) else (axis,))]
     return reshape(g, tuple(1 if i in axes else n for i, n in enumerate(shape)))
@@ -497,24 +495,20 @@ def some(x: Any, axis: Axis, where: str) -> int:
     return n
 
 
-@op(lambda g, out, x, axis, keepdims: broadcast_to(spread(g, x.shape, axis, keepdims), x.shape))
+@op(lambda g, out, x, axis, keepdims: broadcast_to(spread(g, x.shape, axis), x.shape))
 def sum(x, axis=None, keepdims=False):
     """The sum over an axis, a tuple of axes, or all; derivative 1 for each element."""
     return np.add.reduce(x, axis=axis, keepdims=keepdims)
 
 
-@op(
-    lambda g, out, x, axis, keepdims: broadcast_to(
-        spread(g / float(count(x.shape, axis)), x.shape, axis, keepdims), x.shape
-    )
-)
+@op(lambda g, out, x, axis, keepdims: broadcast_to(spread(g / float(count(x.shape, axis)), x.shape, axis), x.shape))
 def mean(x, axis=None, keepdims=False):
     """The mean over an axis, a tuple of axes, or all; derivative 1/n for each element."""
     return np.add.reduce(x, axis=axis, keepdims=keepdims) / float(some(x, axis, "mean"))
 
 
 def ties(g: Any, out: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
-    g, out = spread(g, x.shape, axis, keepdims), spread(out, x.shape, axis, keepdims)
+    g, out = spread(g, x.shape, axis), spread(out, x.shape, axis)
     tied = x == out
     number = np.add.reduce(tied, axis=axis, keepdims=True, dtype=x.dtype)
     share = where(tied, g / np.maximum(number, 1.0), 0.0)
@@ -535,9 +529,7 @@ def min(x, axis=None, keepdims=False):
     return np.minimum.reduce(x, axis=axis, keepdims=keepdims)
 
 
-@op(
-    lambda g, out, x, axis, keepdims: spread(g, x.shape, axis, keepdims) * exp(x - spread(out, x.shape, axis, keepdims))
-)
+@op(lambda g, out, x, axis, keepdims: spread(g, x.shape, axis) * exp(x - spread(out, x.shape, axis)))
 def logsumexp(x, axis=None, keepdims=False):
     """log(e^x1 + ... + e^xn), shifted by the largest so that nothing overflows; derivative softmax."""
     some(x, axis, "logsumexp")
