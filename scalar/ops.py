@@ -406,15 +406,18 @@ def logsumexp(*xs):
     return np.log(builtins.sum(np.exp(x - shift) for x in xs)) + shift
 
 
-@op(over=lambda g, out, *xs: [g * x for half in reversed(halves(xs)) for x in half], reads="partner")
+@op(over=lambda g, out, *xs: [g * y for y in second(xs)] + [g * x for x in first(xs)], reads="partner")
 def dot(*xs):
     """x1 y1 + ... + xn yn, of two sequences; derivatives y and x."""
-    return builtins.sum(map(operator.mul, *halves(xs)), 0.0)
+    return builtins.sum(map(operator.mul, first(xs), second(xs)), 0.0)
 
 
-def halves(xs: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
-    n = len(xs) // 2
-    return xs[:n], xs[n:]
+def first(xs: Sequence[Any]) -> Sequence[Any]:
+    return xs[: len(xs) // 2]
+
+
+def second(xs: Sequence[Any]) -> Sequence[Any]:
+    return xs[len(xs) // 2 :]
 
 
 def some(xs: Sequence[Any], where: str) -> int:

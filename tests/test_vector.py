@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+from judging import SAMPLES
 
 import vector
 from vector import Tensor, autodiff
@@ -32,6 +33,27 @@ def test_each_gradient_has_its_nodes_dtype():
             x = Tensor(np.full(3, 0.5, np.float32))
             op(x).backward(np.ones(3, np.float32))
             assert x.grad.dtype == np.float32, op
+
+
+def test_plain_numbers_take_the_dtype_of_the_array_beside_them():
+    single, whole = np.ones(3, np.float32), np.ones(3, int)
+    for out in (vector.multiply(single, 0.5), vector.multiply(0.5, single), vector.where(single > 0, 0.5, single)):
+        assert out.dtype == np.float32 and out.tolist() == [0.5] * 3
+    for out in (vector.multiply(whole, 0.5), vector.where(single > 0, 0.5, whole), vector.add([0.5] * 3, whole) - 1.0):
+        assert out.dtype == np.float64 and out.tolist() == [0.5] * 3
+    assert vector.multiply(single, np.ones(3)).dtype == np.float64
+
+
+def test_derivatives_of_float32_compute_in_float32():
+    """And are not only rounded to it in the end."""
+    x = np.array([[0.5, 1.5], [1.5, 1.5]], np.float32)
+    for op in vector.ops.OPS.values():
+        if op.rules and not set(op.defaults) - SAMPLES.keys() - {"axis", "keepdims", "axes"}:
+            params = {name: SAMPLES.get(name, [value])[0] for name, value in op.defaults.items()}
+            xs = [x] * len(op.rules)
+            out = np.asarray(op.value(xs, params))
+            slopes = op.gradients(np.ones_like(out), out, xs, params, [True] * len(xs))
+            assert [slope.dtype for slope in slopes] == [np.float32] * len(xs), op
 
 
 def test_an_array_is_taken_over_without_copying():
@@ -413,6 +435,12 @@ def test_no_piece_has_fewer_than_four_rows(monkeypatch):
     assert [vector.ops.row_tiles(x[:n], y[:, :510]) for n in (8, 11, 12, 16)] == [1, 1, 1, 1]
 
 
+def test_tiles_become_one_matrix_whoever_else_holds_them():
+    """A debugger may, and numpy's `resize` minds unless told not to."""
+    held = np.arange(24.0).reshape(2, 3, 4).copy()
+    assert vector.ops.untiled(held, (6, 4)) is held and np.array_equal(held, np.arange(24.0).reshape(6, 4))
+
+
 def test_columns_times_rows():
     x, y = np.random.default_rng(0).normal(size=(2, 3, 100))
     x, y = x[:, :, None], y[:, None, :]
@@ -424,10 +452,11 @@ def test_a_column_times_a_row(n, m, padded):
     """Large ones go through BLAS, with zeros beside them: nothing is rounded twice."""
     x, y = np.random.default_rng(0).normal(size=(2, 5000))
     x, y = x[:n].reshape(n, 1), y[:m].reshape(1, m)
-    step = vector.compile(lambda x, y: vector.matmul(x, y))
-    for product in (vector.matmul(x, y), step(x, y), step(x, y)):
-        assert np.array_equal(getattr(product, "data", product), x * y)
-    assert ("matmul" in str(step.program), "multiply" in str(step.program)) == (padded, not padded)
+    for a, b in ((x, y), (x[None], y[None])):
+        step = vector.compile(lambda x, y: vector.matmul(x, y))
+        for product in (vector.matmul(a, b), step(a, b), step(a, b)):
+            assert np.array_equal(getattr(product, "data", product), a * b)
+        assert ("matmul" in str(step.program), "multiply" in str(step.program)) == (padded, not padded)
 
 
 def test_lists_on_the_left_of_a_product():

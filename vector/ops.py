@@ -59,10 +59,13 @@ class Op:
         inputs = args if self.over else args[: len(self.rules)]
         if not self.over and (self.defaults or len(args) != len(self.rules)):
             params = self.bind(args, params)
+        like = None  # the first array of floats, whose dtype plain numbers take
         for x in inputs:
             if hasattr(x, "op"):
                 return x.apply(self, inputs, params)
-        return self.value([array(x, self.name) for x in inputs], params)
+            if like is None and hasattr(x, "dtype") and x.dtype in FLOATS:
+                like = x
+        return self.value([array(x, self.name, like) for x in inputs], params)
 
     def __get__(self, node: Any, owner: type | None = None) -> Any:
         """As a method: `node.tanh()` is `tanh(node)`."""
@@ -576,8 +579,7 @@ def matmul_(x, y):
         row = np.swapaxes(x, -1, -2)
         x = np.swapaxes(np.concatenate((row, np.zeros_like(row)), axis=-2), -1, -2)
         y = np.concatenate((y, np.zeros_like(y)), axis=-2)
-    tiles = row_tiles(x, y) if x.ndim == y.ndim == 2 else 1
-    if tiles > 1:
+    if x.ndim == y.ndim == 2 and (tiles := row_tiles(x, y)) > 1:
         return untiled(np.matmul(np.reshape(x, (tiles, n // tiles, k)), y), (n, m))
     return np.matmul(x, y)
 
