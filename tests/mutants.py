@@ -51,6 +51,7 @@ MODULES = {
     ],
     "vector/autodiff.py": ["vector memory errors", "semantics mutation", "anomaly judges compile compile_refusals"],
     "vector/passes.py": ["passes", "readme", "compile compile_refusals fit"],
+    "vector/joining.py": ["passes", "readme", "compile fit"],
 }
 PROFILE = hypothesis.settings(
     max_examples=20,

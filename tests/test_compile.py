@@ -955,6 +955,14 @@ def steps(draw):
     return whole(lines)
 
 
+def beside_each_other(arrays):
+    """The same arrays, one after the other in memory as far as they are contiguous."""
+    flat = np.concatenate([x.ravel() for x in arrays])
+    starts = np.cumsum([0, *(x.size for x in arrays)])
+    moved = [flat[i : i + x.size].reshape(x.shape) for i, x in zip(starts[:-1], arrays, strict=True)]
+    return [new if x.flags.c_contiguous else x for new, x in zip(moved, arrays, strict=True)]
+
+
 def graph(lines: Lines):
     """A maker of the step, and arguments for a few calls."""
 
@@ -963,7 +971,8 @@ def graph(lines: Lines):
         names = {**vars(vector), "np": np, "OPS": OPS, "rng": rng}
         exec("\n".join(lines.lines), names)
         parameters = [name for name in names if name[0] == "p" and name[1:].isdigit()]
-        names |= {name: vector.Tensor(names[name], name) for name in parameters}
+        arrays = beside_each_other([names[name] for name in parameters])
+        names |= {name: vector.Tensor(x, name) for name, x in zip(parameters, arrays, strict=True)}
         return names["step"], [names[name] for name in parameters]
 
     step, _ = make()

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import part
-from test_compile import copied, graph, leaves, same, step_of, steps
+from test_compile import OPTIMIZERS, beside_each_other, copied, graph, leaves, same, step_of, steps
 
 import vector
 from vector import passes
 from vector.autodiff import mode, random
 from vector.blas import ALIGNMENT
+from vector.joining import HELD
 from vector.program import Plan, Var, variables
 from vector.trace import Recorder
 
@@ -83,10 +84,11 @@ def test_passes_in_any_order_keep_every_bit(lines, order, twice):
 
 
 def made_of(f, *tensors):
-    """A maker of the step f, given copies of the tensors before its arguments."""
+    """A maker of the step f, given copies of the tensors, one after the other in memory, before its arguments."""
 
     def make():
-        own = [vector.Tensor(np.array(x, float), f"p{i}") for i, x in enumerate(tensors)]
+        arrays = beside_each_other([np.array(x, float) for x in tensors]) if tensors else []
+        own = [vector.Tensor(x, f"p{i}") for i, x in enumerate(arrays)]
         return (lambda *args: f(*own, *args)), own
 
     return make
@@ -201,6 +203,87 @@ def times_ones(shape):
     return lambda x, y: (x + y) * mode.recorder.constant(np.ones(shape))
 
 
+def moved(*pairs):
+    """Tensors, each moved by its array."""
+    for p, by in pairs:
+        p.data -= by
+
+
+def scaled(*pairs):
+    for p, by in pairs:
+        p.data *= by
+
+
+def by_both(f):
+    """Moves of p and q, by f of one array each."""
+    return lambda p, q, x, y: moved((p, f(x * y)), (q, f(x + y)))
+
+
+def second_by_the_first(p, q, x, y):
+    change = x * y
+    moved((p, change))
+    moved((q, p.data * change))
+
+
+def argument_in_between(p, q, x, y):
+    change = x * y
+    moved((p, change))
+    moved((q, x + y))
+
+
+def read_in_between(p, q, x, y):
+    change, other = x * y, x + y
+    moved((p, change))
+    old = p.data * 1.5
+    moved((q, other))
+    return old
+
+
+def turned_and_changed(p, q, x, y):
+    change, other = x * y, x + y
+    moved((p, change), (q, other[::-1]))
+    other += 1.0
+    return other
+
+
+def sums(p, q, v, w, x, y):
+    for state, speed, g in [(p, v, x * y), (q, w, x + y)]:
+        scaled((speed, 0.5))
+        moved((speed, g), (state, speed.data * 0.1))
+
+
+def by_what_is_returned(p, q, x, y):
+    change, other = x * y, x + y
+    moved((p, change), (q, other))
+    return other, other[1:]
+
+
+TWO, THREE = [np.ones(3), np.arange(3.0)], [np.ones(3), np.arange(3.0), np.zeros(3)]
+JOIN = passes.join_updates
+JOINING = {
+    "two": (JOIN, by_both(lambda g: g), TWO, 1),
+    "three": (JOIN, lambda p, q, r, x, y: moved((p, x * y), (q, x + y), (r, x - y)), THREE, 2),
+    "other shapes": (JOIN, lambda p, q, x, y: moved((p, x * y), (q, np.add.reduce(x + y))), [np.ones(3), 2.0], 1),
+    "by one number": (JOIN, lambda p, q, x, y: scaled((p, 0.5), (q, 0.5)), TWO, 1),
+    "by one without axes": (JOIN, lambda p, q, r, x, y: scaled((p, r.data), (q, r.data)), [*TWO, 0.5], 1),
+    "by other numbers": (JOIN, lambda p, q, x, y: scaled((p, 0.5), (q, 0.25)), TWO, 0),
+    "by 0 and -0": (JOIN, lambda p, q, x, y: moved((p, 0.0), (q, -0.0)), TWO, 0),
+    "by rows": (JOIN, by_both(lambda g: g * 0.5), TWO, 2),
+    "by rows of rows": (JOIN, by_both(lambda g: g / (np.sqrt(np.absolute(g)) + 1.0)), TWO, 5),
+    "by what rounds differently": (JOIN, by_both(np.exp), TWO, 1),
+    "by sums, which are moved, too": (JOIN, sums, [*TWO, *TWO], 4),
+    "by what is returned": (JOIN, by_what_is_returned, TWO, 1),
+    "by the same": (JOIN, lambda p, q, x, y: next(moved((p, g), (q, g)) for g in [x * y]), TWO, 0),
+    "by arguments": (JOIN, lambda p, q, x, y: moved((p, x), (q, y)), TWO, 0),
+    "by a row for all rows": (JOIN, by_both(lambda g: g), [np.ones(3), np.ones((2, 3))], 0),
+    "by a turned one": (JOIN, lambda p, q, x, y: moved((p, x * y), (q, (x + y)[::-1])), TWO, 0),
+    "by a turned one that is changed": (JOIN, turned_and_changed, TWO, 0),
+    "the second by the first": (JOIN, second_by_the_first, TWO, 0),
+    "an argument in between, perhaps the first": (JOIN, argument_in_between, TWO, 0),
+    "the first read in between": (JOIN, read_in_between, TWO, 0),
+    "in other ways": (JOIN, lambda p, q, x, y: [scaled((p, x * y)), moved((q, x + y))][0], TWO, 0),
+    "with a gap": (JOIN, lambda p, q, r, x, y: moved((p, x * y), (r, x + y)), THREE, 0),
+}
 PAD = (passes.fold_constants, passes.pad_in_place)
 HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and how many calls go
     "unread": (passes.drop_unread, lambda x, y: [vector.tanh(x * y), x + y][1:], [], 2),
@@ -317,6 +400,7 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
         [],
         2,
     ),
+    **{f"updates: {name}": case for name, case in JOINING.items()},
 }
 rngs = [np.random.default_rng(1)]
 
@@ -774,7 +858,8 @@ def test_scaling_early_takes_the_rate_to_the_smallest_gradient():
     rate = [call for call in step.program.calls if any(v.label == "lr" for v in call.reads())]
     assert [call.out.size for call in rate] == [1]
     plain, _, _ = seed_step(32, exact=True)
-    assert sum(any(v.label == "lr" for v in call.reads()) for call in plain.program.calls) == 4
+    rate = [call for call in plain.program.calls if any(v.label == "lr" for v in call.reads())]
+    assert [call.out.size for call in rate] == [101_770]
 
 
 # --- the plan ---------------------------------------------------------------------------------------------------------
@@ -851,6 +936,25 @@ def test_memory_is_shared_and_aligned():
     assert all(a.ctypes.data % ALIGNMENT == 0 for v, a in plan.arrays.items() if v.kind == "result")
 
 
+# --- updates of neighbours ---
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_models_parameters_are_updated_together(optimizer, exact):
+    step, _, _ = seed_step(32, exact, OPTIMIZERS[optimizer])
+    updates = [call.out for call in step.program.calls if call.writes and call.out.root.kind == "state"]
+    assert {out.size for out in updates} <= {1, 101_770}
+    assert {"weight0_to_bias1"} <= {out.label for out in updates}
+
+
+@pytest.mark.parametrize("size", [HELD // 16, HELD // 16 + 1])
+def test_large_arrays_are_updated_one_by_one(size):
+    """Of arrays that the cache does not hold, each call reads what it needs from memory again."""
+    make = made_of(by_both(lambda g: g + np.zeros(size)), np.zeros(size), np.ones(size))
+    assert (unchanged(make, [[np.ones(1), np.ones(1)]] * 2, JOIN) > 0) == (2 * size * 8 <= HELD)
+
+
 # --- the program as text ----------------------------------------------------------------------------------------------
 
 
@@ -894,7 +998,8 @@ def test_the_printed_program(exact):
         np.dtype(dtype)
     for name in ("weight0", "bias0", "weight1", "bias1", "lr", "images", "labels", "one_hot", "np.matmul", "out="):
         assert name in text
-    assert "784x128 float32" in text and "32x128 bool" in text
+    assert "32x128 float32" in text and "32x128 bool" in text and "out=for_weight0)" in text
+    assert rows[-1].split("#")[0].rstrip().endswith("out=weight0_to_bias1)")
 
 
 def test_the_source_runs():

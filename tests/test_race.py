@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "examples/fashion_mnist"
-OURS = ["ours", "ours-exact", "ours-eager", "byhand"]
+OURS = ["ours", "ours-exact", "ours-eager", "byhand", "byhand-careful"]
 IMPOSTOR = """
 import sys
 sys.path.insert(0, {folder!r})
@@ -71,6 +71,30 @@ def test_a_quick_race(optimizer: str, tmp_path: Path) -> None:
     assert result["machine"]["cores"] == os.cpu_count()
     if importlib.util.find_spec("matplotlib"):
         assert (tmp_path / "race.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_by_hand_and_careful(race, n: int) -> None:
+    import byhand
+
+    rng = np.random.default_rng(0)
+    x, labels = rng.random((n, 784), np.float32), rng.integers(0, 10, n)
+    weights = [rng.normal(0.0, 0.1, size).astype(np.float32) for size in [(784, 16), (16,), (16, 10), (10,)]]
+    own = list(weights)
+    careful, plain = byhand.sgd(own, n, 0.1, careful=True), byhand.sgd(list(weights), n, 0.1)
+    first = careful(x, labels)
+    assert first == pytest.approx(plain(x, labels), rel=1e-6) and careful(x, labels) < first  # a copy of its own
+    before = own[0].copy()
+    for images, wrong in [
+        (x, labels + 10),
+        (x, labels - 10),
+        (x, labels[:0]),
+        (x.astype(float), labels),
+        (x.T, labels),
+    ]:
+        with pytest.raises(ValueError, match="expected"):
+            careful(images, wrong)
+    assert np.array_equal(before, own[0])
 
 
 @pytest.fixture

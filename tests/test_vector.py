@@ -1,5 +1,6 @@
 """`vector` by itself: dtypes, views, indexing, broadcasting, numpy's own functions."""
 
+import itertools
 import threading
 
 import numpy as np
@@ -8,6 +9,7 @@ from judging import SAMPLES
 
 import vector
 from vector import Tensor, autodiff
+from vector.blas import ALIGNMENT
 
 X = np.array([[0.3, -1.2, 0.7], [1.5, 0.1, -0.4]])
 
@@ -296,6 +298,43 @@ def test_a_network_passes_gradcheck(activation):
 def test_a_leaky_slope_warns_of_nothing_that_it_does_not_scale():
     for slope in (np.inf, 1e308):
         assert vector.leaky_relu(Tensor([0.5, 2.0]), slope).data.tolist() == [0.5, 2.0]
+
+
+def lie_together(tensors):
+    ends = [(t.data.ctypes.data, t.data.nbytes) for t in tensors]
+    return all(start + size == after for (start, size), (after, _) in itertools.pairwise(ends))
+
+
+def test_a_models_parameters_lie_one_after_the_other_where_nobody_else_has_seen_them():
+    layers = [vector.nn.Dense(8, 16, "tanh", seed=0), vector.nn.Dense(16, 8, seed=1)]
+    before = [p._data.copy() for layer in layers for p in layer.parameters()]
+    model = vector.nn.Sequential(*layers)
+    assert lie_together(model.parameters()) and all(p.data.ctypes.data % ALIGNMENT == 0 for p in model.parameters())
+    assert all(np.array_equal(x, p.data) for x, p in zip(before, model.parameters(), strict=True))
+    arrays = [p.data for p in model.parameters()]
+    vector.nn.Sequential(*layers)
+    assert all(x is p.data for x, p in zip(arrays, model.parameters(), strict=True))
+
+    seen = vector.nn.Dense(8, 16, seed=0)
+    weight = seen.weight.data
+    vector.nn.Sequential(seen)
+    assert seen.weight.data is weight and seen.bias.data.ctypes.data != weight.ctypes.data + weight.nbytes
+
+
+def test_a_model_made_between_forward_and_backward_changes_no_gradient():
+    layer, x = vector.nn.Dense(3, 2, "tanh", seed=0), Tensor(X)
+    loss = vector.sum(layer(x))
+    vector.nn.Sequential(layer)
+    loss.backward()
+    again = vector.sum(layer(x))
+    assert np.array_equal(layer.weight.grad, vector.grad(again, layer.weight))
+
+
+def test_an_optimizers_arrays_lie_one_after_the_other():
+    model = vector.nn.Sequential(vector.nn.Dense(8, 16, "tanh", seed=0), vector.nn.Dense(16, 8, seed=1))
+    adam = vector.optim.Adam(model.parameters())
+    assert lie_together(adam.sums) and lie_together(adam.squares)
+    assert lie_together(vector.optim.SGD(model.parameters(), 0.1, momentum=0.9).velocity)
 
 
 def test_repr():

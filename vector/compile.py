@@ -33,18 +33,17 @@ class Replay:
         self.constant = {tensor for tensor in self.held if not tensor.requires_grad}
         self.left = recorder.close()
         self.run = program.build(title)
-        self.quick: Callable[..., Any] | None = None
 
-    def look(self, args: tuple[Any, ...]) -> None:
-        """Write `quick`: where other arguments are alike and everything outside is still the same object, it replays;
-        else it returns OTHER, and it is for `check` to find out what changed. Not where there is more to look at.
+    def quick(self, args: tuple[Any, ...], lock: threading.Lock) -> Callable[..., Any]:
+        """What replays where other arguments are alike and everything outside is still the same object, and else
+        returns OTHER: then it is for `check` to find out what changed. It is written for this recording; where there is
+        more to look at, it always returns OTHER.
         """
-        if not all(type(x) is np.ndarray for x in args) or any(x is not content for _, _, x, content in self.outside):
-            return
-        if self.carried:
-            return
-        names: dict[str, Any] = {"ndarray": np.ndarray, "run": self.run, "results": self.results, "OTHER": OTHER}
-        given = ", ".join(f"a{i}" for i in range(len(args)))
+        changing = any(x is not content for _, _, x, content in self.outside)
+        if self.carried or changing or not all(type(x) is np.ndarray for x in args):
+            return other
+        names: dict[str, Any] = {"ndarray": np.ndarray, "mode": mode, "run": self.run, "results": self.results}
+        names |= {"acquire": lock.acquire, "release": lock.release, "OTHER": OTHER}
         tests = []
 
         def known(thing: Any) -> str:
@@ -60,10 +59,21 @@ class Replay:
             tests.append(f"{name}._data is {known(array)} and {name}.requires_grad is {tensor not in self.constant}")
         tests += [f"{looked_up(read, known)} is {known(x)}" for _, read, x, _ in self.outside]
         ends = [f"{known(tensor)}._grad = {known(after)}" for tensor, after in self.left]
-        lines = [f"def quick({given}):", f"    if {' and '.join(tests or ['True'])}:"]
-        lines += [*(f"        {line}" for line in ends), f"        return results(run({given}))", "    return OTHER"]
-        exec("\n".join(lines), names)
-        self.quick = names.pop("quick")
+        given = ", ".join(f"a{i}" for i in range(len(args)))
+        text = f"""
+def quick(*args):
+    if len(args) == {len(args)} and mode.usual and acquire(False):
+        try:
+            [{given}] = args
+            if {" and ".join(tests) or "True"}:
+                {"; ".join(ends) or "pass"}
+                return results(run({given}))
+        finally:
+            release()
+    return OTHER
+"""
+        exec(text, names)
+        return names.pop("quick")
 
     @property
     def results(self) -> Callable[[Any], Any]:
@@ -79,7 +89,12 @@ class Replay:
         return results
 
 
-OTHER = object()  # what quick says to what is not as it was
+OTHER = object()  # what a quick replay says to what is not as it was
+
+
+def other(*args: Any) -> Any:
+    """Before the first recording."""
+    return OTHER
 
 
 def looked_up(read: Any, known: Callable[[Any], str]) -> str:
@@ -108,6 +123,7 @@ class CompiledStep:
         self.replays: dict[Any, Replay] = {}
         self.latest: Replay | None = None
         self.lock = threading.Lock()
+        self.quick: Callable[..., Any] = other  # the newest replay, where there is not much to look at
         self.outside = names_outside(step)
         self.names = [p.name for p in inspect.signature(step).parameters.values()]
 
@@ -131,7 +147,7 @@ class CompiledStep:
     def clear(self) -> None:
         """Forget all recordings; the next call records anew."""
         self.replays.clear()
-        self.latest = None
+        self.latest, self.quick = None, other
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """Run the step: as Python and recorded for arguments of new shapes, else replayed.
@@ -140,15 +156,8 @@ class CompiledStep:
         refers to changed, when a tensor's array was replaced after the recording, and when two threads run the step
         at once.
         """
-        latest = self.latest
-        quick = latest.quick if latest is not None and not named and len(args) == len(latest.program.inputs) else None
-        if quick is not None and mode.usual and self.lock.acquire(blocking=False):
-            try:
-                result = quick(*args)
-                if result is not OTHER:
-                    return result
-            finally:
-                self.lock.release()
+        if not named and (result := self.quick(*args)) is not OTHER:
+            return result
         if mode.recorder is not None or mode.check is not None:  # part of another recorded step, or to be looked at
             return self.step(*args, **named)
         if not self.lock.acquire(blocking=False):
@@ -204,8 +213,7 @@ class CompiledStep:
         first_values = [np.array(x.value) for x in flatten(values) if isinstance(x, Traced)]
         optimize(program, self.exact)
         replay = Replay(recorder, program, self.__name__, plain, outside)
-        if not names and mode.usual:
-            replay.look(args)
+        self.quick = replay.quick(args, self.lock) if not names and mode.usual else other
         self.replays[key] = self.latest = replay
         return replay.results(first_values)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import ops
 from .autodiff import mode, no_grad, random
-from .blas import aligned, blas_threads, threads_for
+from .blas import aligned, blas_threads, side_by_side, threads_for
 from .checkpoint import read, save
 from .compile import compile as recorded
 from .datasets import Batches
@@ -38,6 +38,13 @@ def he_normal(rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
 def zeros(rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
     """All 0. Returns (n_in, n_out), float64."""
     return np.zeros((n_in, n_out))
+
+
+def parameter(data: np.ndarray, label: str) -> Tensor:
+    """A leaf with a copy of the data, which nobody else can write to until somebody asks for its `data`."""
+    made = Tensor(aligned(data), label)
+    made.memory = []
+    return made
 
 
 class Flatten:
@@ -71,8 +78,8 @@ class Dense:
             raise ValueError(f"Dense: expected widths of at least 1, got {n_in} and {n_out}")
         dtype = ops.floating(dtype, "Dense")
         self.n_in, self.n_out = n_in, n_out
-        self.weight = Tensor(aligned(init(np.random.default_rng(seed), n_in, n_out).astype(dtype)), "weight")
-        self.bias = Tensor(aligned(np.zeros(n_out, dtype)), "bias")
+        self.weight = parameter(init(np.random.default_rng(seed), n_in, n_out).astype(dtype), "weight")
+        self.bias = parameter(np.zeros(n_out, dtype), "bias")
         self.activation = activate(activation)
 
     def __call__(self, x: Any) -> Tensor:
@@ -126,8 +133,11 @@ class Sequential:
 
     def __init__(self, *layers: Callable[[Any], Any]) -> None:
         self.layers = layers
-        for name, parameter in self.named().items():
-            parameter.label = name
+        for name, p in self.named().items():
+            p.label = name
+        unseen = [p for p in self.parameters() if p.memory == []]  # else somebody may hold on to the array
+        for p, array in zip(unseen, side_by_side(p._data for p in unseen), strict=True):
+            p._data, p.memory = array, None
 
     def __call__(self, x: Any) -> Any:
         """A batch (n, ...) through all layers."""

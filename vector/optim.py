@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .blas import aligned
+from .blas import side_by_side
 from .tensor import Tensor
 
 
-def state(data: Any, label: str) -> Tensor:
-    return Tensor(aligned(data), label, requires_grad=False)
+def states(arrays: Iterable[Any], labels: Iterable[str]) -> list[Tensor]:
+    return [Tensor(x, label, requires_grad=False) for x, label in zip(side_by_side(arrays), labels, strict=True)]
 
 
 def floor(dtype: Any) -> float:
@@ -35,11 +35,14 @@ class Optimizer:
     def __init__(self, parameters: Iterable[Tensor], lr: float, weight_decay: float) -> None:
         self.parameters = list(parameters)
         self.weight_decay = weight_decay
-        self.rate = state(float(lr), "lr")
-        dtypes = {p.dtype for p in self.parameters} - {self.rate.dtype}
-        self.rates = {dtype: state(self.rate.data.astype(dtype), "lr") for dtype in dtypes} | {
-            self.rate.dtype: self.rate
-        }
+        dtypes = [np.dtype(np.float64), *{p.dtype for p in self.parameters} - {np.dtype(np.float64)}]
+        rates = states([np.asarray(lr, dtype) for dtype in dtypes], ["lr"] * len(dtypes))
+        self.rates = dict(zip(dtypes, rates, strict=True))
+        self.rate = rates[0]
+
+    def zeros(self, name: str) -> list[Tensor]:
+        """An array of zeros for each parameter."""
+        return states([np.zeros_like(p.data) for p in self.parameters], [f"{p.label}.{name}" for p in self.parameters])
 
     @property
     def lr(self) -> float:
@@ -118,9 +121,7 @@ class SGD(Optimizer):
             raise ValueError("SGD: expected a momentum above 0 with nesterov=True, got 0")
         super().__init__(parameters, lr, weight_decay)
         self.momentum, self.nesterov = momentum, nesterov
-        self.velocity = (
-            [state(np.zeros_like(p.data), f"{p.label}.velocity") for p in self.parameters] if momentum else []
-        )
+        self.velocity = self.zeros("velocity") if momentum else []
 
     def step(self) -> None:
         """Move every parameter once, against its gradient."""
@@ -166,9 +167,8 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(parameters, lr, weight_decay)
         self.betas, self.eps = betas, eps
-        self.sums = [state(np.zeros_like(p.data), f"{p.label}.sums") for p in self.parameters]
-        self.squares = [state(np.zeros_like(p.data), f"{p.label}.squares") for p in self.parameters]
-        self.powers = [state(1.0, "beta1_power"), state(1.0, "beta2_power")]  # beta^t for both betas
+        self.sums, self.squares = self.zeros("sums"), self.zeros("squares")
+        self.powers = states([np.ones(()), np.ones(())], ["beta1_power", "beta2_power"])  # beta^t for both betas
 
     def step(self) -> None:
         """Move every parameter once, against its gradient."""

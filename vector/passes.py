@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from .blas import aligned
-from .program import Call, Program, Var, alike, canonical, variables
+from .joining import join_updates
+from .program import Call, Program, Var, alike, canonical, may_overlap, variables
 
 
 def drop_unread(program: Program) -> None:
@@ -41,7 +42,7 @@ def fold_constants(program: Program) -> None:
     for call in program.calls:
         reads = list(call.reads())
         known = reads and call.into and all(v.root.kind == "constant" for v in reads)
-        if (known or call.function in OF_SHAPE) and call.out not in written:
+        if (known or call.function in OF_SHAPE) and call.anew and call.out not in written:
             call.out.kind = "constant"
         else:
             kept.append(call)
@@ -57,7 +58,7 @@ def simplify(program: Program, reductions: Any = (np.maximum.reduce, np.minimum.
     written = {call.out.root for call in program.calls if call.writes}
     kept = []
     for call in program.calls:
-        x = None if call.writes else unchanged(call, reductions)
+        x = unchanged(call, reductions) if call.anew else None
         if x is not None and x.root.kind in ("result", "constant") and not {x.root, call.out} & written:
             call.out.kind, call.out.base = "view", x
             call.out.view = None if x.shape == call.out.shape else (np.reshape, (call.out.shape,), {})
@@ -87,7 +88,7 @@ def pad_in_place(program: Program) -> None:
     """Where constants are joined to something, such as zeros to pad it, leave them where they are from the first run
     on: what changes is computed at its place between them, or copied there."""
     written = {call.out.root for call in program.calls if call.writes}
-    into = {call.out for call in program.calls if call.into and not call.writes}
+    into = {call.out for call in program.calls if call.into and call.anew}
     kept = []
     for call in program.calls:
         joins = call.function is np.concatenate and call.kwargs.get("axis", 0) is not None
@@ -141,13 +142,6 @@ def numbers_as_arrays(program: Program) -> None:
             )
 
 
-def may_overlap(x: Var, y: Var) -> bool:
-    """Whether two roots may lie in the same memory: arrays from outside may, an argument with any of them."""
-    if x is y or not {x.kind, y.kind} <= {"input", "state"}:
-        return x is y
-    return "input" in (x.kind, y.kind) or np.may_share_memory(x.array, y.array)
-
-
 def share(program: Program) -> None:
     """Compute equal subexpressions once: the same function of the same arrays, none of them written to in between."""
     written = {call.out.root for call in program.calls if call.writes}
@@ -160,7 +154,7 @@ def share(program: Program) -> None:
         if call.writes:
             root = call.out.root
             versions.update([root] if root not in outside else [x for x in outside if may_overlap(x, root)])
-        elif call.out.root not in written and not is_random(call):
+        elif call.anew and call.out not in written and not is_random(call):
             owner = getattr(call.function, "__self__", None)  # methods are made anew each time: np.add.reduce
             f = call.function if owner is None else (owner, call.function.__name__)
             same = first.setdefault((f, key(call.args, versions), key(call.kwargs, versions), call.out.dtype), call.out)
@@ -193,7 +187,7 @@ def write_through(program: Program) -> None:
     uses.update(canonical(v) for v in variables(program.outputs))
     roots = Counter(v.root for call in program.calls for v in call.reads())
     written = {call.out.root for call in program.calls if call.writes}
-    made = {call.out: i for i, call in enumerate(program.calls) if call.into and call.out.root not in written}
+    made = {call.out: i for i, call in enumerate(program.calls) if call.into and call.anew and call.out not in written}
     merged = set()
     for i, copy in enumerate(program.calls):
         if copy.function is not np.copyto or not copy.writes or copy.kwargs:
@@ -398,7 +392,7 @@ def value(x: Any) -> Any:
 
 
 EXACT = (drop_unread, fold_constants, simplify, share, write_through)
-LAYOUT = (pad_in_place, align, numbers_as_arrays)
+LAYOUT = (join_updates, pad_in_place, align, numbers_as_arrays)
 REORDERING = (sums_of_one, scale_early, small_products, means, reduce_across)
 
 

@@ -84,6 +84,11 @@ class Call:
         self.args, self.kwargs = replace(self.args, new), replace(self.kwargs, new)
 
     @property
+    def anew(self) -> bool:
+        """Whether the result has memory of its own: it is not written over, nor into a place of, another array."""
+        return not self.writes and self.out.base is None
+
+    @property
     def elementwise(self) -> bool:
         """Whether each element of the result depends on the inputs' elements at its place alone."""
         f = self.function
@@ -163,7 +168,7 @@ class Plan:
         for var in variables(program.outputs):
             self.last[var.root] = len(program.calls)
         for i, call in enumerate(program.calls):
-            if call.out.root.kind == "result" and call.into and not call.writes:
+            if call.out.root.kind == "result" and call.into and not call.writes and call.out.root not in self.arrays:
                 self.place(i, call)
             for root in {var.root for var in (*call.reads(), call.out)}:
                 if self.last[root] == i and root in self.pieces:
@@ -212,6 +217,13 @@ class Plan:
 
 def alike(x: Var, y: Var) -> bool:
     return x.shape == y.shape and x.dtype == y.dtype
+
+
+def may_overlap(x: Var, y: Var) -> bool:
+    """Whether two roots may lie in the same memory: arrays from outside may, an argument with any of them."""
+    if x is y or not {x.kind, y.kind} <= {"input", "state"}:
+        return x is y
+    return "input" in (x.kind, y.kind) or np.may_share_memory(x.array, y.array)
 
 
 def canonical(var: Var) -> Var:
@@ -339,8 +351,9 @@ class Source:
             place = (array.ctypes.data, array.shape, array.strides, array.dtype, array.flags.writeable)
             return self.names.bind(self.wanted(x), self.places.setdefault(place, array))
         if x not in self.local:
+            base = "" if x.base is None else self.show(x.base)
             self.local[x] = self.names.new(self.wanted(x))
-            if x.base is not None:
+            if base:
                 f, args, kwargs = x.view
                 self.add(statement(Call(f, (x.base, *args), kwargs, x, into=False), self.show), x)
         return self.local[x]
@@ -350,8 +363,11 @@ class Source:
         if var.label:
             return identifier(var.label)
         if var.base is not None:
-            turned = var.view[0] in (np.transpose, np.swapaxes)
-            return f"{self.show(var.base)}{'_T' if turned else ''}"
+            base, turned = var, False
+            while base.base is not None and not base.label:
+                turned = turned or (base.view is not None and base.view[0] in (np.transpose, np.swapaxes))
+                base = base.base
+            return f"{identifier(base.label) if base.label else self.show(base)}{'_T' if turned else ''}"
         if var.kind == "constant" and not var.shape:
             return identifier(f"{float(var.array):g}")
         return {"result": "t", "state": "array"}.get(var.kind, var.kind)

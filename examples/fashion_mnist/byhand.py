@@ -1,7 +1,9 @@
 """One training step of the 784-width-10 network written by hand in numpy: the yardstick for a recorded step.
 
 Nothing is allocated in a step, every function computes into its buffer, and no call is made that the step could do
-without. This is what a person writes who knows the network, its derivatives and numpy well.
+without. This is what a person writes who knows the network, its derivatives and numpy well, and knows that nothing goes
+wrong: labels out of range are clipped, infinite scores give NaN, nobody looks at the arguments, and the loss is the
+buffer itself. With `careful=True` the step promises there what a recorded step does.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ Step = Callable[[np.ndarray, np.ndarray], np.ndarray]  # images (n, 784) float32
 f = np.float32
 
 
-def sgd(weights: list[np.ndarray], n: int, lr: float) -> Step:
+def sgd(weights: list[np.ndarray], n: int, lr: float, careful: bool = False) -> Step:
     """A step of stochastic gradient descent on n images.
 
     `weights` are W1 (784, width), b1 (width,), W2 (width, 10), b2 (10,), all float32; in their place the list is given
@@ -29,11 +31,18 @@ def sgd(weights: list[np.ndarray], n: int, lr: float) -> Step:
     def update() -> None:
         subtract(p, g, out=p)
 
-    return training_step(weights, gradients, n, lr / n, update)  # the learning rate meets the smallest gradient
+    return training_step(
+        weights, gradients, n, lr / n, update, careful
+    )  # the learning rate meets the smallest gradient
 
 
 def adam(
-    weights: list[np.ndarray], n: int, lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+    weights: list[np.ndarray],
+    n: int,
+    lr: float,
+    careful: bool = False,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
 ) -> Step:
     """A step of Adam (Kingma and Ba, 2015), else as `sgd`.
 
@@ -75,14 +84,19 @@ def adam(
             divide(m, t, out=t)
             subtract(p, t, out=p)
 
-    return training_step(weights, gradients, n, (1.0 - betas[0]) / n, update)
+    return training_step(weights, gradients, n, (1.0 - betas[0]) / n, update, careful)
 
 
 PIECE = 200_000  # weights
 
 
 def training_step(
-    weights: list[np.ndarray], gradients: list[np.ndarray], n: int, scale: float, update: Callable[[], None]
+    weights: list[np.ndarray],
+    gradients: list[np.ndarray],
+    n: int,
+    scale: float,
+    update: Callable[[], None],
+    careful: bool,
 ) -> Step:
     """The gradients of the sum of n losses, times `scale`, and then the update."""
     W1, b1, W2, b2 = weights
@@ -104,6 +118,7 @@ def training_step(
     add, subtract, multiply, divide = np.add, np.subtract, np.multiply, np.divide
     matmul, dot, maximum, greater, exp, log = np.matmul, np.dot, np.maximum, np.greater, np.exp, np.log
     max_reduce, take, signs = np.maximum.reduce, eye.take, np.sign
+    rows = np.arange(0, n * classes, classes)
 
     # OpenBLAS multiplies at once, without packing, up to a million multiply-adds: cut large products into such rows,
     # where what they are multiplied with stays in the cache, and, for a transposed array, where the rows are short.
@@ -126,7 +141,10 @@ def training_step(
         take(labels, 0, hot, "clip")
         log(s_row, out=logs)
         dot(logs, samples, out=loss)
-        dot(z_flat, hot_flat, out=picked)
+        if careful:
+            dot(z_flat.take(labels + rows), samples, out=picked)
+        else:
+            dot(z_flat, hot_flat, out=picked)
         subtract(loss, picked, out=loss)
         divide(loss, count, out=loss)
         divide(e, s, out=e)
@@ -147,7 +165,7 @@ def training_step(
     x_padded, gh_padded = np.zeros((784, 2), f), np.zeros((2, width), f)
     h_padded, e_padded = np.zeros((width, 2), f), np.zeros((2, classes), f)
     x_column, h_column, gh1, e_scaled = x_padded[:, 0], h_padded[:, 0], gh_padded[0], e_padded[0]
-    h1, z1, e1, hot1, sign = h[0], z[0], e[0], hot[0], np.empty(width, f)
+    h1, z1, e1, hot1, mask1, sign = h[0], z[0], e[0], hot[0], mask[0], np.empty(width, f)
     units_row, top, total = units.reshape(-1), np.empty((), f), np.empty((), f)
 
     def one(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -162,15 +180,22 @@ def training_step(
         exp(z1, out=e1)
         dot(e1, units_row, out=total)
         take(labels, 0, hot, "clip")
-        dot(z1, hot1, out=picked)
+        if careful:
+            picked[...] = z1.take(labels)[0]
+        else:
+            dot(z1, hot1, out=picked)
         log(total, out=loss)
         subtract(loss, picked, out=loss)
         divide(e1, total, out=e1)
         subtract(e1, hot1, out=e1)
         multiply(e1, rate, out=gb2)
         dot(W2, gb2, out=gb1)
-        signs(h1, out=sign)
-        multiply(gb1, sign, out=gb1)
+        if careful:
+            greater(h1, zero, out=mask1)
+            multiply(gb1, mask1, out=gb1)
+        else:
+            signs(h1, out=sign)  # 1 or 0, but NaN for NaN
+            multiply(gb1, sign, out=gb1)
         x_column[...] = x1
         gh1[...] = gb1
         matmul(x_padded, gh_padded, out=gW1)
@@ -180,7 +205,17 @@ def training_step(
         update()
         return loss
 
-    return one if n == 1 else many
+    step = one if n == 1 else many
+    shape, strides, dtypes = (n, 784), (784 * 4, 4), (np.dtype(np.float32), np.dtype(np.int64))
+
+    def checked(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        if x.shape != shape or x.strides != strides or labels.shape != (n,) or (x.dtype, labels.dtype) != dtypes:
+            raise ValueError(f"expected images {shape} and labels {(n,)}, got {x.shape} and {labels.shape}")
+        if labels.item(labels.argmin()) < 0 or labels.item(labels.argmax()) >= classes:
+            raise ValueError(f"expected labels from 0 to {classes - 1}, got {labels}")
+        return step(x, labels).copy()
+
+    return checked if careful else step
 
 
 def flat(arrays: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -125,7 +125,8 @@ def gatherer(task: Task) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]
 
     def gather(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         take_images(rows, 0, raw, "clip")
-        multiply(raw, scale, out=x)
+        x[...] = raw
+        multiply(x, scale, out=x)
         take_labels(rows, 0, y, "clip")
         return x, y
 
@@ -190,13 +191,18 @@ def ours_eager(task: Task) -> Steps:
     return gathered(task, our_step(task), lambda loss: loss.item())
 
 
-def byhand(task: Task, threads: int | None = None) -> Steps:
+def byhand(task: Task, threads: int | None = None, careful: bool = False) -> Steps:
     """The yardstick: byhand.py."""
     from byhand import adam, sgd
 
     use_threads(task, threads)
     make = {"sgd": sgd, "adam": adam}[task.optimizer]
-    return gathered(task, make(task.weights, task.order.shape[1], task.lr))
+    return gathered(task, make(task.weights, task.order.shape[1], task.lr, careful))
+
+
+def byhand_careful(task: Task) -> Steps:
+    """The yardstick with the checks and the exactness at odd places that a recorded step has."""
+    return byhand(task, careful=True)
 
 
 def byhand_all_threads(task: Task) -> Steps:
@@ -520,6 +526,7 @@ RACERS = {
     "ours-exact": Entry("ours, recorded, exact", "vector", ours_exact),
     "ours-eager": Entry("ours, eager", "vector", ours_eager),
     "byhand": Entry("numpy by hand", "numpy", byhand),
+    "byhand-careful": Entry("numpy by hand, as careful", "numpy", byhand_careful),
     "byhand-threads": Entry("numpy by hand, all threads", "numpy", byhand_all_threads),
     "jax-scan": Entry("JAX, an epoch in lax.scan", "jax", jax_scan),
     "jax": Entry("JAX, jit a step", "jax", jax_jit),
@@ -564,10 +571,11 @@ def bounds(task: Task) -> dict[str, Any]:
     arrays = [var for call in program.calls for var in (*call.reads(), call.out)]
     work = sum(2 * call.out.size * call.args[0].shape[-1] for call in program.calls if call.function is np.matmul)
     large = np.ones((1024, 1024), np.float32)
+    whole, program_alone, gathering = best(lambda: step(x, y), lambda: run(x, y), lambda: gather(next(order)))
     return {
-        "step": 1e6 * best(lambda: step(x, y)),
-        "program": 1e6 * best(lambda: run(x, y)),
-        "gather": 1e6 * best(lambda: gather(next(order))),
+        "step": 1e6 * whole,
+        "program": 1e6 * program_alone,
+        "gather": 1e6 * gathering,
         "products": products,
         "other": sum(calls.values()) - products,
         "price": 1e6 * price_of_a_call(),
@@ -575,7 +583,7 @@ def bounds(task: Task) -> dict[str, Any]:
         "bytes": sum(var.size * var.dtype.itemsize for var in arrays),
         "planned": step.memory,
         "gflops": work / products / 1e3,
-        "peak_gflops": 2 * 1024**3 / best(lambda: large @ large, 3) / 1e9,
+        "peak_gflops": 2 * 1024**3 / best(lambda: large @ large)[0] / 1e9,
         "calls": calls,
     }
 
@@ -601,19 +609,19 @@ def clocked(source: str, names: dict[str, Any]) -> Callable[..., list[float]]:
 def price_of_a_call() -> float:
     """Seconds that numpy takes to do next to nothing."""
     x, out, add = np.ones(10, np.float32), np.empty(10, np.float32), np.add
-    return best(lambda: [add(x, x, out=out) for _ in range(20)]) / 20
+    return best(lambda: [add(x, x, out=out) for _ in range(20)])[0] / 20
 
 
-def best(f: Callable[[], Any], rounds: int = 15, moment: float = 0.01) -> float:
-    """Seconds a call, the minimum over rounds of about a `moment`."""
-    f()
-    lowest, times = np.inf, 1
-    for _ in range(rounds + 5):
-        start = time.perf_counter()
-        for _ in range(times):
-            f()
-        lowest = min(lowest, (time.perf_counter() - start) / times)
-        times = max(1, int(moment / lowest))
+def best(*functions: Callable[[], Any], rounds: int = 20, moment: float = 0.01) -> list[float]:
+    """Seconds a call of each, in turn for about a `moment`, the minimum over rounds."""
+    lowest, times = [np.inf] * len(functions), [1] * len(functions)
+    for _ in range(rounds):
+        for i, f in enumerate(functions):
+            start = time.perf_counter()
+            for _ in range(times[i]):
+                f()
+            lowest[i] = min(lowest[i], (time.perf_counter() - start) / times[i])
+            times[i] = max(1, int(moment / lowest[i]))
     return lowest
 
 

@@ -1,0 +1,204 @@
+"""A pass: arrays that lie one after the other, such as a model's parameters, are updated by one call for all of them.
+
+A row is one call for each of these arrays, all of the same kind: p1 -= s1 and p2 -= s2. The search begins at the rows
+that write to the arrays and goes up to what they read: one number for all, arrays that lie likewise (the sums of Adam),
+the results of another row, or whatever else, which from now on is computed side by side, or copied there.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import accumulate
+
+import numpy as np
+
+from .program import Call, Program, Var, alike, canonical, identifier, may_overlap
+from .watch import address, owner
+
+# Rounded exactly, so that an element's result is the same wherever in an array it lies.
+JOINED = (np.add, np.subtract, np.multiply, np.divide, np.sqrt, np.square, np.negative, np.absolute)
+HELD = 2**20  # bytes: arrays of this size in all stay in the cache from one call to the next
+
+Row = tuple[Call, ...]
+Vars = tuple[Var, ...]
+
+
+def join_updates(program: Program) -> None:
+    """Update arrays that lie one after the other by one call for all of them."""
+    updates: dict[Var, list[Call]] = defaultdict(list)
+    for call in program.calls:
+        root = call.out.root
+        if call.writes and root.kind == "state" and root.array.flags.c_contiguous and alike(call.out, root):
+            updates[root].append(call)
+    groups = neighbours(updates)
+    search = Search(program, groups)
+    for group in groups:
+        for row in zip(*(updates[x] for x in group), strict=True):
+            search.join(row, group)
+    search.finish(program)
+
+
+def neighbours(updates: dict[Var, list[Call]]) -> list[Vars]:
+    """Groups of arrays that are updated likewise, lie one after the other without a gap, and are not too large."""
+    groups: list[Vars] = []
+    for x in sorted(updates, key=lambda x: address(x.array)):
+        last = groups[-1] if groups else ()
+        likewise = last and [c.function for c in updates[last[0]]] == [c.function for c in updates[x]]
+        if likewise and follows(last[-1], x) and sum(y.array.nbytes for y in (*last, x)) <= HELD:
+            groups[-1] += (x,)
+        else:
+            groups.append((x,))
+    return [group for group in groups if len(group) > 1]
+
+
+def follows(x: Var, y: Var) -> bool:
+    """Whether the array of y begins where that of x ends."""
+    at_once = address(x.array) + x.array.nbytes == address(y.array)
+    return at_once and x.dtype == y.dtype and owner(x.array) is owner(y.array)
+
+
+class Search:
+    """The rows of a program, and the call that stands for each."""
+
+    def __init__(self, program: Program, groups: list[Vars]) -> None:
+        self.written = {call.out.root for call in program.calls if call.writes}
+        self.made = {call.out: call for call in program.calls if call.into and call.anew}
+        self.rows: dict[Row, Call] = {}
+        self.taken: set[Call] = set()  # the calls of all rows
+        self.copies: dict[Call, list[Call]] = defaultdict(list)  # what is to be copied after a call
+        self.together: dict[Vars, Var] = {}  # the one array that stands for several
+        self.places: dict[Var, Var] = {}  # for each of these, where in that array it lies
+        for group in groups:
+            size, first = sum(x.size for x in group), group[0].array
+            array = np.lib.stride_tricks.as_strided(first.reshape(-1), (size,), (first.itemsize,))
+            names = [identifier(x.label) for x in (group[0], group[-1]) if x.label]
+            self.places |= zip(group, self.side_by_side(group, Var("state", array, "_to_".join(names))), strict=True)
+
+    def side_by_side(self, parts: Vars, joined: Var) -> list[Var]:
+        """Let `joined` stand for `parts`. Returns the places in it, in their shapes."""
+        self.together[parts] = joined
+        places = []
+        for x, end in zip(parts, accumulate(x.size for x in parts), strict=True):
+            key = slice(end - x.size, end)
+            flat = Var("view", joined.array[key], base=joined, view=(operator.getitem, (key,), {}))
+            places.append(Var("view", flat.array.reshape(x.shape), x.label, flat, (np.reshape, (x.shape,), {})))
+        return places
+
+    def join(self, row: Row, group: Vars) -> Var | None:
+        """What one call for a row computes, in order to update a group; None where there cannot be one."""
+        outs = tuple(call.out.root for call in row)
+        if row in self.rows:
+            return self.together[outs]
+        if not self.alike(row) or (row[0].writes and outs not in self.together):
+            return None
+        args = [self.argument(xs, outs, group) for xs in zip(*(call.args for call in row), strict=True)]
+        if any(x is None for x in args) or not self.alike(row):  # again: what it reads may have taken from the row
+            return None
+        if outs not in self.together:
+            array = np.concatenate([x.array.reshape(-1) for x in outs])
+            self.places |= zip(outs, self.side_by_side(outs, Var("result", array)), strict=True)
+        self.rows[row] = Call(row[0].function, tuple(args), {}, self.together[outs], row[0].writes)
+        self.taken |= {*row}
+        return self.together[outs]
+
+    def alike(self, row: Row) -> bool:
+        """Whether the calls of a row do the same, and none of them is another row's or has its place elsewhere."""
+        first = row[0]
+        return len({*row}) == len(row) and all(
+            call.function is first.function in JOINED
+            and not call.kwargs
+            and (len(call.args), call.writes, call.out.dtype) == (len(first.args), first.writes, first.out.dtype)
+            and call.out.array.flags.c_contiguous
+            and call not in self.taken
+            and call not in self.copies
+            and (call.writes or (call.anew and call.out not in self.places))
+            for call in row
+        )
+
+    def argument(self, xs: tuple[object, ...], outs: Vars, group: Vars) -> object:
+        """What stands for the arguments at one place of a row's calls; None if nothing can."""
+        roots = tuple(canonical(x) for x in xs if isinstance(x, Var))
+        if not roots:
+            return xs[0] if len({repr(x) for x in xs}) == 1 else None
+        if len(roots) < len(xs):
+            return None
+        if not roots[0].shape and {*roots} == {roots[0]}:
+            return roots[0]
+        if any(x.shape != out.shape or x.dtype != roots[0].dtype for x, out in zip(roots, outs, strict=True)):
+            return None
+        if roots not in self.together:
+            makers = tuple(self.made[x] for x in roots if x in self.made)
+            if len(makers) == len(roots) and (joined := self.join(makers, group)):
+                return joined
+            self.gather(roots, group)
+        return self.together.get(roots)
+
+    def gather(self, xs: Vars, group: Vars) -> None:
+        """Have what no row makes computed side by side, or copied there as soon as it is computed."""
+        makers = [self.made[x.root] for x in xs if x.root in self.made]
+        computed = [x.root not in self.places and covers(x, x.root) for x in xs]
+        fixed = all(there or x.root not in self.written for x, there in zip(xs, computed, strict=True))
+        if len({*makers}) < len(xs) or self.taken & {*makers} or not fixed:
+            return
+        joined = Var("result", np.concatenate([x.array.reshape(-1) for x in xs]), for_(self.together[group]))
+        places = self.side_by_side(xs, joined)
+        for x, there, place, call, state in zip(xs, computed, places, makers, group, strict=True):
+            place.label = for_(state)
+            if there:
+                shape = x.root.shape
+                self.places[x.root] = Var("view", x.root.array, place.label, place, (np.reshape, (shape,), {}))
+            else:
+                self.copies[call].append(Call(np.copyto, (x,), {}, place))
+
+    def finish(self, program: Program) -> None:
+        """Put the joined calls where the last of each row is, if nothing that changes places minds the order."""
+        at = {call: i for i, call in enumerate(program.calls)}
+        last = {row: max(at[call] for call in row) for row in self.rows}
+        at |= {call: last[row] for row in self.rows for call in row}
+        if not self.rows or any(at[before] >= at[after] for before, after in dependencies(program.calls)):
+            return
+        instead = {last[row]: call for row, call in self.rows.items()}
+        calls = []
+        for i, call in enumerate(program.calls):
+            if call not in self.taken:
+                calls += [call, *self.copies.get(call, ())]
+            elif i in instead:
+                calls.append(instead[i])
+        for x, place in self.places.items():
+            x.kind, x.label, x.base, x.view = "view", place.label, place.base, place.view
+        program.calls = calls
+
+
+def for_(x: Var) -> str:
+    """The label of what a labelled variable is updated with."""
+    return f"for_{identifier(x.label)}" if x.label else ""
+
+
+IN_ORDER = (np.reshape, np.ravel, np.squeeze, np.expand_dims)
+
+
+def covers(x: Var, root: Var) -> bool:
+    """Whether x has all elements of its root, in the same order."""
+    while x is not root and (x.view is None or x.view[0] in IN_ORDER) and x.base is not None:
+        x = x.base
+    return x is root and root.array.flags.c_contiguous
+
+
+def dependencies(calls: list[Call]) -> Iterator[tuple[Call, Call]]:
+    """Pairs of calls that must stay in this order: the second reads or writes what the first writes, or writes what it
+    reads. Where that follows from other pairs, a pair may be left out."""
+    outside = {v.root for call in calls for v in (*call.reads(), call.out) if v.root.kind in ("input", "state")}
+    near = {x: [y for y in outside if may_overlap(x, y)] for x in outside}
+    wrote: dict[Var, Call] = {}
+    read: dict[Var, list[Call]] = defaultdict(list)
+    for call in calls:
+        for x in {v.root for v in call.reads()}:
+            yield from ((wrote[y], call) for y in near.get(x, [x]) if y in wrote)
+        out = call.out.root
+        for y in near.get(out, [out]):
+            yield from ((other, call) for other in (*read[y], *([wrote[y]] if y in wrote else [])))
+        wrote[out], read[out] = call, []
+        for x in {v.root for v in call.reads()}:
+            read[x].append(call)
