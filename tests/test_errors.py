@@ -283,8 +283,9 @@ def test_dot_of_no_vectors():
     for x, y in [((2, 3), (3,)), ((3,), (3, 2)), ((), (3,)), ((3,), ())]:
         with expect(TypeError, f"dot: expected a sequence, got shapes {x} and {y}"):
             vector.dot(vector.Tensor(np.ones(x)), np.ones(y))
-    with expect(TypeError, "dot: expected a real number, got str"):
-        vector.dot(["a"], vector.Tensor([1.0]))
+    for name in ("dot", "matmul"):
+        with expect(TypeError, f"{name}: expected a real number, got str"):
+            getattr(vector, name)(["a"], vector.Tensor([1.0]))
 
 
 def test_other_errors_are_numpys_own():

@@ -161,9 +161,9 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def array(x: Any, where: str, like: Any = None) -> Any:
-    """`x` as an array of float32 or float64: these are kept, in the machine's order of bytes; integers become float64;
-    a plain number takes the dtype of `like` or float64. Raises TypeError naming the type for bool, complex, str, None
-    and whatever else, ValueError for lists that are ragged.
+    """`x` as an array of float32 or float64: these are kept, and so are nodes, in the machine's order of bytes;
+    integers become float64; a plain number takes the dtype of `like` or float64. Raises TypeError naming the type for
+    bool, complex, str, None and whatever else, ValueError for lists that are ragged.
     """
     if isinstance(x, (list, tuple)):
         x = nested(x, where)
@@ -613,7 +613,7 @@ def matmul(x: Any, y: Any) -> Any:
 
     Raises ValueError naming both shapes where the inner dimensions differ.
     """
-    x, y = (v if hasattr(v, "op") else array(v, "matmul") for v in (x, y))
+    x, y = array(x, "matmul"), array(y, "matmul")
     if not x.ndim or not y.ndim:
         raise ValueError(f"matmul: expected at least one axis on both sides, got shapes {x.shape} and {y.shape}")
     if x.ndim > 1 and y.ndim > 1:
@@ -629,7 +629,7 @@ def matmul(x: Any, y: Any) -> Any:
 
 def dot(x: Any, y: Any) -> Any:
     """x1 y1 + ... + xn yn, of two vectors. Raises ValueError when they differ in length or are no vectors."""
-    x, y = (v if hasattr(v, "op") else array(v, "dot") for v in (x, y))
+    x, y = array(x, "dot"), array(y, "dot")
     if x.ndim != 1 or y.ndim != 1:
         raise TypeError(f"dot: expected a sequence, got shapes {x.shape} and {y.shape}")
     if x.shape != y.shape:
