@@ -141,6 +141,16 @@ def constants(x, y):
     return vector.Tensor(x) * np.exp(np.sin(known * 0.5))
 
 
+def constants_taken(x, y):
+    return x * mode.recorder.constant(np.arange(3.0))[[2, 0, 1]]
+
+
+def constants_written_into_a_part(x, y):
+    whole = x * 2.0
+    whole[1:] = mode.recorder.constant(np.arange(2.0))
+    return whole
+
+
 def first_is_read_again(p, q, x, y):
     change = x * y
     new = p.data - change
@@ -197,6 +207,11 @@ def changed_unread(x, y):
     unread = x * y
     unread += 1.0
     return x + y
+
+
+def changed_argument(x, y):
+    x += 1.0
+    return y * 2.0
 
 
 def times_ones(shape):
@@ -287,6 +302,7 @@ JOINING = {
 PAD = (passes.fold_constants, passes.pad_in_place)
 HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and how many calls go
     "unread": (passes.drop_unread, lambda x, y: [vector.tanh(x * y), x + y][1:], [], 2),
+    "unread, a change of an argument": (passes.drop_unread, changed_argument, [], 0),
     "unread, an update": (passes.drop_unread, update, [np.ones(3)], 0),
     "unread, a chain": (
         passes.drop_unread,
@@ -296,6 +312,8 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
     ),
     "unread, a draw": (passes.drop_unread, draw(np.random.default_rng(0)), [], 0),
     "constants": (passes.fold_constants, constants, [], 3),
+    "constants, some of them": (passes.fold_constants, constants_taken, [], 1),
+    "constants that go into a part": (passes.fold_constants, constants_written_into_a_part, [], 0),
     "constants, none": (passes.fold_constants, lambda x, y: x * 2.0, [], 0),
     "products with 1": (passes.simplify, lambda x, y: (x + y) * 1.0 / 1.0 * 1, [], 3),
     "1 times": (passes.simplify, lambda x, y: 1.0 * (x + y), [], 1),

@@ -155,6 +155,7 @@ def test_numpys_functions_over_axes_and_shapes():
         (vector.stack([x, x], axis=1), np.stack([X, X], axis=1)),
         (vector.concatenate([x, X]), np.concatenate([X, X])),
         (vector.stack([X, x]), np.stack([X, X])),
+        (vector.stack([x[:0], x[:0]]), np.stack([X[:0], X[:0]])),
     ]:
         assert type(out) is Tensor and out.shape == np.shape(expected) and np.allclose(out.data, expected, rtol=1e-15)
 
@@ -236,6 +237,9 @@ def test_reductions_have_numpys_shapes(name, axis, keepdims):
         ((5, 2, 3), (3,)),
         ((3,), (5, 3, 2)),
         ((5, 1, 2, 3), (7, 3, 1)),
+        ((0,), (0, 3)),
+        ((2, 0), (0,)),
+        ((0,), (0,)),
     ],
 )
 def test_matmul_as_numpy_has_it(shapes):

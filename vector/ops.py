@@ -618,7 +618,7 @@ def matmul(x: Any, y: Any) -> Any:
         raise ValueError(f"matmul: expected at least one axis on both sides, got shapes {x.shape} and {y.shape}")
     if x.ndim > 1 and y.ndim > 1:
         return matmul_(x, y)
-    if x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
+    if x.shape[-1] != y.shape[-2:][0]:
         raise ValueError(f"matmul: expected inner dimensions that agree, got shapes {x.shape} and {y.shape}")
     left = reshape(x, (1, *x.shape)) if x.ndim == 1 else x
     right = reshape(y, (*y.shape, 1)) if y.ndim == 1 else y

@@ -28,9 +28,8 @@ def drop_unread(program: Program) -> None:
     kept = []
     for call in reversed(program.calls):
         root = call.out.root
-        if root in wanted or (call.writes and root.kind in ("state", "input")) or is_random(call):
+        if root in wanted or root.kind in ("state", "input") or is_random(call):
             wanted.update(var.root for var in call.reads())
-            wanted.add(root)
             kept.append(call)
     program.calls = kept[::-1]
 
@@ -41,7 +40,7 @@ def fold_constants(program: Program) -> None:
     kept = []
     for call in program.calls:
         reads = list(call.reads())
-        known = reads and call.into and all(v.root.kind == "constant" for v in reads)
+        known = reads and all(v.root.kind == "constant" for v in reads)
         if (known or call.function in OF_SHAPE) and call.anew and call.out not in written:
             call.out.kind = "constant"
         else:
