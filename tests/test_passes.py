@@ -318,7 +318,12 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
     "products with 1": (passes.simplify, lambda x, y: (x + y) * 1.0 / 1.0 * 1, [], 3),
     "1 times": (passes.simplify, lambda x, y: 1.0 * (x + y), [], 1),
     "quotients of 1": (passes.simplify, lambda x, y: 1.0 / (x + y + 1.0), [], 0),
-    "sums of one": (passes.simplify, lambda x, y: vector.sum(vector.reshape(x * y, (3, 1)), axis=1), [], 0),
+    "sums of one are not exact": (
+        passes.simplify,
+        lambda x, y: vector.sum(vector.reshape(x * y, (3, 1)), axis=1),
+        [],
+        0,
+    ),
     "padded, and changed": (passes.pad_in_place, padded_before_it_changed, [], 0),
     "joined in a row": (
         lambda program: [passes.fold_constants(program), passes.pad_in_place(program)],
@@ -348,14 +353,37 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
     "products with 2": (passes.simplify, lambda x, y: (x + y) * 2.0, [], 0),
     "an argument times 1": (passes.simplify, lambda x, y: x * 1.0, [], 0),
     "products with 1 of what is changed": (passes.simplify, changed_after_a_copy, [], 0),
-    "the largest of one": (passes.simplify, lambda x, y: np.maximum.reduce((x * y).reshape((3, 1)), axis=1), [], 1),
-    "sums of one, and more": (
+    "products of constants with 1": (
         passes.simplify,
+        lambda x, y: x * (mode.recorder.constant(np.arange(3.0)) * 1.0),
+        [],
+        1,
+    ),
+    "an update times 1": (
+        (passes.simplify, passes.write_through),
+        lambda p, x, y: setattr(p, "data", (p.data - x * y) * 1.0),
+        [np.ones(3)],
+        2,
+    ),
+    "the largest and the smallest of one": (
+        passes.simplify,
+        lambda x, y: [
+            f.reduce((x * y).reshape((3, 1)), axis=1, keepdims=k)
+            for f in (np.maximum, np.minimum)
+            for k in (True, False)
+        ],
+        [],
+        4,
+    ),
+    "sums of one": (passes.sums_of_one, lambda x, y: np.add.reduce((x + y).reshape((3, 1)), axis=1), [], 1),
+    "sums of one, and more": (
+        passes.sums_of_one,
         lambda x, y: np.add.reduce((x * y).reshape((3, 1)), axis=1, initial=2.0),
         [],
         0,
     ),
-    "how many of one": (passes.simplify, lambda x, y: np.add.reduce((x > y).reshape((3, 1)), axis=1), [], 0),
+    "how many of one": (passes.sums_of_one, lambda x, y: np.add.reduce((x > y).reshape((3, 1)), axis=1), [], 0),
+    "copies in another layout": (passes.simplify, lambda x, y: (x.reshape((3, 1)) * y).T.copy() * 2.0, [], 0),
     "copies of another kind": (passes.simplify, lambda x, y: (x * y).astype(np.float32), [], 0),
     "copies of where": (passes.simplify, lambda x, y: np.where(x > y, x * 2.0, y * 2.0), [], 0),
     "a sum and a largest": (passes.share, lambda x, y: [np.add.reduce(x), np.maximum.reduce(x)], [], 0),

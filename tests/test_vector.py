@@ -509,6 +509,12 @@ def test_lists_on_the_left_of_a_product():
     assert np.array_equal(out.data, [-2.0, -2.0]) and np.array_equal(x.grad, [[1.0, 1.0], [-1.0, -1.0]])
 
 
+def test_dot_is_a_row_times_a_column():
+    x, y = Tensor([1.0, 2.0], "x"), Tensor([3.0, 4.0], "y")
+    (product,) = vector.dot(x, y).inputs
+    assert [(v.inputs[0].label, v.shape) for v in product.inputs] == [("x", (1, 2)), ("y", (2, 1))]
+
+
 def test_dot_takes_vectors():
     with pytest.raises(TypeError, match=r"dot: expected a sequence, got shapes \(2, 2\) and \(2,\)"):
         vector.dot(np.ones((2, 2)), Tensor([1.0, 2.0]))

@@ -623,8 +623,7 @@ def matmul(x: Any, y: Any) -> Any:
     left = reshape(x, (1, *x.shape)) if x.ndim == 1 else x
     right = reshape(y, (*y.shape, 1)) if y.ndim == 1 else y
     out = matmul_(left, right)
-    shape = out.shape[: -1 - (x.ndim == 1)] if y.ndim == 1 else (*out.shape[:-2], out.shape[-1])
-    return reshape(out, shape)
+    return reshape(out, x.shape[:-1] if y.ndim == 1 else (*y.shape[:-2], y.shape[-1]))
 
 
 def dot(x: Any, y: Any) -> Any:

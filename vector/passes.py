@@ -70,9 +70,9 @@ def unchanged(call: Call, reductions: Any) -> Var | None:
     """The argument whose elements are those of the result, if there is one."""
     if call.function in reductions:
         x = call.args[0]
-        if x.size == call.out.size > 0 and x.dtype == call.out.dtype and call.kwargs.keys() <= {"axis", "keepdims"}:
+        if x.size == call.out.size and x.dtype == call.out.dtype and call.kwargs.keys() <= {"axis", "keepdims"}:
             return x
-    if call.function is np.copyto and isinstance(x := call.args[0], Var) and "where" not in call.kwargs:
+    if call.function is np.copyto and isinstance(x := call.args[0], Var):
         return x if alike(x, call.out) and x.strides == call.out.strides else None
     if call.function in (np.multiply, np.divide) and not call.kwargs:
         pairs = [call.args] if call.function is np.divide else [call.args, call.args[::-1]]
