@@ -182,6 +182,10 @@ def padded_and_changed(x, y):
     return whole
 
 
+def joined_into_a_part(p, x, y):
+    np.concatenate((x * 2.0, mode.recorder.constant(np.zeros(3))), out=p.data[1:])
+
+
 def one_of_two_is_changed(x, y):
     first, second = x * y, x * y
     second += 1.0
@@ -348,6 +352,13 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
     "constants that are changed": (passes.fold_constants, changed_constants, [], 0),
     "a shape": (passes.fold_constants, lambda x, y: np.ones_like(x) * y, [], 1),
     "products with ones": (passes.simplify, times_ones(3), [], 1),
+    "products with some ones": (
+        passes.simplify,
+        lambda x, y: (x + y) * mode.recorder.constant(np.array([1.0, 2.0, 1.0])),
+        [],
+        0,
+    ),
+    "constants times 2": (passes.simplify, lambda x, y: x + 2.0 * mode.recorder.constant(np.arange(3.0)), [], 0),
     "products with more ones": (passes.simplify, times_ones((2, 3)), [], 0),
     "products with a parameter of ones": (passes.simplify, lambda p, x, y: (x + y) * p.data, [np.ones(3)], 0),
     "products with 2": (passes.simplify, lambda x, y: (x + y) * 2.0, [], 0),
@@ -438,6 +449,8 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
         [],
         1,
     ),
+    "padding of what is made anew": (PAD, lambda x, y: np.concatenate(((x * y)[[2, 0, 1]], np.zeros_like(x))), [], 1),
+    "padding that goes into a part": (PAD, joined_into_a_part, [np.ones(7)], 0),
     "padding that is changed": (PAD, padded_and_changed, [], 1),
     "joining": (PAD, lambda x, y: np.concatenate((x, y)), [], 0),
     "padding after joining": (
@@ -581,6 +594,11 @@ def written_between(p, x, y):
     return product * 2.0
 
 
+def written_before(p, x, y):
+    p.data[...] = p.data + 1.0
+    return (x[:, :1] @ p.data) * 2.0
+
+
 def scaled_in_place(x, y):
     product = x.T @ y
     product *= 2.0
@@ -628,6 +646,12 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
         written_between,
         [np.ones((1, 3))],
         "matmul 4x3, add 1x3, copyto 1x3, multiply 4x3",
+    ),
+    "a product of what was written before": (
+        SCALE,
+        written_before,
+        [np.ones((1, 3))],
+        "add 1x3, copyto 1x3, multiply 1x3, matmul 4x3",
     ),
     "a product scaled in place": (SCALE, scaled_in_place, [], "matmul 3x3, multiply 3x3"),
     "a product to a single number": (SCALE, lambda x, y: (x[0] @ y[0]) * 2.0, [], "matmul, multiply"),

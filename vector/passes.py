@@ -87,15 +87,15 @@ def pad_in_place(program: Program) -> None:
     """Where constants are joined to something, such as zeros to pad it, leave them where they are from the first run
     on: what changes is computed at its place between them, or copied there."""
     written = {call.out.root for call in program.calls if call.writes}
-    into = {call.out for call in program.calls if call.into and call.anew}
+    into = {call.out for call in program.calls if call.into}
     kept = []
     for call in program.calls:
-        joins = call.function is np.concatenate and call.kwargs.get("axis", 0) is not None
-        parts = call.args[0] if joins and not call.writes and call.out not in written else ()
+        axis, end = call.kwargs.get("axis", 0), 0
+        joins = call.function is np.concatenate and axis is not None
+        parts = call.args[0] if joins and call.anew and call.out not in written else ()
         if not any(x.kind == "constant" for x in parts):
             kept.append(call)
             continue
-        axis, end = call.kwargs.get("axis", 0), 0
         whole = Var("state", aligned(np.concatenate([x.array for x in parts], axis)), "padded")
         call.out.kind, call.out.base = "view", whole
         for x in map(canonical, parts):
