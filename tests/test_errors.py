@@ -298,6 +298,16 @@ def test_other_errors_are_numpys_own():
     for join in (vector.concatenate, vector.stack):
         with expect(ValueError, "need at least one array to concatenate"):
             join([])
+    x = vector.Tensor(np.ones((2, 3)))
+    for f in (vector.sum, lambda x, axis: vector.take(x, [0], axis), lambda x, axis: vector.concatenate([x], axis)):
+        for axis in (2, -3):
+            with expect(np.exceptions.AxisError, f"axis {axis} is out of bounds for array of dimension 2"):
+                f(x, axis)
+    for axis in (3, -4):
+        with expect(np.exceptions.AxisError, f"axis {axis} is out of bounds for array of dimension 3"):
+            vector.stack([x], axis)
+    with expect(TypeError, "astype: expected float32 or float64, got int64"):
+        x.astype(np.int64)
 
 
 def test_shapes_of_products():

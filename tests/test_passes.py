@@ -1,6 +1,7 @@
 """Each pass by itself: the same results to the last bit, and something really gone. And the plan of the memory."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -443,6 +444,13 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
         [],
         1,
     ),
+    "padding on the right, the axis by position": (
+        PAD,
+        lambda x, y: [np.concatenate((z, np.zeros_like(z)), 1) for z in [x.reshape((1, 3)) * 2.0]],
+        [],
+        1,
+    ),
+    "padding with a list": (PAD, lambda x, y: np.concatenate((x * 2.0, [0.0, 1.0])), [], 0),
     "padding, twice the same": (
         PAD,
         lambda x, y: [np.concatenate((np.zeros_like(x), z, z)) for z in [x * y]],
@@ -917,6 +925,7 @@ def test_zeros_stay_where_they_are():
     copies = [call for call in step.program.calls if call.function is np.copyto]
     assert [call.out.size for call in copies] == [784]  # the gradient is computed at its place
     assert not any(call.function is np.concatenate for call in step.program.calls)
+    assert re.search(r"out=padded(_\d+)?\)", str(step.program))
     (before,) = step.latest.run(*batch)
     assert np.isfinite(before)
     changed = made_of(lambda x, y: [np.concatenate((x, np.zeros_like(x))), np.concatenate((y, y))])

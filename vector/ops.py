@@ -24,6 +24,7 @@ from types import MethodType
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from .blas import SMALL, THREADED, small_products_at_once
 
@@ -442,7 +443,7 @@ def scatter(x, key, shape):
 
 def take(x: Any, indices: Any, axis: int = 0) -> Any:
     """The slices of x at integer `indices` along `axis`; a slice taken twice gets both gradients."""
-    return index(x, (slice(None),) * (axis % np.ndim(x)) + (indices,))
+    return index(x, (slice(None),) * normalize_axis_index(axis, np.ndim(x)) + (indices,))
 
 
 def parts(g: Any, shapes: Sequence[tuple[int, ...]], axis: int) -> list[Any]:
@@ -469,8 +470,12 @@ def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
 
 def stack(xs: Sequence[Any], axis: int = 0) -> Any:
     """Tensors of one shape joined along a new axis."""
-    at = axis % (np.ndim(xs[0]) + 1) if len(xs) else 0
-    return concatenate([reshape(x, (*np.shape(x)[:at], 1, *np.shape(x)[at:])) for x in xs], axis=at)
+
+    def widened(x: Any) -> Any:
+        at = normalize_axis_index(axis, np.ndim(x) + 1)
+        return reshape(x, (*np.shape(x)[:at], 1, *np.shape(x)[at:]))
+
+    return concatenate([widened(x) for x in xs], axis=axis)
 
 
 # --- over axes --------------------------------------------------------------------------------------------------------

@@ -90,12 +90,13 @@ def pad_in_place(program: Program) -> None:
     into = {call.out for call in program.calls if call.into}
     kept = []
     for call in program.calls:
-        axis, end = call.kwargs.get("axis", 0), 0
-        joins = call.function is np.concatenate and axis is not None
-        parts = call.args[0] if joins and call.anew and call.out not in written else ()
+        joins = call.function is np.concatenate and call.anew and call.out not in written
+        axis: Any = call.kwargs["axis"] if joins else None
+        parts = call.args[0] if axis is not None else ()
         if not any(x.kind == "constant" for x in parts):
             kept.append(call)
             continue
+        end = 0
         whole = Var("state", aligned(np.concatenate([x.array for x in parts], axis)), "padded")
         call.out.kind, call.out.base = "view", whole
         for x in map(canonical, parts):
