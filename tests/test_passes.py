@@ -201,6 +201,11 @@ def changed_constants(x, y):
     return known, zeros
 
 
+def update_by_where_by_position(p, q, x, y):
+    new = q.data * 2.0
+    np.copyto(p.data, new, "same_kind", q.data > 0.0)
+
+
 def changed_after_a_copy(x, y):
     first = x + y
     second = first * 1.0
@@ -362,6 +367,12 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
     "constants times 2": (passes.simplify, lambda x, y: x + 2.0 * mode.recorder.constant(np.arange(3.0)), [], 0),
     "products with more ones": (passes.simplify, times_ones((2, 3)), [], 0),
     "products with a parameter of ones": (passes.simplify, lambda p, x, y: (x + y) * p.data, [np.ones(3)], 0),
+    "products with 1 in another layout": (
+        passes.simplify,
+        lambda x, y: np.multiply(x.reshape((3, 1)) * y, 1.0, order="F") * 2.0,
+        [],
+        0,
+    ),
     "products with 2": (passes.simplify, lambda x, y: (x + y) * 2.0, [], 0),
     "an argument times 1": (passes.simplify, lambda x, y: x * 1.0, [], 0),
     "products with 1 of what is changed": (passes.simplify, changed_after_a_copy, [], 0),
@@ -411,6 +422,12 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
     "an update after one of what is read again": (passes.write_through, first_is_read_again, [np.ones(3)] * 2, 1),
     "an update after one that is used again": (passes.write_through, first_is_used_again, [np.ones(3)] * 2, 1),
     "an update by where": (passes.write_through, update_by_where, [np.ones(3), np.arange(3.0) - 1.0], 0),
+    "an update by where, by position": (
+        passes.write_through,
+        update_by_where_by_position,
+        [np.ones(3), np.arange(3.0) - 1.0],
+        0,
+    ),
     "an update of which a part is returned": (passes.write_through, update_and_a_part, [np.ones(3)] * 2, 0),
     "an update from elsewhere": (
         passes.write_through,
@@ -923,7 +940,7 @@ def test_zeros_stay_where_they_are():
     """The weight gradient of one image: of the padded operands only what changes is copied."""
     step, batch, _ = seed_step(1, exact=True)
     copies = [call for call in step.program.calls if call.function is np.copyto]
-    assert [call.out.size for call in copies] == [784]  # the gradient is computed at its place
+    assert [(call.out.size, call.writes) for call in copies] == [(784, True)]  # the gradient is computed at its place
     assert not any(call.function is np.concatenate for call in step.program.calls)
     assert re.search(r"out=padded(_\d+)?\)", str(step.program))
     (before,) = step.latest.run(*batch)

@@ -361,8 +361,8 @@ def reduce_across(program: Program) -> None:
     column is quick, that over a row short. Of 0 and -0 it may find the other one."""
     kept = []
     for call in program.calls:
-        x = call.args[0] if call.args else None
-        if call.function in (np.maximum.reduce, np.minimum.reduce) and isinstance(x, Var):
+        if call.function in (np.maximum.reduce, np.minimum.reduce):
+            x = call.args[0]
             rows = len(x.shape) == 2 and x.shape[0] >= 16 and x.shape[1] <= 32 and x.array.flags.c_contiguous
             if rows and call.kwargs.get("axis") in (1, -1, (1,), (-1,)) and call.kwargs.keys() <= {"axis", "keepdims"}:
                 turned = Var("result", np.asfortranarray(x.array))
