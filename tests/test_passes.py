@@ -568,10 +568,13 @@ def test_align_and_numbers_as_arrays_change_calls_and_no_results():
 
 
 def test_align_looks_at_single_numbers_without_axes():
-    step, _ = made_of(lambda p, q, x, y: [p.data * q.data, q.data**p.data], np.ones((1, 1)), np.ones(3))()
+    def f(p, q, r, x, y):
+        return [p.data * q.data, q.data**p.data, p.data * r.data]
+
+    step, _ = made_of(f, np.ones((1, 1)), np.ones(3), np.ones(1))()
     made = record(step, *CALLS[0])
     passes.align(made)
-    assert [[v.shape for v in call.reads()] for call in made.calls] == [[(), (1, 3)], [(3,), (1, 1)]]
+    assert [[v.shape for v in call.reads()] for call in made.calls] == [[(), (1, 3)], [(3,), (1, 1)], [(1, 1), (1, 1)]]
 
 
 # --- passes that round in another order -------------------------------------------------------------------------------
@@ -653,6 +656,12 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
     "a product, from the left": (SCALE, lambda x, y: 2.0 * (x.T[:, :1] @ y[:1]), [], "multiply 3x1, matmul 3x3"),
     "a product with a small right side": (SCALE, lambda x, y: (x @ y[:3, :2]) * 2.0, [], "multiply 3x2, matmul 4x2"),
     "a product as large as its operand": (SCALE, lambda x, y: (x @ y[:3]) * 2.0, [], "multiply 3x3, matmul 4x3"),
+    "a product of operands of its size": (
+        SCALE,
+        lambda x, y: (x[:2, :2] @ y[:2, :2]) * 2.0,
+        [],
+        "multiply 2x2, matmul 2x2",
+    ),
     "a product smaller than its operands": (SCALE, lambda x, y: (x.T @ y) * 2.0, [], "matmul 3x3, multiply 3x3"),
     "a product that is read twice": (
         SCALE,

@@ -115,7 +115,7 @@ def align(program: Program) -> None:
     """Look at an operand of the result's size in the result's shape, and at a single number without axes: numpy's loop
     over one shape is the quickest. Not so in powers, which numpy takes in another way for an exponent without axes."""
     for call in program.calls:
-        if call.elementwise and call.function not in (np.power, np.copyto) and call.out.shape:
+        if call.elementwise and call.function not in (np.power, np.copyto):
             call.rename(functools.partial(reshaped, shape=call.out.shape))
 
 
