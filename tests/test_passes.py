@@ -344,6 +344,13 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
     "copies": (passes.simplify, lambda x, y: (x * y).copy() * 2.0, [], 1),
     "copies of what changes": (passes.simplify, lambda p, x, y: [p.data.copy(), update(p, x, y)][0], [np.ones(3)], 0),
     "twice the same": (passes.share, lambda x, y: np.exp(x * y) + np.exp(x * y), [], 2),
+    "twice the same, one at a place of its own": (
+        (passes.fold_constants, passes.pad_in_place, passes.share),
+        lambda x, y: [x * y, np.concatenate((x * y, np.zeros_like(x)))],
+        [],
+        2,
+    ),
+    "sums, twice the same": (passes.share, lambda x, y: [np.add.reduce(x), np.add.reduce(x)], [], 1),
     "other axes": (passes.share, lambda x, y: vector.sum(x, axis=0) + vector.sum(x, axis=0, keepdims=True), [], 0),
     "minus zero": (
         passes.share,
@@ -536,7 +543,8 @@ def test_which_arrays_may_overlap():
 
 def test_numbers_become_arrays_once_for_each_dtype_and_sign():
     def f(x, y):
-        return [x * 0.0, x * -0.0, x * 0, y * 0.0, x * 2.0 + 2.0, np.add.reduce(x, initial=2.0), (x > 1) * 3]
+        several = [np.add.reduce(x, initial=2.0), (x > 1) * 3, np.multiply(y, 0.1, dtype=np.float64)]
+        return [x * 0.0, x * -0.0, x * 0, y * 0.0, x * 2.0 + 2.0, *several]
 
     make = made_of(f)
     made = record(make()[0], np.ones(3), np.ones(3, np.float32))
@@ -633,6 +641,13 @@ def scaled_in_place(x, y):
     return product
 
 
+def summed_and_scaled_in_place(x, y):
+    p = np.tanh(x)
+    total = 2.0 * np.add.reduce(p, axis=0)
+    np.multiply(2.0, p, out=p)
+    return total, p
+
+
 def changed_after(x, y):
     first = x * y
     twice = first.reshape((12,)) * 2.0
@@ -701,6 +716,12 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
         [],
         "tanh 4x3, multiply 4x3, add 3",
     ),
+    "a sum beside what it sums, in place": (
+        SCALE,
+        summed_and_scaled_in_place,
+        [],
+        "tanh 4x3, add 3, multiply 3, multiply 4x3",
+    ),
     "a sum beside what it sums otherwise": (
         SCALE,
         lambda x, y: [(4.0 * p, 2.0 * np.add.reduce(p, axis=0)) for p in [np.tanh(x)]],
@@ -743,6 +764,12 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
         [],
         "tanh 4x3, concatenate 8x3, multiply 8x3",
     ),
+    "padding with some ones": (
+        SCALE,
+        lambda x, y: np.concatenate((np.tanh(x), mode.recorder.constant(np.eye(3)))) * 2.0,
+        [],
+        "tanh 4x3, concatenate 7x3, multiply 7x3",
+    ),
     "joining": (
         SCALE,
         lambda x, y: np.concatenate((np.tanh(x), y)) * 2.0,
@@ -757,6 +784,12 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
     ),
     "a product and a number": (SCALE, lambda x, y: (x[:, :1] @ y[:1]) + 2.0, [], "matmul 4x3, add 4x3"),
     "rows times columns": (SCALE, lambda x, y: (x[:, :1] * y[:1]) * 2.0, [], "multiply 1x3, multiply 4x3"),
+    "rows times columns in a dtype of their own": (
+        SCALE,
+        lambda x, y: np.multiply(x[:, :1], y[:1], dtype=np.float64) * 2.0,
+        [],
+        "multiply 4x3, multiply 4x3",
+    ),
     "a square": (SCALE, lambda x, y: [(p * p) * 2.0 for p in [np.tanh(x)]], [], "tanh 4x3, multiply 4x3, multiply 4x3"),
     "a masked product": (
         SCALE,

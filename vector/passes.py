@@ -146,18 +146,16 @@ def share(program: Program) -> None:
     """Compute equal subexpressions once: the same function of the same arrays, none of them written to in between."""
     written = {call.out.root for call in program.calls if call.writes}
     versions: Counter[Var] = Counter()
-    outside = {v.root for call in program.calls for v in (*call.reads(), call.out) if v.root.kind in ("input", "state")}
+    roots = {v.root for call in program.calls for v in (*call.reads(), call.out)}
     first: dict[Any, Var] = {}
 
     kept = []
     for call in program.calls:
         if call.writes:
-            root = call.out.root
-            versions.update([root] if root not in outside else [x for x in outside if may_overlap(x, root)])
+            versions.update(x for x in roots if may_overlap(x, call.out.root))
         elif call.anew and call.out not in written and not is_random(call):
-            owner = getattr(call.function, "__self__", None)  # methods are made anew each time: np.add.reduce
-            f = call.function if owner is None else (owner, call.function.__name__)
-            same = first.setdefault((f, key(call.args, versions), key(call.kwargs, versions), call.out.dtype), call.out)
+            does = (call.function, key(call.args, versions), key(call.kwargs, versions), call.out.dtype)
+            same = first.setdefault(does, call.out)
             if same is not call.out:
                 call.out.kind, call.out.base = "view", same
                 continue
