@@ -797,6 +797,30 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
         [],
         "multiply 1x3, matmul 4x3, multiply 4x3",
     ),
+    "a masked product, the mask first": (
+        SCALE,
+        lambda x, y: (np.tanh(y) * (x[:, :1] @ y[:1])) * 2.0,
+        [],
+        "tanh 4x3, multiply 1x3, matmul 4x3, multiply 4x3",
+    ),
+    "a square of a product": (
+        SCALE,
+        lambda x, y: [(p * p) * 2.0 for p in [x[:, :1] @ y[:1]]],
+        [],
+        "matmul 4x3, multiply 4x3, multiply 4x3",
+    ),
+    "what is not linear of a product": (
+        SCALE,
+        lambda x, y: np.tanh(x[:, :1] @ y[:1]) * 2.0,
+        [],
+        "matmul 4x3, tanh 4x3, multiply 4x3",
+    ),
+    "a single element times numbers": (
+        SCALE,
+        lambda x, y: np.tanh(x[:1, :1]) * 4.0 * 2.0,
+        [],
+        "tanh 1x1, multiply 1x1, multiply 1x1",
+    ),
     "factors": (SCALE, lambda x, y: (x * y) * 2.0, [], "multiply 4x3, multiply 4x3"),
     "sums": (
         SUMS,
