@@ -49,11 +49,8 @@ def topological_order(output: Any) -> list[Any]:
             order.append(stack.pop())
         elif node not in seen:
             seen.add(node)
-            if node.inputs:
-                stack += (node, None)
-                stack += node.inputs
-            else:
-                order.append(node)
+            stack += (node, None)
+            stack += node.inputs
     return order
 
 

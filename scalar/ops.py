@@ -49,7 +49,7 @@ class Op:
         over: Rule | None = None,
         reads: str = "all",
     ):
-        self.name = forward.__name__.rstrip("_")
+        self.name = forward.__name__.removesuffix("_")
         self.forward, self.rules, self.over, self.reads = forward, rules, over, reads
         parameters = list(inspect.signature(forward).parameters.values())[len(rules) :] if rules else []
         self.defaults = {p.name: p.default for p in parameters}
@@ -148,7 +148,7 @@ def places_read(rule: Any, n: int) -> set[int]:
     """Which of (*inputs, out), with n inputs, rule(g, out, *inputs, **params) reads: those that its bytecode names, but
     for len(xs)."""
     named = [x for i in dis.get_instructions(rule) for x in (i.argval if isinstance(i.argval, tuple) else (i.argval,))]
-    read = {name for before, name in itertools.pairwise(["", *named]) if before != "len"}
+    read = {name for before, name in itertools.pairwise([None, *named]) if before != "len"}
     places: set[int] = set()
     for k, p in enumerate(inspect.signature(rule).parameters.values()):
         if p.name in read:
@@ -406,15 +406,18 @@ def logsumexp(*xs):
     return np.log(builtins.sum(np.exp(x - shift) for x in xs)) + shift
 
 
-@op(over=lambda g, out, *xs: [g * y for y in half(xs, 1)] + [g * x for x in half(xs, 0)], reads="partner")
+@op(over=lambda g, out, *xs: [g * y for y in second(xs)] + [g * x for x in first(xs)], reads="partner")
 def dot(*xs):
     """x1 y1 + ... + xn yn, of two sequences; derivatives y and x."""
-    return builtins.sum(map(operator.mul, half(xs, 0), half(xs, 1)), 0.0)
+    return builtins.sum(map(operator.mul, first(xs), second(xs)), 0.0)
 
 
-def half(xs: Sequence[Any], which: int) -> Sequence[Any]:
-    n = len(xs) // 2
-    return xs[n:] if which else xs[:n]
+def first(xs: Sequence[Any]) -> Sequence[Any]:
+    return xs[: len(xs) // 2]
+
+
+def second(xs: Sequence[Any]) -> Sequence[Any]:
+    return xs[len(xs) // 2 :]
 
 
 def some(xs: Sequence[Any], where: str) -> int:

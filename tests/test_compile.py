@@ -731,6 +731,15 @@ def test_the_old_array_stays_when_a_tensor_is_given_another():
     compare(make, [(np.full(3, i + 1.0),) for i in range(4)], traces=1)
 
 
+def test_the_gradient_to_start_from_is_a_constant():
+    """And no factor of 1, nor an array from outside, in the program."""
+    w = vector.Tensor([0.5], "w")
+    step = vector.compile(lambda x: vector.grad(vector.tanh(w), w) * x)
+    step(np.ones(1))
+    assert {v.label for call in step.program.calls for v in call.reads() if v.root.kind == "state"} == {"w"}
+    assert len(step.program) == 4, step.program
+
+
 def test_second_derivatives_inside():
     def make():
         w = vector.Tensor(np.array([0.5, -1.0, 2.0]), "w")

@@ -275,7 +275,7 @@ def expect(kind, *words):
 def test_shapes_that_do_not_broadcast(name):
     x, y = vector.Tensor(np.ones((2, 3))), vector.Tensor(np.ones(4))
     params = params_of(vector.ops.OPS[name])[0]
-    with expect(ValueError, name, "broadcast", "(2, 3)", "(4,)"):
+    with expect(ValueError, f"{name}: expected shapes that broadcast together, got (2, 3) and (4,)"):
         vector.ops.OPS[name](x, y, **params)
 
 
@@ -283,8 +283,9 @@ def test_dot_of_no_vectors():
     for x, y in [((2, 3), (3,)), ((3,), (3, 2)), ((), (3,)), ((3,), ())]:
         with expect(TypeError, f"dot: expected a sequence, got shapes {x} and {y}"):
             vector.dot(vector.Tensor(np.ones(x)), np.ones(y))
-    with expect(TypeError, "dot: expected a real number, got str"):
-        vector.dot(["a"], vector.Tensor([1.0]))
+    for name in ("dot", "matmul"):
+        with expect(TypeError, f"{name}: expected a real number, got str"):
+            getattr(vector, name)(["a"], vector.Tensor([1.0]))
 
 
 def test_other_errors_are_numpys_own():
@@ -294,6 +295,19 @@ def test_other_errors_are_numpys_own():
         vector.broadcast_to(vector.Tensor(np.ones((2, 3))), (2, 4))
     with expect(ValueError, "must match exactly"):
         vector.concatenate([vector.Tensor(np.ones((2, 3))), vector.Tensor(np.ones((2, 2)))])
+    for join in (vector.concatenate, vector.stack):
+        with expect(ValueError, "need at least one array to concatenate"):
+            join([])
+    x = vector.Tensor(np.ones((2, 3)))
+    for f in (vector.sum, lambda x, axis: vector.take(x, [0], axis), lambda x, axis: vector.concatenate([x], axis)):
+        for axis in (2, -3):
+            with expect(np.exceptions.AxisError, f"axis {axis} is out of bounds for array of dimension 2"):
+                f(x, axis)
+    for axis in (3, -4):
+        with expect(np.exceptions.AxisError, f"axis {axis} is out of bounds for array of dimension 3"):
+            vector.stack([x], axis)
+    with expect(TypeError, "astype: expected float32 or float64, got int64"):
+        x.astype(np.int64)
 
 
 def test_shapes_of_products():

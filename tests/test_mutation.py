@@ -1,9 +1,11 @@
 """Data that changes between the forward and the backward pass: an error where the gradient would be wrong, and only
 there; the same in both engines, however the change is made."""
 
+import dis
 import gc
 import itertools
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -559,6 +561,14 @@ def test_an_op_that_stands_in_no_table():
 def test_the_places_that_a_rule_reads(rule, places):
     for ops in (scalar.ops, vector.ops):
         assert ops.places_read(rule, 2) == places
+
+
+def test_a_python_that_loads_two_names_at_once(monkeypatch):
+    """As Python 3.13 does, for which `dis` gives both names in a tuple."""
+    pairs = [SimpleNamespace(opname="LOAD_FAST_LOAD_FAST", argval=("g", "y"))]
+    monkeypatch.setattr(dis, "get_instructions", lambda rule: pairs)
+    for ops in (scalar.ops, vector.ops):
+        assert ops.places_read(lambda g, out, x, y: g * y, 2) == {1}
 
 
 @pytest.mark.parametrize(

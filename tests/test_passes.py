@@ -1,6 +1,7 @@
 """Each pass by itself: the same results to the last bit, and something really gone. And the plan of the memory."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -142,6 +143,16 @@ def constants(x, y):
     return vector.Tensor(x) * np.exp(np.sin(known * 0.5))
 
 
+def constants_taken(x, y):
+    return x * mode.recorder.constant(np.arange(3.0))[[2, 0, 1]]
+
+
+def constants_written_into_a_part(x, y):
+    whole = x * 2.0
+    whole[1:] = mode.recorder.constant(np.arange(2.0))
+    return whole
+
+
 def first_is_read_again(p, q, x, y):
     change = x * y
     new = p.data - change
@@ -173,6 +184,10 @@ def padded_and_changed(x, y):
     return whole
 
 
+def joined_into_a_part(p, x, y):
+    np.concatenate((x * 2.0, mode.recorder.constant(np.zeros(3))), out=p.data[1:])
+
+
 def one_of_two_is_changed(x, y):
     first, second = x * y, x * y
     second += 1.0
@@ -187,6 +202,11 @@ def changed_constants(x, y):
     return known, zeros
 
 
+def update_by_where_by_position(p, q, x, y):
+    new = q.data * 2.0
+    np.copyto(p.data, new, "same_kind", q.data > 0.0)
+
+
 def changed_after_a_copy(x, y):
     first = x + y
     second = first * 1.0
@@ -198,6 +218,11 @@ def changed_unread(x, y):
     unread = x * y
     unread += 1.0
     return x + y
+
+
+def changed_argument(x, y):
+    x += 1.0
+    return y * 2.0
 
 
 def times_ones(shape):
@@ -330,6 +355,7 @@ JOINING = {
 PAD = (passes.fold_constants, passes.pad_in_place)
 HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and how many calls go
     "unread": (passes.drop_unread, lambda x, y: [vector.tanh(x * y), x + y][1:], [], 2),
+    "unread, a change of an argument": (passes.drop_unread, changed_argument, [], 0),
     "unread, an update": (passes.drop_unread, update, [np.ones(3)], 0),
     "unread, a chain": (
         passes.drop_unread,
@@ -339,11 +365,18 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
     ),
     "unread, a draw": (passes.drop_unread, draw(np.random.default_rng(0)), [], 0),
     "constants": (passes.fold_constants, constants, [], 3),
+    "constants, some of them": (passes.fold_constants, constants_taken, [], 1),
+    "constants that go into a part": (passes.fold_constants, constants_written_into_a_part, [], 0),
     "constants, none": (passes.fold_constants, lambda x, y: x * 2.0, [], 0),
     "products with 1": (passes.simplify, lambda x, y: (x + y) * 1.0 / 1.0 * 1, [], 3),
     "1 times": (passes.simplify, lambda x, y: 1.0 * (x + y), [], 1),
     "quotients of 1": (passes.simplify, lambda x, y: 1.0 / (x + y + 1.0), [], 0),
-    "sums of one": (passes.simplify, lambda x, y: vector.sum(vector.reshape(x * y, (3, 1)), axis=1), [], 0),
+    "sums of one are not exact": (
+        passes.simplify,
+        lambda x, y: vector.sum(vector.reshape(x * y, (3, 1)), axis=1),
+        [],
+        0,
+    ),
     "padded, and changed": (passes.pad_in_place, padded_before_it_changed, [], 0),
     "joined in a row": (
         lambda program: [passes.fold_constants(program), passes.pad_in_place(program)],
@@ -354,6 +387,13 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
     "copies": (passes.simplify, lambda x, y: (x * y).copy() * 2.0, [], 1),
     "copies of what changes": (passes.simplify, lambda p, x, y: [p.data.copy(), update(p, x, y)][0], [np.ones(3)], 0),
     "twice the same": (passes.share, lambda x, y: np.exp(x * y) + np.exp(x * y), [], 2),
+    "twice the same, one at a place of its own": (
+        (passes.fold_constants, passes.pad_in_place, passes.share),
+        lambda x, y: [x * y, np.concatenate((x * y, np.zeros_like(x)))],
+        [],
+        2,
+    ),
+    "sums, twice the same": (passes.share, lambda x, y: [np.add.reduce(x), np.add.reduce(x)], [], 1),
     "other axes": (passes.share, lambda x, y: vector.sum(x, axis=0) + vector.sum(x, axis=0, keepdims=True), [], 0),
     "minus zero": (
         passes.share,
@@ -368,19 +408,55 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
     "constants that are changed": (passes.fold_constants, changed_constants, [], 0),
     "a shape": (passes.fold_constants, lambda x, y: np.ones_like(x) * y, [], 1),
     "products with ones": (passes.simplify, times_ones(3), [], 1),
+    "products with some ones": (
+        passes.simplify,
+        lambda x, y: (x + y) * mode.recorder.constant(np.array([1.0, 2.0, 1.0])),
+        [],
+        0,
+    ),
+    "constants times 2": (passes.simplify, lambda x, y: x + 2.0 * mode.recorder.constant(np.arange(3.0)), [], 0),
     "products with more ones": (passes.simplify, times_ones((2, 3)), [], 0),
     "products with a parameter of ones": (passes.simplify, lambda p, x, y: (x + y) * p.data, [np.ones(3)], 0),
+    "products with 1 in another layout": (
+        passes.simplify,
+        lambda x, y: np.multiply(x.reshape((3, 1)) * y, 1.0, order="F") * 2.0,
+        [],
+        0,
+    ),
     "products with 2": (passes.simplify, lambda x, y: (x + y) * 2.0, [], 0),
     "an argument times 1": (passes.simplify, lambda x, y: x * 1.0, [], 0),
     "products with 1 of what is changed": (passes.simplify, changed_after_a_copy, [], 0),
-    "the largest of one": (passes.simplify, lambda x, y: np.maximum.reduce((x * y).reshape((3, 1)), axis=1), [], 1),
-    "sums of one, and more": (
+    "products of constants with 1": (
         passes.simplify,
+        lambda x, y: x * (mode.recorder.constant(np.arange(3.0)) * 1.0),
+        [],
+        1,
+    ),
+    "an update times 1": (
+        (passes.simplify, passes.write_through),
+        lambda p, x, y: setattr(p, "data", (p.data - x * y) * 1.0),
+        [np.ones(3)],
+        2,
+    ),
+    "the largest and the smallest of one": (
+        passes.simplify,
+        lambda x, y: [
+            f.reduce((x * y).reshape((3, 1)), axis=1, keepdims=k)
+            for f in (np.maximum, np.minimum)
+            for k in (True, False)
+        ],
+        [],
+        4,
+    ),
+    "sums of one": (passes.sums_of_one, lambda x, y: np.add.reduce((x + y).reshape((3, 1)), axis=1), [], 1),
+    "sums of one, and more": (
+        passes.sums_of_one,
         lambda x, y: np.add.reduce((x * y).reshape((3, 1)), axis=1, initial=2.0),
         [],
         0,
     ),
-    "how many of one": (passes.simplify, lambda x, y: np.add.reduce((x > y).reshape((3, 1)), axis=1), [], 0),
+    "how many of one": (passes.sums_of_one, lambda x, y: np.add.reduce((x > y).reshape((3, 1)), axis=1), [], 0),
+    "copies in another layout": (passes.simplify, lambda x, y: (x.reshape((3, 1)) * y).T.copy() * 2.0, [], 0),
     "copies of another kind": (passes.simplify, lambda x, y: (x * y).astype(np.float32), [], 0),
     "copies of where": (passes.simplify, lambda x, y: np.where(x > y, x * 2.0, y * 2.0), [], 0),
     "a sum and a largest": (passes.share, lambda x, y: [np.add.reduce(x), np.maximum.reduce(x)], [], 0),
@@ -396,6 +472,12 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
     "an update after one of what is read again": (passes.write_through, first_is_read_again, [np.ones(3)] * 2, 1),
     "an update after one that is used again": (passes.write_through, first_is_used_again, [np.ones(3)] * 2, 1),
     "an update by where": (passes.write_through, update_by_where, [np.ones(3), np.arange(3.0) - 1.0], 0),
+    "an update by where, by position": (
+        passes.write_through,
+        update_by_where_by_position,
+        [np.ones(3), np.arange(3.0) - 1.0],
+        0,
+    ),
     "an update of which a part is returned": (passes.write_through, update_and_a_part, [np.ones(3)] * 2, 0),
     "an update from elsewhere": (
         passes.write_through,
@@ -429,12 +511,21 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
         [],
         1,
     ),
+    "padding on the right, the axis by position": (
+        PAD,
+        lambda x, y: [np.concatenate((z, np.zeros_like(z)), 1) for z in [x.reshape((1, 3)) * 2.0]],
+        [],
+        1,
+    ),
+    "padding with a list": (PAD, lambda x, y: np.concatenate((x * 2.0, [0.0, 1.0])), [], 0),
     "padding, twice the same": (
         PAD,
         lambda x, y: [np.concatenate((np.zeros_like(x), z, z)) for z in [x * y]],
         [],
         1,
     ),
+    "padding of what is made anew": (PAD, lambda x, y: np.concatenate(((x * y)[[2, 0, 1]], np.zeros_like(x))), [], 1),
+    "padding that goes into a part": (PAD, joined_into_a_part, [np.ones(7)], 0),
     "padding that is changed": (PAD, padded_and_changed, [], 1),
     "joining": (PAD, lambda x, y: np.concatenate((x, y)), [], 0),
     "padding after joining": (
@@ -495,7 +586,8 @@ def test_which_arrays_may_overlap():
 
 def test_numbers_become_arrays_once_for_each_dtype_and_sign():
     def f(x, y):
-        return [x * 0.0, x * -0.0, x * 0, y * 0.0, x * 2.0 + 2.0, np.add.reduce(x, initial=2.0), (x > 1) * 3]
+        several = [np.add.reduce(x, initial=2.0), (x > 1) * 3, np.multiply(y, 0.1, dtype=np.float64)]
+        return [x * 0.0, x * -0.0, x * 0, y * 0.0, x * 2.0 + 2.0, *several]
 
     make = made_of(f)
     made = record(make()[0], np.ones(3), np.ones(3, np.float32))
@@ -527,10 +619,13 @@ def test_align_and_numbers_as_arrays_change_calls_and_no_results():
 
 
 def test_align_looks_at_single_numbers_without_axes():
-    step, _ = made_of(lambda p, q, x, y: [p.data * q.data, q.data**p.data], np.ones((1, 1)), np.ones(3))()
+    def f(p, q, r, x, y):
+        return [p.data * q.data, q.data**p.data, p.data * r.data]
+
+    step, _ = made_of(f, np.ones((1, 1)), np.ones(3), np.ones(1))()
     made = record(step, *CALLS[0])
     passes.align(made)
-    assert [[v.shape for v in call.reads()] for call in made.calls] == [[(), (1, 3)], [(3,), (1, 1)]]
+    assert [[v.shape for v in call.reads()] for call in made.calls] == [[(), (1, 3)], [(3,), (1, 1)], [(1, 1), (1, 1)]]
 
 
 # --- passes that round in another order -------------------------------------------------------------------------------
@@ -578,10 +673,22 @@ def written_between(p, x, y):
     return product * 2.0
 
 
+def written_before(p, x, y):
+    p.data[...] = p.data + 1.0
+    return (x[:, :1] @ p.data) * 2.0
+
+
 def scaled_in_place(x, y):
     product = x.T @ y
     product *= 2.0
     return product
+
+
+def summed_and_scaled_in_place(x, y):
+    p = np.tanh(x)
+    total = 2.0 * np.add.reduce(p, axis=0)
+    np.multiply(2.0, p, out=p)
+    return total, p
 
 
 def changed_after(x, y):
@@ -607,6 +714,12 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
     "a product, from the left": (SCALE, lambda x, y: 2.0 * (x.T[:, :1] @ y[:1]), [], "multiply 3x1, matmul 3x3"),
     "a product with a small right side": (SCALE, lambda x, y: (x @ y[:3, :2]) * 2.0, [], "multiply 3x2, matmul 4x2"),
     "a product as large as its operand": (SCALE, lambda x, y: (x @ y[:3]) * 2.0, [], "multiply 3x3, matmul 4x3"),
+    "a product of operands of its size": (
+        SCALE,
+        lambda x, y: (x[:2, :2] @ y[:2, :2]) * 2.0,
+        [],
+        "multiply 2x2, matmul 2x2",
+    ),
     "a product smaller than its operands": (SCALE, lambda x, y: (x.T @ y) * 2.0, [], "matmul 3x3, multiply 3x3"),
     "a product that is read twice": (
         SCALE,
@@ -626,6 +739,12 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
         [np.ones((1, 3))],
         "matmul 4x3, add 1x3, copyto 1x3, multiply 4x3",
     ),
+    "a product of what was written before": (
+        SCALE,
+        written_before,
+        [np.ones((1, 3))],
+        "add 1x3, copyto 1x3, multiply 1x3, matmul 4x3",
+    ),
     "a product scaled in place": (SCALE, scaled_in_place, [], "matmul 3x3, multiply 3x3"),
     "a product to a single number": (SCALE, lambda x, y: (x[0] @ y[0]) * 2.0, [], "matmul, multiply"),
     "a product times an array": (SCALE, lambda x, y: (x[:, :1] @ y[:1]) * y, [], "matmul 4x3, multiply 4x3"),
@@ -639,6 +758,12 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
         lambda x, y: [(2.0 * p, 2.0 * np.add.reduce(p, axis=0)) for p in [np.tanh(x)]],
         [],
         "tanh 4x3, multiply 4x3, add 3",
+    ),
+    "a sum beside what it sums, in place": (
+        SCALE,
+        summed_and_scaled_in_place,
+        [],
+        "tanh 4x3, add 3, multiply 3, multiply 4x3",
     ),
     "a sum beside what it sums otherwise": (
         SCALE,
@@ -682,6 +807,12 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
         [],
         "tanh 4x3, concatenate 8x3, multiply 8x3",
     ),
+    "padding with some ones": (
+        SCALE,
+        lambda x, y: np.concatenate((np.tanh(x), mode.recorder.constant(np.eye(3)))) * 2.0,
+        [],
+        "tanh 4x3, concatenate 7x3, multiply 7x3",
+    ),
     "joining": (
         SCALE,
         lambda x, y: np.concatenate((np.tanh(x), y)) * 2.0,
@@ -696,12 +827,42 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
     ),
     "a product and a number": (SCALE, lambda x, y: (x[:, :1] @ y[:1]) + 2.0, [], "matmul 4x3, add 4x3"),
     "rows times columns": (SCALE, lambda x, y: (x[:, :1] * y[:1]) * 2.0, [], "multiply 1x3, multiply 4x3"),
+    "rows times columns in a dtype of their own": (
+        SCALE,
+        lambda x, y: np.multiply(x[:, :1], y[:1], dtype=np.float64) * 2.0,
+        [],
+        "multiply 4x3, multiply 4x3",
+    ),
     "a square": (SCALE, lambda x, y: [(p * p) * 2.0 for p in [np.tanh(x)]], [], "tanh 4x3, multiply 4x3, multiply 4x3"),
     "a masked product": (
         SCALE,
         lambda x, y: ((x[:, :1] @ y[:1]) * y) * 2.0,
         [],
         "multiply 1x3, matmul 4x3, multiply 4x3",
+    ),
+    "a masked product, the mask first": (
+        SCALE,
+        lambda x, y: (np.tanh(y) * (x[:, :1] @ y[:1])) * 2.0,
+        [],
+        "tanh 4x3, multiply 1x3, matmul 4x3, multiply 4x3",
+    ),
+    "a square of a product": (
+        SCALE,
+        lambda x, y: [(p * p) * 2.0 for p in [x[:, :1] @ y[:1]]],
+        [],
+        "matmul 4x3, multiply 4x3, multiply 4x3",
+    ),
+    "what is not linear of a product": (
+        SCALE,
+        lambda x, y: np.tanh(x[:, :1] @ y[:1]) * 2.0,
+        [],
+        "matmul 4x3, tanh 4x3, multiply 4x3",
+    ),
+    "a single element times numbers": (
+        SCALE,
+        lambda x, y: np.tanh(x[:1, :1]) * 4.0 * 2.0,
+        [],
+        "tanh 1x1, multiply 1x1, multiply 1x1",
     ),
     "factors": (SCALE, lambda x, y: (x * y) * 2.0, [], "multiply 4x3, multiply 4x3"),
     "sums": (
@@ -888,8 +1049,9 @@ def test_zeros_stay_where_they_are():
     """The weight gradient of one image: of the padded operands only what changes is copied."""
     step, batch, _ = seed_step(1, exact=True)
     copies = [call for call in step.program.calls if call.function is np.copyto]
-    assert [call.out.size for call in copies] == [784]  # the gradient is computed at its place
+    assert [(call.out.size, call.writes) for call in copies] == [(784, True)]  # the gradient is computed at its place
     assert not any(call.function is np.concatenate for call in step.program.calls)
+    assert re.search(r"out=padded(_\d+)?\)", str(step.program))
     (before,) = step.latest.run(*batch)
     assert np.isfinite(before)
     changed = made_of(lambda x, y: [np.concatenate((x, np.zeros_like(x))), np.concatenate((y, y))])

@@ -104,6 +104,7 @@ def test_only_what_is_not_finite_is_asked_of_numpy_again():
         (lambda x: np.exp(x), 0.0, 1.0, once),
         (lambda x: np.sqrt(x), math.inf, math.inf, once),
         (lambda x: x * 2.0, math.inf, math.inf, twice),
+        (lambda x: scalar.leaky_relu(x, -2.0), -math.inf, math.inf, twice),
         (lambda x: [x * 0.5, x * 2.0], math.inf, [math.inf, math.inf], twice),
     ]:
         assert asked(f, x) == (expected, types)

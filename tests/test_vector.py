@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+from judging import SAMPLES
 
 import vector
 from vector import Tensor, autodiff
@@ -34,6 +35,27 @@ def test_each_gradient_has_its_nodes_dtype():
             x = Tensor(np.full(3, 0.5, np.float32))
             op(x).backward(np.ones(3, np.float32))
             assert x.grad.dtype == np.float32, op
+
+
+def test_plain_numbers_take_the_dtype_of_the_array_beside_them():
+    single, whole = np.ones(3, np.float32), np.ones(3, int)
+    for out in (vector.multiply(single, 0.5), vector.multiply(0.5, single), vector.where(single > 0, 0.5, single)):
+        assert out.dtype == np.float32 and out.tolist() == [0.5] * 3
+    for out in (vector.multiply(whole, 0.5), vector.where(single > 0, 0.5, whole), vector.add([0.5] * 3, whole) - 1.0):
+        assert out.dtype == np.float64 and out.tolist() == [0.5] * 3
+    assert vector.multiply(single, np.ones(3)).dtype == np.float64
+
+
+def test_derivatives_of_float32_compute_in_float32():
+    """And are not only rounded to it in the end."""
+    x = np.array([[0.5, 1.5], [1.5, 1.5]], np.float32)
+    for op in vector.ops.OPS.values():
+        if op.rules and not set(op.defaults) - SAMPLES.keys() - {"axis", "keepdims", "axes"}:
+            params = {name: SAMPLES.get(name, [value])[0] for name, value in op.defaults.items()}
+            xs = [x] * len(op.rules)
+            out = np.asarray(op.value(xs, params))
+            slopes = op.gradients(np.ones_like(out), out, xs, params, [True] * len(xs))
+            assert [slope.dtype for slope in slopes] == [np.float32] * len(xs), op
 
 
 def test_an_array_is_taken_over_without_copying():
@@ -131,6 +153,9 @@ def test_numpys_functions_over_axes_and_shapes():
         (vector.stack([x, x]), np.stack([X, X])),
         (vector.concatenate([x, x]), np.concatenate([X, X])),
         (vector.stack([x, x], axis=1), np.stack([X, X], axis=1)),
+        (vector.concatenate([x, X]), np.concatenate([X, X])),
+        (vector.stack([X, x]), np.stack([X, X])),
+        (vector.stack([x[:0], x[:0]]), np.stack([X[:0], X[:0]])),
     ]:
         assert type(out) is Tensor and out.shape == np.shape(expected) and np.allclose(out.data, expected, rtol=1e-15)
 
@@ -212,6 +237,9 @@ def test_reductions_have_numpys_shapes(name, axis, keepdims):
         ((5, 2, 3), (3,)),
         ((3,), (5, 3, 2)),
         ((5, 1, 2, 3), (7, 3, 1)),
+        ((0,), (0, 3)),
+        ((2, 0), (0,)),
+        ((0,), (0,)),
     ],
 )
 def test_matmul_as_numpy_has_it(shapes):
@@ -269,6 +297,11 @@ def test_a_network_passes_gradcheck(activation):
     samples = np.array([[0.5, -0.3], [0.9, 0.2]])
     assert vector.gradcheck(lambda *_: vector.cross_entropy(model(samples), [0, 1]), model.parameters())
     assert vector.gradcheck(lambda *_: vector.mse(model(samples), [[1.0, 0.0]] * 2), model.parameters())
+
+
+def test_a_leaky_slope_warns_of_nothing_that_it_does_not_scale():
+    for slope in (np.inf, 1e308):
+        assert vector.leaky_relu(Tensor([0.5, 2.0]), slope).data.tolist() == [0.5, 2.0]
 
 
 def lie_together(tensors):
@@ -454,6 +487,12 @@ def test_no_piece_has_fewer_than_four_rows(monkeypatch):
     assert [vector.ops.row_tiles(x[:n], y[:, :510]) for n in (8, 11, 12, 16)] == [1, 1, 1, 1]
 
 
+def test_tiles_become_one_matrix_whoever_else_holds_them():
+    """A debugger may, and numpy's `resize` minds unless told not to."""
+    held = np.arange(24.0).reshape(2, 3, 4).copy()
+    assert vector.ops.untiled(held, (6, 4)) is held and np.array_equal(held, np.arange(24.0).reshape(6, 4))
+
+
 def test_columns_times_rows():
     x, y = np.random.default_rng(0).normal(size=(2, 3, 100))
     x, y = x[:, :, None], y[:, None, :]
@@ -465,10 +504,11 @@ def test_a_column_times_a_row(n, m, padded):
     """Large ones go through BLAS, with zeros beside them: nothing is rounded twice."""
     x, y = np.random.default_rng(0).normal(size=(2, 5000))
     x, y = x[:n].reshape(n, 1), y[:m].reshape(1, m)
-    step = vector.compile(lambda x, y: vector.matmul(x, y))
-    for product in (vector.matmul(x, y), step(x, y), step(x, y)):
-        assert np.array_equal(getattr(product, "data", product), x * y)
-    assert ("matmul" in str(step.program), "multiply" in str(step.program)) == (padded, not padded)
+    for a, b in ((x, y), (x[None], y[None])):
+        step = vector.compile(lambda x, y: vector.matmul(x, y))
+        for product in (vector.matmul(a, b), step(a, b), step(a, b)):
+            assert np.array_equal(getattr(product, "data", product), a * b)
+        assert ("matmul" in str(step.program), "multiply" in str(step.program)) == (padded, not padded)
 
 
 def test_lists_on_the_left_of_a_product():
@@ -476,6 +516,12 @@ def test_lists_on_the_left_of_a_product():
     out = [1.0, -1.0] @ x
     vector.sum(out).backward()
     assert np.array_equal(out.data, [-2.0, -2.0]) and np.array_equal(x.grad, [[1.0, 1.0], [-1.0, -1.0]])
+
+
+def test_dot_is_a_row_times_a_column():
+    x, y = Tensor([1.0, 2.0], "x"), Tensor([3.0, 4.0], "y")
+    (product,) = vector.dot(x, y).inputs
+    assert [(v.inputs[0].label, v.shape) for v in product.inputs] == [("x", (1, 2)), ("y", (2, 1))]
 
 
 def test_dot_takes_vectors():

@@ -60,11 +60,8 @@ def topological_order(output: Any) -> list[Any]:
             order.append(stack.pop())
         elif node not in seen:
             seen.add(node)
-            if node.inputs:
-                stack += (node, None)
-                stack += node.inputs
-            else:
-                order.append(node)
+            stack += (node, None)
+            stack += node.inputs
     return order
 
 
@@ -145,8 +142,7 @@ def unbroadcast(g: Any, x: Any) -> Any:
     if g.shape != like.shape:
         extra = g.ndim - like.ndim
         repeated = tuple(i for i in range(g.ndim) if i < extra or (like.shape[i - extra] == 1 and g.shape[i] != 1))
-        if repeated:
-            g = ops.sum(g, axis=repeated)
+        g = ops.sum(g, axis=repeated)
         if g.shape != like.shape:
             g = ops.reshape(g, like.shape)
     return g if g.dtype == like.dtype else g.astype(like.dtype)

@@ -24,6 +24,7 @@ from types import MethodType
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from .blas import SMALL, THREADED, small_products_at_once
 
@@ -40,7 +41,7 @@ class Op:
     """
 
     def __init__(self, forward: Callable[..., Any], rules: tuple[Rule, ...], over: Rule | None = None):
-        self.name = forward.__name__.rstrip("_")
+        self.name = forward.__name__.removesuffix("_")
         self.forward, self.rules, self.over = forward, rules, over
         parameters = list(inspect.signature(forward).parameters.values())[len(rules) :] if rules else []
         self.defaults = {p.name: p.default for p in parameters}
@@ -59,10 +60,13 @@ class Op:
         inputs = args if self.over else args[: len(self.rules)]
         if not self.over and (self.defaults or len(args) != len(self.rules)):
             params = self.bind(args, params)
+        like = None  # the first array of floats, whose dtype plain numbers take
         for x in inputs:
             if hasattr(x, "op"):
                 return x.apply(self, inputs, params)
-        return self.value([array(x, self.name) for x in inputs], params)
+            if like is None and hasattr(x, "dtype") and x.dtype in FLOATS:
+                like = x
+        return self.value([array(x, self.name, like) for x in inputs], params)
 
     def __get__(self, node: Any, owner: type | None = None) -> Any:
         """As a method: `node.tanh()` is `tanh(node)`."""
@@ -89,7 +93,7 @@ class Op:
         places = self.known.get(needed)
         if places is None:
             n = len(needed)
-            rules = [self.over] if self.over and any(needed) else [self.rules[i] for i in range(n) if needed[i]]
+            rules = [self.over] if self.over else [self.rules[i] for i in range(n) if needed[i]]
             places = self.known[needed] = tuple(sorted({place for rule in rules for place in places_read(rule, n)}))
         return places
 
@@ -132,7 +136,7 @@ def places_read(rule: Any, n: int) -> set[int]:
     for i in dis.get_instructions(rule):
         dot = "." if "ATTR" in i.opname else ""
         named += [f"{dot}{x}" for x in (i.argval if isinstance(i.argval, tuple) else (i.argval,))]
-    triples = zip(["", *named], named, [*named[1:], ""], strict=False)
+    triples = zip([None, *named], named, [*named[1:], None], strict=False)
     read = {x for before, x, after in triples if before not in ("len", "shapes") and after not in LOOKS}
     places: set[int] = set()
     for k, p in enumerate(inspect.signature(rule).parameters.values()):
@@ -158,9 +162,9 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def array(x: Any, where: str, like: Any = None) -> Any:
-    """`x` as an array of float32 or float64: these are kept, in the machine's order of bytes; integers become float64;
-    a plain number takes the dtype of `like` or float64. Raises TypeError naming the type for bool, complex, str, None
-    and whatever else, ValueError for lists that are ragged.
+    """`x` as an array of float32 or float64: these are kept, and so are nodes, in the machine's order of bytes;
+    integers become float64; a plain number takes the dtype of `like` or float64. Raises TypeError naming the type for
+    bool, complex, str, None and whatever else, ValueError for lists that are ragged.
     """
     if isinstance(x, (list, tuple)):
         x = nested(x, where)
@@ -345,7 +349,7 @@ def relu(x):
 @op(lambda g, out, x, slope: where(x > 0, g, slope * g))
 def leaky_relu(x, slope: float = 0.01):
     """x above 0, else slope x; derivative 1 above 0, else slope."""
-    return np.where(x > 0, x, slope * np.where(x > 0, 0.0, x))  # multiplies what it chooses only: no false warning
+    return np.where(x > 0, x, slope * np.where(x > 0, 1.0, x))  # multiplies what it chooses only: no false warning
 
 
 @op(
@@ -439,7 +443,7 @@ def scatter(x, key, shape):
 
 def take(x: Any, indices: Any, axis: int = 0) -> Any:
     """The slices of x at integer `indices` along `axis`; a slice taken twice gets both gradients."""
-    return index(x, (slice(None),) * (axis % np.ndim(x)) + (indices,))
+    return index(x, (slice(None),) * normalize_axis_index(axis, np.ndim(x)) + (indices,))
 
 
 def parts(g: Any, shapes: Sequence[tuple[int, ...]], axis: int) -> list[Any]:
@@ -466,8 +470,12 @@ def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
 
 def stack(xs: Sequence[Any], axis: int = 0) -> Any:
     """Tensors of one shape joined along a new axis."""
-    at = axis % (np.ndim(xs[0]) + 1) if len(xs) else 0
-    return concatenate([reshape(x, (*np.shape(x)[:at], 1, *np.shape(x)[at:])) for x in xs], axis=at)
+
+    def widened(x: Any) -> Any:
+        at = normalize_axis_index(axis, np.ndim(x) + 1)
+        return reshape(x, (*np.shape(x)[:at], 1, *np.shape(x)[at:]))
+
+    return concatenate([widened(x) for x in xs], axis=axis)
 
 
 # --- over axes --------------------------------------------------------------------------------------------------------
@@ -475,10 +483,8 @@ def stack(xs: Sequence[Any], axis: int = 0) -> Any:
 Axis = int | tuple[int, ...] | None
 
 
-def spread(g: Any, shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Any:
+def spread(g: Any, shape: tuple[int, ...], axis: Axis) -> Any:
     """g, reduced over `axis`, with these axes back as 1, so that it broadcasts against an array of `shape`."""
-    if keepdims or (axis is None and not shape):
-        return g
     n = len(shape)
     axes = range(n) if axis is None else [i % n for i in (axis if isinstance(axis, tuple) else (axis,))]
     return reshape(g, tuple(1 if i in axes else n for i, n in enumerate(shape)))
@@ -497,24 +503,20 @@ def some(x: Any, axis: Axis, where: str) -> int:
     return n
 
 
-@op(lambda g, out, x, axis, keepdims: broadcast_to(spread(g, x.shape, axis, keepdims), x.shape))
+@op(lambda g, out, x, axis, keepdims: broadcast_to(spread(g, x.shape, axis), x.shape))
 def sum(x, axis=None, keepdims=False):
     """The sum over an axis, a tuple of axes, or all; derivative 1 for each element."""
     return np.add.reduce(x, axis=axis, keepdims=keepdims)
 
 
-@op(
-    lambda g, out, x, axis, keepdims: broadcast_to(
-        spread(g / float(count(x.shape, axis)), x.shape, axis, keepdims), x.shape
-    )
-)
+@op(lambda g, out, x, axis, keepdims: broadcast_to(spread(g / float(count(x.shape, axis)), x.shape, axis), x.shape))
 def mean(x, axis=None, keepdims=False):
     """The mean over an axis, a tuple of axes, or all; derivative 1/n for each element."""
     return np.add.reduce(x, axis=axis, keepdims=keepdims) / float(some(x, axis, "mean"))
 
 
 def ties(g: Any, out: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
-    g, out = spread(g, x.shape, axis, keepdims), spread(out, x.shape, axis, keepdims)
+    g, out = spread(g, x.shape, axis), spread(out, x.shape, axis)
     tied = x == out
     number = np.add.reduce(tied, axis=axis, keepdims=True, dtype=x.dtype)
     share = where(tied, g / np.maximum(number, 1.0), 0.0)
@@ -535,9 +537,7 @@ def min(x, axis=None, keepdims=False):
     return np.minimum.reduce(x, axis=axis, keepdims=keepdims)
 
 
-@op(
-    lambda g, out, x, axis, keepdims: spread(g, x.shape, axis, keepdims) * exp(x - spread(out, x.shape, axis, keepdims))
-)
+@op(lambda g, out, x, axis, keepdims: spread(g, x.shape, axis) * exp(x - spread(out, x.shape, axis)))
 def logsumexp(x, axis=None, keepdims=False):
     """log(e^x1 + ... + e^xn), shifted by the largest so that nothing overflows; derivative softmax."""
     some(x, axis, "logsumexp")
@@ -584,8 +584,7 @@ def matmul_(x, y):
         row = np.swapaxes(x, -1, -2)
         x = np.swapaxes(np.concatenate((row, np.zeros_like(row)), axis=-2), -1, -2)
         y = np.concatenate((y, np.zeros_like(y)), axis=-2)
-    tiles = row_tiles(x, y) if x.ndim == y.ndim == 2 else 1
-    if tiles > 1:
+    if x.ndim == y.ndim == 2 and (tiles := row_tiles(x, y)) > 1:
         return untiled(np.matmul(np.reshape(x, (tiles, n // tiles, k)), y), (n, m))
     return np.matmul(x, y)
 
@@ -619,23 +618,22 @@ def matmul(x: Any, y: Any) -> Any:
 
     Raises ValueError naming both shapes where the inner dimensions differ.
     """
-    x, y = (v if hasattr(v, "op") else array(v, "matmul") for v in (x, y))
+    x, y = array(x, "matmul"), array(y, "matmul")
     if not x.ndim or not y.ndim:
         raise ValueError(f"matmul: expected at least one axis on both sides, got shapes {x.shape} and {y.shape}")
     if x.ndim > 1 and y.ndim > 1:
         return matmul_(x, y)
-    if x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
+    if x.shape[-1] != y.shape[-2:][0]:
         raise ValueError(f"matmul: expected inner dimensions that agree, got shapes {x.shape} and {y.shape}")
     left = reshape(x, (1, *x.shape)) if x.ndim == 1 else x
     right = reshape(y, (*y.shape, 1)) if y.ndim == 1 else y
     out = matmul_(left, right)
-    shape = out.shape[: -1 - (x.ndim == 1)] if y.ndim == 1 else (*out.shape[:-2], out.shape[-1])
-    return reshape(out, shape)
+    return reshape(out, x.shape[:-1] if y.ndim == 1 else (*y.shape[:-2], y.shape[-1]))
 
 
 def dot(x: Any, y: Any) -> Any:
     """x1 y1 + ... + xn yn, of two vectors. Raises ValueError when they differ in length or are no vectors."""
-    x, y = (v if hasattr(v, "op") else array(v, "dot") for v in (x, y))
+    x, y = array(x, "dot"), array(y, "dot")
     if x.ndim != 1 or y.ndim != 1:
         raise TypeError(f"dot: expected a sequence, got shapes {x.shape} and {y.shape}")
     if x.shape != y.shape:

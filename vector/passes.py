@@ -28,9 +28,8 @@ def drop_unread(program: Program) -> None:
     kept = []
     for call in reversed(program.calls):
         root = call.out.root
-        if root in wanted or (call.writes and root.kind in ("state", "input")) or is_random(call) or is_check(call):
+        if root in wanted or root.kind in ("state", "input") or is_random(call) or is_check(call):
             wanted.update(var.root for var in call.reads())
-            wanted.add(root)
             kept.append(call)
     program.calls = kept[::-1]
 
@@ -41,7 +40,7 @@ def fold_constants(program: Program) -> None:
     kept = []
     for call in program.calls:
         reads = list(call.reads())
-        known = reads and call.into and all(v.root.kind == "constant" for v in reads)
+        known = reads and all(v.root.kind == "constant" for v in reads)
         if (known or call.function in OF_SHAPE) and call.anew and call.out not in written:
             call.out.kind = "constant"
         else:
@@ -71,9 +70,9 @@ def unchanged(call: Call, reductions: Any) -> Var | None:
     """The argument whose elements are those of the result, if there is one."""
     if call.function in reductions:
         x = call.args[0]
-        if x.size == call.out.size > 0 and x.dtype == call.out.dtype and call.kwargs.keys() <= {"axis", "keepdims"}:
+        if x.size == call.out.size and x.dtype == call.out.dtype and call.kwargs.keys() <= {"axis", "keepdims"}:
             return x
-    if call.function is np.copyto and isinstance(x := call.args[0], Var) and "where" not in call.kwargs:
+    if call.function is np.copyto and isinstance(x := call.args[0], Var):
         return x if alike(x, call.out) and x.strides == call.out.strides else None
     if call.function in (np.multiply, np.divide) and not call.kwargs:
         pairs = [call.args] if call.function is np.divide else [call.args, call.args[::-1]]
@@ -88,15 +87,16 @@ def pad_in_place(program: Program) -> None:
     """Where constants are joined to something, such as zeros to pad it, leave them where they are from the first run
     on: what changes is computed at its place between them, or copied there."""
     written = {call.out.root for call in program.calls if call.writes}
-    into = {call.out for call in program.calls if call.into and call.anew}
+    into = {call.out for call in program.calls if call.into}
     kept = []
     for call in program.calls:
-        joins = call.function is np.concatenate and call.kwargs.get("axis", 0) is not None
-        parts = call.args[0] if joins and not call.writes and call.out not in written else ()
+        joins = call.function is np.concatenate and call.anew and call.out not in written
+        axis: Any = call.kwargs["axis"] if joins else None
+        parts = call.args[0] if axis is not None else ()
         if not any(x.kind == "constant" for x in parts):
             kept.append(call)
             continue
-        axis, end = call.kwargs.get("axis", 0), 0
+        end = 0
         whole = Var("state", aligned(np.concatenate([x.array for x in parts], axis)), "padded")
         call.out.kind, call.out.base = "view", whole
         for x in map(canonical, parts):
@@ -115,7 +115,7 @@ def align(program: Program) -> None:
     """Look at an operand of the result's size in the result's shape, and at a single number without axes: numpy's loop
     over one shape is the quickest. Not so in powers, which numpy takes in another way for an exponent without axes."""
     for call in program.calls:
-        if call.elementwise and call.function not in (np.power, np.copyto) and call.out.shape:
+        if call.elementwise and call.function not in (np.power, np.copyto):
             call.rename(functools.partial(reshaped, shape=call.out.shape))
 
 
@@ -146,18 +146,16 @@ def share(program: Program) -> None:
     """Compute equal subexpressions once: the same function of the same arrays, none of them written to in between."""
     written = {call.out.root for call in program.calls if call.writes}
     versions: Counter[Var] = Counter()
-    outside = {v.root for call in program.calls for v in (*call.reads(), call.out) if v.root.kind in ("input", "state")}
+    roots = {v.root for call in program.calls for v in (*call.reads(), call.out)}
     first: dict[Any, Var] = {}
 
     kept = []
     for call in program.calls:
         if call.writes:
-            root = call.out.root
-            versions.update([root] if root not in outside else [x for x in outside if may_overlap(x, root)])
+            versions.update(x for x in roots if may_overlap(x, call.out.root))
         elif call.anew and call.out not in written and not is_random(call):
-            owner = getattr(call.function, "__self__", None)  # methods are made anew each time: np.add.reduce
-            f = call.function if owner is None else (owner, call.function.__name__)
-            same = first.setdefault((f, key(call.args, versions), key(call.kwargs, versions), call.out.dtype), call.out)
+            does = (call.function, key(call.args, versions), key(call.kwargs, versions), call.out.dtype)
+            same = first.setdefault(does, call.out)
             if same is not call.out:
                 call.out.kind, call.out.base = "view", same
                 continue
@@ -365,8 +363,8 @@ def reduce_across(program: Program) -> None:
     column is quick, that over a row short. Of 0 and -0 it may find the other one."""
     kept = []
     for call in program.calls:
-        x = call.args[0] if call.args else None
-        if call.function in (np.maximum.reduce, np.minimum.reduce) and isinstance(x, Var):
+        if call.function in (np.maximum.reduce, np.minimum.reduce):
+            x = call.args[0]
             rows = len(x.shape) == 2 and x.shape[0] >= 16 and x.shape[1] <= 32 and x.array.flags.c_contiguous
             if rows and call.kwargs.get("axis") in (1, -1, (1,), (-1,)) and call.kwargs.keys() <= {"axis", "keepdims"}:
                 turned = Var("result", np.asfortranarray(x.array))

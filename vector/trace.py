@@ -32,7 +32,7 @@ class RecordingError(RuntimeError):
 SPENT = "a gradient that was used up inside a recorded step"
 VIEWS = {np.reshape, np.transpose, np.broadcast_to, np.squeeze, np.expand_dims, np.swapaxes, np.moveaxis, np.ravel}
 OF_VALUES = {np.unique, np.flatnonzero, np.argwhere, np.extract, np.compress}  # shapes that depend on values
-TAKES_OUT = {np.concatenate, np.take}
+TAKES_OUT = {np.take}
 
 
 class Traced(NDArrayOperatorsMixin):
@@ -68,7 +68,9 @@ class Traced(NDArrayOperatorsMixin):
         if function is np.where and len(args) == 3:
             return self.recorder.choose(*args)
         if function is np.copyto:
-            return self.recorder.call(np.copyto, args[1:], kwargs, args[0])
+            return self.recorder.copyto(*args, **kwargs)
+        if function is np.concatenate:
+            return self.recorder.join(*args, **kwargs)
         if function in (np.shape, np.ndim, np.size):
             return function(args[0].value)
         out = kwargs.pop("out", None)
@@ -201,6 +203,16 @@ class Recorder:
         self.calls.append(Call(np.copyto, (variable(y),), {}, traced.var))
         self.calls.append(Call(np.copyto, (variable(x),), {"where": variable(condition)}, traced.var, writes=True))
         return traced
+
+    def copyto(self, target: Any, x: Any, casting: str = "same_kind", where: Any = True) -> Traced:
+        """np.copyto, in one form: what comes by position has its name."""
+        kwargs = {"casting": casting} if casting != "same_kind" else {}
+        return self.call(np.copyto, (x,), kwargs if where is True else {**kwargs, "where": where}, target)
+
+    def join(self, parts: Iterable[Any], axis: int | None = 0, out: Any = None, **kwargs: Any) -> Traced:
+        """np.concatenate, in one form: its axis may come by position, and a part may be a list."""
+        arrays = [x if hasattr(x, "dtype") else np.asarray(x) for x in parts]
+        return self.call(np.concatenate, (arrays,), {"axis": axis, **kwargs}, out)
 
     def cast(self, x: Traced, dtype: np.dtype[Any], order: Any = "K") -> Traced:
         value = x.value.astype(dtype, order)
