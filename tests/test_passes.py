@@ -1270,6 +1270,19 @@ def test_the_source_runs():
     assert step.memory == step.program.memory > 32 * 128 * 4
 
 
+def test_changes_through_an_index_are_not_copied_onto_themselves():
+    def step(p, q, x):
+        p.data[...] -= x * 2.0
+        p.data[1:] *= 0.5
+        q.data[1:] = q.data[:-1]
+        q.data[:2] = p.data[:2]
+
+    make = made_of(step, *TWO)
+    assert unchanged(make, [[np.arange(3.0) + i] for i in range(3)]) == 0
+    made = record(make()[0], np.arange(3.0))
+    assert [call.function for call in made.calls] == [np.multiply, np.subtract, np.multiply, np.copyto, np.copyto]
+
+
 @pytest.mark.parametrize("label", ["np", "slice", "Ellipsis", "lambda", "3", "", "t", "a b"])
 def test_labels_that_python_or_the_program_uses_itself(label):
     step = vector.compile(lambda x: vector.Tensor(x)[1:] * p[..., 1:] * 2.0)
