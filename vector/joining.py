@@ -29,9 +29,8 @@ def join_updates(program: Program) -> None:
     """Update arrays that lie one after the other by one call for all of them."""
     updates: dict[Var, list[Call]] = defaultdict(list)
     for call in program.calls:
-        root = call.out.root
-        if root.kind == "state" and root.array.flags.c_contiguous:
-            updates[root].append(call)
+        if call.out.root.kind == "state":
+            updates[call.out.root].append(call)
     groups = neighbours(updates)
     search = Search(program, groups)
     for group in groups:
