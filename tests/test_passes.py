@@ -276,6 +276,12 @@ def turned_and_changed(p, q, r, x, y):
     return third
 
 
+def by_a_chain(p, q, r, s, x, y):
+    change = (x + y) * 0.5
+    moved((p, change), (q, change * 0.5))
+    scaled((r, 0.5), (s, 0.5))
+
+
 @primitive
 def flipped(x):
     return x[::-1].copy()
@@ -331,6 +337,7 @@ JOINING = {
     "by other numbers": (JOIN, lambda p, q, x, y: scaled((p, 0.5), (q, 0.25)), TWO, 0),
     "by 0 and -0": (JOIN, lambda p, q, x, y: moved((p, 0.0), (q, -0.0)), TWO, 0),
     "by rows": (JOIN, by_both(lambda g: g * 0.5), TWO, 2),
+    "by a chain, and others": (JOIN, by_a_chain, [*TWO, *TWO], 1),
     "by rows that are returned": (JOIN, by_rows_that_are_returned, TWO, 2),
     "by rows of rows": (JOIN, by_both(lambda g: g / (np.sqrt(np.absolute(g)) + 1.0)), TWO, 5),
     "by what rounds differently": (JOIN, by_both(np.exp), TWO, 1),

@@ -83,20 +83,19 @@ class Search:
             places.append(Var("view", part(joined.array, *where), x.label, joined, (part, where, {})))
         return places
 
-    def join(self, row: Row, group: Vars, depth: int = 0) -> Var | None:
-        """What one call for a row computes, in order to update a group; None where there cannot be one."""
+    def join(self, row: Row, group: Vars, depth: int = 0) -> None:
+        """Put one call in the place of a row, in order to update a group, if there can be one."""
         outs = tuple(call.out.root for call in row)
-        if not self.fits(row) or (row[0].writes and outs not in self.together):
-            return None
+        if not self.fits(row):
+            return
         args = [self.argument(xs, outs, group, depth) for xs in zip(*(call.args for call in row), strict=True)]
         if any(x is None for x in args) or not self.fits(row):  # again: what it reads may have taken from the row
-            return None
+            return
         if outs not in self.together:
-            array = np.concatenate([x.array.reshape(-1) for x in outs])
-            self.places |= zip(outs, self.side_by_side(outs, Var("result", array)), strict=True)
+            joined = Var("result", np.concatenate([x.array.ravel() for x in outs]))
+            self.places |= zip(outs, self.side_by_side(outs, joined), strict=True)
         self.rows[row] = Call(row[0].function, tuple(args), {}, self.together[outs], row[0].writes)
         self.taken |= {*row}
-        return self.together[outs]
 
     def fits(self, row: Row) -> bool:
         """Whether the calls of a row do the same, and none of them is another row's or has its place elsewhere."""
@@ -124,10 +123,10 @@ class Search:
             return roots[0]
         if any(x.shape != out.shape or x.dtype != roots[0].dtype for x, out in zip(roots, outs, strict=True)):
             return None
+        makers = tuple(self.made[x] for x in roots if x in self.made)
+        if roots not in self.together and len(makers) == len(roots) and depth < DEEP:
+            self.join(makers, group, depth + 1)
         if roots not in self.together:
-            makers = tuple(self.made[x] for x in roots if x in self.made)
-            if len(makers) == len(roots) and depth < DEEP and (joined := self.join(makers, group, depth + 1)):
-                return joined
             self.gather(roots, group)
         return self.together.get(roots)
 
@@ -138,7 +137,7 @@ class Search:
         stays = all(all_of_it or x.root not in self.written for x, all_of_it in zip(xs, whole, strict=True))
         if len({*makers}) < len(xs) or self.taken & {*makers} or not stays:  # a copy would miss a later change
             return
-        joined = Var("result", np.concatenate([x.array.reshape(-1) for x in xs]), for_(self.together[group]))
+        joined = Var("result", np.concatenate([x.array.ravel() for x in xs]), for_(self.together[group]))
         places = self.side_by_side(xs, joined)
         for x, all_of_it, place, call, state in zip(xs, whole, places, makers, group, strict=True):
             place.label = for_(state)
