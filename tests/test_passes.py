@@ -282,6 +282,19 @@ def by_a_chain(p, q, r, s, x, y):
     scaled((r, 0.5), (s, 0.5))
 
 
+def by_what_is_copied_elsewhere(p, q, r, s, x, y):
+    first, second = (x + y) * 0.5, (x - y) * 0.5
+    moved((p, x * y), (q, first[::-1]))
+    r.data += first
+    s.data += second
+
+
+def where_some_are_above(p, q, x, y):
+    changes, mask = (x * y, x + y), x > y
+    for state, change in zip((p, q), changes, strict=True):
+        np.subtract(state.data, change, out=state.data, where=mask)
+
+
 @primitive
 def flipped(x):
     return x[::-1].copy()
@@ -334,6 +347,11 @@ JOINING = {
     "other shapes": (JOIN, lambda p, q, x, y: moved((p, x * y), (q, np.add.reduce(x + y))), [np.ones(3), 2.0], 1),
     "by one number": (JOIN, lambda p, q, x, y: scaled((p, 0.5), (q, 0.5)), TWO, 1),
     "by one without axes": (JOIN, lambda p, q, r, x, y: scaled((p, r.data), (q, r.data)), [*TWO, 0.5], 1),
+    "by a number and an array": (JOIN, lambda p, q, x, y: moved((p, 0.5), (q, x * y)), TWO, 0),
+    "by a number and one without axes": (JOIN, lambda p, q, r, x, y: scaled((p, 0.5), (q, r.data)), [*TWO, 2.0], 0),
+    "by two without axes": (JOIN, lambda p, q, r, x, y: scaled((p, r.data), (q, r.data * 2.0)), [*TWO, 2.0], 0),
+    "by what is copied elsewhere": (JOIN, by_what_is_copied_elsewhere, [*TWO, *TWO], 1),
+    "where some are above": (JOIN, where_some_are_above, TWO, 0),
     "by other numbers": (JOIN, lambda p, q, x, y: scaled((p, 0.5), (q, 0.25)), TWO, 0),
     "by 0 and -0": (JOIN, lambda p, q, x, y: moved((p, 0.0), (q, -0.0)), TWO, 0),
     "by rows": (JOIN, by_both(lambda g: g * 0.5), TWO, 2),

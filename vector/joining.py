@@ -98,17 +98,14 @@ class Search:
         self.taken |= {*row}
 
     def fits(self, row: Row) -> bool:
-        """Whether the calls of a row do the same, and none of them is another row's or has its place elsewhere."""
-        first = row[0]
-        return len({*row}) == len(row) and all(
-            call.function is first.function in JOINED
+        """Whether the calls of a row do the same, each for all of its array, and none has its place elsewhere."""
+        return all(
+            call.function is row[0].function in JOINED
             and not call.kwargs
-            and (len(call.args), call.writes, call.out.dtype) == (len(first.args), first.writes, first.out.dtype)
             and call.out.shape == call.out.root.shape
             and call.out.array.flags.c_contiguous
-            and call not in self.taken
+            and call.out not in self.places
             and call not in self.copies
-            and (call.writes or (call.anew and call.out not in self.places))
             for call in row
         )
 
