@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -443,6 +444,12 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
         1,
     ),
     "an argument as it is": (passes.write_through, lambda p, x, y: p.data.__setitem__(..., x), [np.ones(3)], 0),
+    "an update by what is made anew": (
+        passes.write_through,
+        lambda p, x, y: p.data.__setitem__(..., (x * y)[[2, 0, 1]]),
+        [np.ones(3)],
+        0,
+    ),
     "one number for all": (
         passes.write_through,
         lambda p, x, y: p.data.__setitem__(..., np.add.reduce(x * y)),
@@ -528,6 +535,16 @@ def test_an_argument_may_be_the_parameters_own_array():
         was = p.data.copy()
         (seen,) = replay(p.data, np.ones(3))
         assert same(seen, was * 2.0) and same(p.data, was - 1.0)
+
+
+def test_arguments_that_only_look_alike_are_not_the_same():
+    class Odd:
+        def __repr__(self):
+            return "odd"
+
+    one, other = Odd(), Odd()
+    versions = Counter()
+    assert passes.key(one, versions) == passes.key(one, versions) != passes.key(other, versions)
 
 
 def test_which_arrays_may_overlap():
@@ -859,6 +876,18 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
     "how many": (SUMS, lambda x, y: np.add.reduce(x > 0, axis=0), [], "greater 4x3, add 3"),
     "largest": (SUMS, lambda x, y: np.maximum.reduce(x, axis=0), [], "maximum 3"),
     "small products": (SUMS, lambda x, y: [x.T @ y, x[:, :1] * y[:1]], [], "dot 3x3, dot 4x3"),
+    "products in a dtype of their own": (
+        (*SCALE, *SUMS),
+        lambda x, y: [f(x[:, :1], y[:1], dtype=np.float64) * 2.0 for f in (np.matmul, np.multiply)],
+        [],
+        "matmul 4x3, multiply 4x3, multiply 4x3, multiply 4x3",
+    ),
+    "sums that go into every second place": (
+        SUMS,
+        lambda p, x, y: np.add.reduce(x, axis=0, out=p.data[::2]) * 1.0,
+        [np.ones(6)],
+        "add 3, multiply 3",
+    ),
     "products of three axes": (SUMS, lambda x, y: x.reshape((2, 2, 3)) @ y[:3], [], "matmul 2x2x3"),
     "products with a vector": (SUMS, lambda x, y: x @ y[0], [], "matmul 4"),
     "factors are no products": (

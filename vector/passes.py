@@ -182,7 +182,6 @@ def is_random(call: Call) -> bool:
 def write_through(program: Program) -> None:
     """Where a result is only copied into an array from outside, compute it there: `p = p - s` as an update in place."""
     uses = Counter(canonical(v) for call in program.calls for v in call.reads())
-    uses.update(canonical(v) for v in variables(program.outputs))
     roots = Counter(v.root for call in program.calls for v in call.reads())
     written = {call.out.root for call in program.calls if call.writes}
     made = {call.out: i for i, call in enumerate(program.calls) if call.into and call.anew and call.out not in written}
@@ -271,7 +270,7 @@ LINEAR = (np.matmul, np.multiply, np.concatenate)  # through which a scale may g
 
 def to_scale(program: Program, call: Call, scale: Any) -> Any:
     """The argument of a linear call to scale so that there is less to do, or as little and it may go on; else None."""
-    if call.function is np.matmul and call.args[0] is not call.args[1]:
+    if call.function is np.matmul and not call.kwargs and call.args[0] is not call.args[1]:
         small = [x for x in call.args if x.size <= call.out.size]
         made = [x for x in small if any(c.out is x.root and c.function in LINEAR for c in program.calls)]
         return min(made or small, key=lambda x: x.size, default=None)
@@ -306,11 +305,11 @@ def small_products(program: Program) -> None:
         return made.setdefault((dtype, shape), Var("constant", np.ones(shape, dtype), "ones"))
 
     for call in program.calls:
-        x, out = call.args[0] if call.args else None, call.out
-        plain = len(call.args) == 1 and call.kwargs.keys() <= {"axis", "keepdims"}
-        if call.writes or not isinstance(x, Var) or {v.dtype for v in call.reads()} != {out.dtype}:
+        out = call.out
+        if call.writes or {v.dtype for v in call.reads()} != {out.dtype}:
             continue
-        if call.function == np.add.reduce and plain:
+        if call.function == np.add.reduce and call.kwargs.keys() <= {"axis", "keepdims"}:
+            (x,) = call.args
             axis, keep = call.kwargs.get("axis", 0), call.kwargs.get("keepdims", False)
             axis = axis[0] if isinstance(axis, tuple) and len(axis) == 1 else axis
             flat = reshaped(x, (x.size,))  # not so an argument, which may lie in any way
@@ -323,7 +322,7 @@ def small_products(program: Program) -> None:
             elif axis in (1, -1):
                 call.function, call.args, call.kwargs = np.dot, (x, ones(x.dtype, x.shape[1], *[1] * keep)), {}
         elif (call.function is np.matmul or is_outer(call)) and all(len(v.shape) == 2 for v in call.reads()):
-            if out.size * out.dtype.itemsize <= 2**14 and out.array.flags.c_contiguous:
+            if not call.kwargs and out.size * out.dtype.itemsize <= 2**14 and out.array.flags.c_contiguous:
                 call.function = np.dot
 
 
@@ -351,7 +350,7 @@ def means(program: Program) -> None:
 def is_outer(call: Call) -> bool:
     """Whether a call multiplies a column with a row."""
     shapes = [np.shape(value(x)) for x in call.args]
-    return call.function is np.multiply and not call.kwargs and shapes[0][1:] == (1,) and shapes[1][:1] == (1,)
+    return call.function is np.multiply and shapes[0][1:] == (1,) and shapes[1][:1] == (1,)
 
 
 def reduce_across(program: Program) -> None:
