@@ -444,6 +444,12 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
         1,
     ),
     "an argument as it is": (passes.write_through, lambda p, x, y: p.data.__setitem__(..., x), [np.ones(3)], 0),
+    "an update that is no copy": (
+        passes.write_through,
+        lambda p, x, y: np.multiply(x + y, 2.0, out=p.data) * 1.0,
+        [np.ones(3)],
+        0,
+    ),
     "an update by what is made anew": (
         passes.write_through,
         lambda p, x, y: p.data.__setitem__(..., (x * y)[[2, 0, 1]]),

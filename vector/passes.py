@@ -69,11 +69,12 @@ def simplify(program: Program, reductions: Any = (np.maximum.reduce, np.minimum.
 def unchanged(call: Call, reductions: Any) -> Var | None:
     """The argument whose elements are those of the result, if there is one."""
     if call.function in reductions:
-        x = call.args[0]
+        (x,) = call.args
         if x.size == call.out.size and x.dtype == call.out.dtype and call.kwargs.keys() <= {"axis", "keepdims"}:
             return x
-    if call.function is np.copyto and isinstance(x := call.args[0], Var):
-        return x if alike(x, call.out) and x.strides == call.out.strides else None
+    if call.function is np.copyto:
+        (x,) = call.args
+        return x if isinstance(x, Var) and alike(x, call.out) and x.strides == call.out.strides else None
     if call.function in (np.multiply, np.divide) and not call.kwargs:
         pairs = [call.args] if call.function is np.divide else [call.args, call.args[::-1]]
         for x, one in pairs:
@@ -92,7 +93,7 @@ def pad_in_place(program: Program) -> None:
     for call in program.calls:
         joins = call.function is np.concatenate and call.anew and call.out not in written
         axis: Any = call.kwargs["axis"] if joins else None
-        parts = call.args[0] if axis is not None else ()
+        (parts,) = call.args if axis is not None else ((),)
         if not any(x.kind == "constant" for x in parts):
             kept.append(call)
             continue
@@ -184,12 +185,13 @@ def write_through(program: Program) -> None:
     uses = Counter(canonical(v) for call in program.calls for v in call.reads())
     roots = Counter(v.root for call in program.calls for v in call.reads())
     written = {call.out.root for call in program.calls if call.writes}
-    made = {call.out: i for i, call in enumerate(program.calls) if call.into and call.anew and call.out not in written}
+    made = {call.out: i for i, call in enumerate(program.calls) if call.into and call.out not in written}
     merged = set()
     for i, copy in enumerate(program.calls):
         if copy.function is not np.copyto or not copy.writes or copy.kwargs:
             continue
-        source, target = canonical(copy.args[0]) if isinstance(copy.args[0], Var) else None, copy.out
+        (x,), target = copy.args, copy.out
+        source = canonical(x) if isinstance(x, Var) else None
         if source not in made or uses[source] != 1 or roots[source] != 1 or not alike(source, target):
             continue
         at = made[source]
@@ -275,12 +277,12 @@ def to_scale(program: Program, call: Call, scale: Any) -> Any:
         made = [x for x in small if any(c.out is x.root and c.function in LINEAR for c in program.calls)]
         return min(made or small, key=lambda x: x.size, default=None)
     if call.function == np.add.reduce and "where" not in call.kwargs:
-        is_scaled = any(
-            c.function is np.multiply and same(c.args, (scale, call.args[0])) and not c.writes for c in program.calls
-        )
-        return call.args[0] if is_scaled else None
+        (x,) = call.args
+        is_scaled = any(c.function is np.multiply and same(c.args, (scale, x)) and not c.writes for c in program.calls)
+        return x if is_scaled else None
     if call.function is np.concatenate:  # padding with zeros
-        padded = [x for x in call.args[0] if not (x.kind == "constant" and not np.any(x.array))]
+        (parts,) = call.args
+        padded = [x for x in parts if not (x.kind == "constant" and not np.any(x.array))]
         return padded[0] if len(padded) == 1 else None
     if call.function is np.multiply and not call.kwargs and call.args[0] is not call.args[1]:
         smallest = min(call.args, key=lambda x: np.size(value(x)))
@@ -359,7 +361,7 @@ def reduce_across(program: Program) -> None:
     kept = []
     for call in program.calls:
         if call.function in (np.maximum.reduce, np.minimum.reduce):
-            x = call.args[0]
+            (x,) = call.args
             rows = len(x.shape) == 2 and x.shape[0] >= 16 and x.shape[1] <= 32 and x.array.flags.c_contiguous
             if rows and call.kwargs.get("axis") in (1, -1, (1,), (-1,)) and call.kwargs.keys() <= {"axis", "keepdims"}:
                 turned = Var("result", np.asfortranarray(x.array))
