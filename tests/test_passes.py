@@ -178,6 +178,12 @@ def update_and_a_part(p, q, x, y):
     return new[:2]
 
 
+def update_and_a_part_is_read(p, q, x, y):
+    new = q.data * 2.0
+    p.data[...] = new
+    return new[:2] * 3.0
+
+
 def padded_and_changed(x, y):
     whole = np.concatenate((x * 2.0, np.zeros_like(x)))
     whole += 1.0
@@ -437,6 +443,7 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
         0,
     ),
     "an update of which a part is returned": (passes.write_through, update_and_a_part, [np.ones(3)] * 2, 0),
+    "an update of which a part is read": (passes.write_through, update_and_a_part_is_read, [np.ones(3)] * 2, 0),
     "an update from elsewhere": (
         passes.write_through,
         lambda p, q, x, y: p.data.__setitem__(..., q.data * 2.0),

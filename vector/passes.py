@@ -182,8 +182,7 @@ def is_random(call: Call) -> bool:
 
 def write_through(program: Program) -> None:
     """Where a result is only copied into an array from outside, compute it there: `p = p - s` as an update in place."""
-    uses = Counter(canonical(v) for call in program.calls for v in call.reads())
-    roots = Counter(v.root for call in program.calls for v in call.reads())
+    reads = Counter(v.root for call in program.calls for v in call.reads())
     written = {call.out.root for call in program.calls if call.writes}
     made = {call.out: i for i, call in enumerate(program.calls) if call.into and call.out not in written}
     merged = set()
@@ -192,7 +191,7 @@ def write_through(program: Program) -> None:
             continue
         (x,), target = copy.args, copy.out
         source = canonical(x) if isinstance(x, Var) else None
-        if source not in made or uses[source] != 1 or roots[source] != 1 or not alike(source, target):
+        if source not in made or reads[source] != 1 or not alike(source, target):
             continue
         at = made[source]
         call, between = program.calls[at], program.calls[at + 1 : i]
@@ -313,7 +312,8 @@ def small_products(program: Program) -> None:
         if call.function == np.add.reduce and call.kwargs.keys() <= {"axis", "keepdims"}:
             (x,) = call.args
             axis, keep = call.kwargs.get("axis", 0), call.kwargs.get("keepdims", False)
-            axis = axis[0] if isinstance(axis, tuple) and len(axis) == 1 else axis
+            if isinstance(axis, tuple) and len(axis) == 1:
+                (axis,) = axis
             flat = reshaped(x, (x.size,))  # not so an argument, which may lie in any way
             if axis is None and not keep and x.size > 1 and x.array.flags.c_contiguous and len(flat.shape) == 1:
                 call.function, call.args, call.kwargs = np.dot, (flat, ones(x.dtype, x.size)), {}
