@@ -184,6 +184,13 @@ def update_and_a_part_is_read(p, q, x, y):
     return new[:2] * 3.0
 
 
+def update_and_the_same_again(p, x, y):
+    p.data[...] = x * y
+    again = x * y
+    p.data += 1.0
+    return again
+
+
 def padded_and_changed(x, y):
     whole = np.concatenate((x * 2.0, np.zeros_like(x)))
     whole += 1.0
@@ -444,6 +451,18 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
     ),
     "an update of which a part is returned": (passes.write_through, update_and_a_part, [np.ones(3)] * 2, 0),
     "an update of which a part is read": (passes.write_through, update_and_a_part_is_read, [np.ones(3)] * 2, 0),
+    "an update and the same again": (
+        (passes.write_through, passes.share),
+        update_and_the_same_again,
+        [np.ones(3)],
+        1,
+    ),
+    "an update by a product with itself": (
+        passes.write_through,
+        lambda p, x, y: setattr(p, "data", p.data @ p.data),
+        [np.arange(9.0).reshape(3, 3) / 9.0],
+        0,
+    ),
     "an update from elsewhere": (
         passes.write_through,
         lambda p, q, x, y: p.data.__setitem__(..., q.data * 2.0),

@@ -317,11 +317,9 @@ def small_products(program: Program) -> None:
             flat = reshaped(x, (x.size,))  # not so an argument, which may lie in any way
             if axis is None and not keep and x.size > 1 and x.array.flags.c_contiguous and len(flat.shape) == 1:
                 call.function, call.args, call.kwargs = np.dot, (flat, ones(x.dtype, x.size)), {}
-            elif len(x.shape) != 2:
-                continue
-            elif axis == 0 and not keep:
+            elif len(x.shape) == 2 and axis == 0 and not keep:
                 call.function, call.args, call.kwargs = np.dot, (ones(x.dtype, x.shape[0]), x), {}
-            elif axis in (1, -1):
+            elif len(x.shape) == 2 and axis in (1, -1):
                 call.function, call.args, call.kwargs = np.dot, (x, ones(x.dtype, x.shape[1], *[1] * keep)), {}
         elif (call.function is np.matmul or is_outer(call)) and all(len(v.shape) == 2 for v in call.reads()):
             if not call.kwargs and out.size * out.dtype.itemsize <= 2**14 and out.array.flags.c_contiguous:
