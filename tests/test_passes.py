@@ -184,9 +184,9 @@ def update_and_a_part_is_read(p, q, x, y):
     return new[:2] * 3.0
 
 
-def update_and_the_same_again(p, x, y):
-    p.data[...] = x * y
-    again = x * y
+def update_and_the_same_again(p, q, x, y):
+    p.data[...] = q.data * 2.0
+    again = q.data * 2.0
     p.data += 1.0
     return again
 
@@ -454,7 +454,7 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
     "an update and the same again": (
         (passes.write_through, passes.share),
         update_and_the_same_again,
-        [np.ones(3)],
+        [np.ones(3)] * 2,
         1,
     ),
     "an update by a product with itself": (

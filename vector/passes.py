@@ -225,7 +225,7 @@ def scaled_earlier(program: Program, i: int) -> bool:
     """Rewrite call number i, if it scales another look at a result, or the result of a linear call that nothing else
     reads."""
     call = program.calls[i]
-    if call.function is not np.multiply or len(call.args) != 2 or call.writes or not call.out.shape:
+    if call.function is not np.multiply or call.writes or not call.out.shape:
         return False
     for scale, x in (call.args, call.args[::-1]):
         if not isinstance(x, Var) or np.shape(value(scale)):
