@@ -685,7 +685,7 @@ def written_before(p, x, y):
 
 
 def scaled_in_place(x, y):
-    product = x.T @ y
+    product = x[:, :1] @ y[:1]
     product *= 2.0
     return product
 
@@ -751,8 +751,15 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
         [np.ones((1, 3))],
         "add 1x3, copyto 1x3, multiply 1x3, matmul 4x3",
     ),
-    "a product scaled in place": (SCALE, scaled_in_place, [], "matmul 3x3, multiply 3x3"),
+    "a product scaled in place": (SCALE, scaled_in_place, [], "matmul 4x3, multiply 4x3"),
     "a product to a single number": (SCALE, lambda x, y: (x[0] @ y[0]) * 2.0, [], "matmul, multiply"),
+    "a product of single numbers": (
+        SCALE,
+        lambda x, y: (x[0] @ y[0]) * (x[1] @ y[1]) * 2.0,
+        [],
+        "matmul, matmul, multiply, multiply",
+    ),
+    "a single number times a list": (SCALE, lambda x, y: (x[0] @ y[0]) * [2.0, 4.0], [], "matmul, multiply 2"),
     "a product times an array": (SCALE, lambda x, y: (x[:, :1] @ y[:1]) * y, [], "matmul 4x3, multiply 4x3"),
     "an argument": (SCALE, lambda x, y: x * 2.0, [], "multiply 4x3"),
     "another look": (SCALE, lambda x, y: np.tanh(x).reshape((12,)) * 2.0, [], "tanh 4x3, multiply 4x3"),
@@ -920,6 +927,7 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
         [np.ones(6)],
         "add 3, multiply 3",
     ),
+    "rows times columns that lie column by column": (SUMS, lambda x, y: x.T[:, :1] * y.T[:1], [], "multiply 3x4"),
     "products of three axes": (SUMS, lambda x, y: x.reshape((2, 2, 3)) @ y[:3], [], "matmul 2x2x3"),
     "products with a vector": (SUMS, lambda x, y: x @ y[0], [], "matmul 4"),
     "factors are no products": (
@@ -955,6 +963,18 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
         "dot 3, divide 3, add 3",
     ),
     "means in place": (MEANS, divided_in_place, [], "dot 3, divide 3"),
+    "means that go elsewhere": (
+        MEANS,
+        lambda p, x, y: np.divide(np.add.reduce(x, axis=0), 4.0, out=p.data) * 2.0,
+        [np.ones(3)],
+        "dot 3, divide 3, multiply 3",
+    ),
+    "means in a dtype of their own": (
+        MEANS,
+        lambda x, y: np.divide(np.add.reduce(x, axis=0), 4.0, dtype=np.float32, casting="same_kind"),
+        [],
+        "dot 3, divide 3",
+    ),
     "quotients of products": (MEANS, lambda x, y: (x.T @ y) / 4.0, [], "dot 3x3, divide 3x3"),
     "quotients of a number": (MEANS, lambda x, y: 4.0 / np.exp2(x), [], "exp2 4x3, divide 4x3"),
 }

@@ -223,7 +223,7 @@ def scale_early(program: Program) -> None:
 
 def scaled_earlier(program: Program, i: int) -> bool:
     """Rewrite call number i, if it scales another look at a result, or the result of a linear call that nothing else
-    reads."""
+    reads. Not so a single number, of which each factor may be the scale: there would be no end."""
     call = program.calls[i]
     if call.function is not np.multiply or call.writes or not call.out.shape:
         return False
