@@ -704,6 +704,12 @@ def changed_after(x, y):
     return [first, twice]
 
 
+def changed_before(x, y):
+    first = x * y
+    first += 1.0
+    return [first.reshape((12,)) * 2.0, first]
+
+
 def divided_in_place(x, y):
     total = np.add.reduce(x, axis=0)
     total /= 4.0
@@ -764,6 +770,7 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
     "an argument": (SCALE, lambda x, y: x * 2.0, [], "multiply 4x3"),
     "another look": (SCALE, lambda x, y: np.tanh(x).reshape((12,)) * 2.0, [], "tanh 4x3, multiply 4x3"),
     "a look at a part": (SCALE, lambda x, y: np.tanh(x)[1:] * 2.0, [], "tanh 4x3, multiply 3x3"),
+    "a look at what was changed before": (SCALE, changed_before, [], "multiply 4x3, add 4x3, multiply 4x3"),
     "a look at what is changed after": (SCALE, changed_after, [], "multiply 4x3, multiply 12, add 4x3"),
     "a sum": (SCALE, lambda x, y: np.add.reduce(x * y, axis=0) * 2.0, [], "multiply 4x3, add 3, multiply 3"),
     "a sum beside what it sums": (
@@ -927,7 +934,6 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
         [np.ones(6)],
         "add 3, multiply 3",
     ),
-    "rows times columns that lie column by column": (SUMS, lambda x, y: x.T[:, :1] * y.T[:1], [], "multiply 3x4"),
     "products of three axes": (SUMS, lambda x, y: x.reshape((2, 2, 3)) @ y[:3], [], "matmul 2x2x3"),
     "products with a vector": (SUMS, lambda x, y: x @ y[0], [], "matmul 4"),
     "factors are no products": (

@@ -230,7 +230,7 @@ def scaled_earlier(program: Program, i: int) -> bool:
     for scale, x in (call.args, call.args[::-1]):
         if not isinstance(x, Var) or np.shape(value(scale)):
             continue
-        root, outer = x.root, program.calls[i + 1 :]
+        root, outer = x.root, program.calls[i:]
         if call.out.dtype != root.dtype:
             continue
         if canonical(x) is not root and x.size == root.size and root.kind == "result":
@@ -322,7 +322,7 @@ def small_products(program: Program) -> None:
             elif len(x.shape) == 2 and axis in (1, -1):
                 call.function, call.args, call.kwargs = np.dot, (x, ones(x.dtype, x.shape[1], *[1] * keep)), {}
         elif (call.function is np.matmul or is_outer(call)) and all(len(v.shape) == 2 for v in call.reads()):
-            if not call.kwargs and out.size * out.dtype.itemsize <= 2**14 and out.array.flags.c_contiguous:
+            if not call.kwargs and out.size * out.dtype.itemsize <= 2**14:
                 call.function = np.dot
 
 
@@ -333,7 +333,7 @@ def means(program: Program) -> None:
         if call.function is not np.divide or call.writes or call.kwargs or not isinstance(call.args[0], Var):
             continue
         total, number = canonical(call.args[0]), call.args[1]
-        made = [c for c in program.calls if c.out is total and c.function is np.dot and not c.writes]
+        made = [c for c in program.calls if c.out is total and c.function is np.dot]
         fixed = not isinstance(number, Var) or number.kind == "constant"
         readers = sum(
             v.root is total for v in (*(v for c in program.calls for v in c.reads()), *variables(program.outputs))
