@@ -949,6 +949,12 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
         "dot 64x32, matmul 64x33",
     ),
     "means": (MEANS, lambda x, y: [np.add.reduce(x, axis=a) / 4.0 for a in (0, 1)], [], "dot 3, dot 4"),
+    "means by a constant": (
+        MEANS,
+        lambda x, y: np.add.reduce(x, axis=0) / mode.recorder.constant(np.array(4.0)),
+        [],
+        "dot 3",
+    ),
     "means by an array": (MEANS, lambda x, y: np.add.reduce(x, axis=0) / y[0], [], "dot 3, divide 3"),
     "means by a single argument": (
         MEANS,
