@@ -720,6 +720,7 @@ def maximum_of_rows(x, y):
     return np.maximum.reduce(x, axis=1)
 
 
+called_ones = vector.Tensor(np.ones(4), "ones")
 SCALE, SUMS, MEANS = (passes.scale_early,), (passes.small_products,), (passes.small_products, passes.means)
 REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, and what is called in the end
     "a product": (SCALE, lambda x, y: (x.T[:, :1] @ y[:1]) * 2.0, [], "multiply 3x1, matmul 3x3"),
@@ -954,6 +955,18 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
         lambda x, y: np.add.reduce(x, axis=0) / mode.recorder.constant(np.array(4.0)),
         [],
         "dot 3",
+    ),
+    "means by constants": (
+        MEANS,
+        lambda x, y: np.add.reduce(x[:3], axis=0) / mode.recorder.constant(np.array([1.0, 2.0, 4.0])),
+        [],
+        "dot 3, divide 3",
+    ),
+    "means of a product with what is called ones": (
+        MEANS,
+        lambda x, y: np.dot(called_ones.data, x) / 4.0,
+        [],
+        "dot 3, divide 3",
     ),
     "means by an array": (MEANS, lambda x, y: np.add.reduce(x, axis=0) / y[0], [], "dot 3, divide 3"),
     "means by a single argument": (
