@@ -770,6 +770,7 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
     "a product times an array": (SCALE, lambda x, y: (x[:, :1] @ y[:1]) * y, [], "matmul 4x3, multiply 4x3"),
     "an argument": (SCALE, lambda x, y: x * 2.0, [], "multiply 4x3"),
     "another look": (SCALE, lambda x, y: np.tanh(x).reshape((12,)) * 2.0, [], "tanh 4x3, multiply 4x3"),
+    "another look at an argument": (SCALE, lambda x, y: x.reshape((12,)) * 2.0, [], "multiply 12"),
     "a look at a part": (SCALE, lambda x, y: np.tanh(x)[1:] * 2.0, [], "tanh 4x3, multiply 3x3"),
     "a look at what was changed before": (SCALE, changed_before, [], "multiply 4x3, add 4x3, multiply 4x3"),
     "a look at what is changed after": (SCALE, changed_after, [], "multiply 4x3, multiply 12, add 4x3"),
@@ -959,6 +960,12 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
     "means by constants": (
         MEANS,
         lambda x, y: np.add.reduce(x[:3], axis=0) / mode.recorder.constant(np.array([1.0, 2.0, 4.0])),
+        [],
+        "dot 3, divide 3",
+    ),
+    "means of a product with other constants": (
+        MEANS,
+        lambda x, y: np.dot(mode.recorder.constant(np.arange(4.0)), x) / 4.0,
         [],
         "dot 3, divide 3",
     ),
