@@ -333,16 +333,16 @@ def means(program: Program) -> None:
         if call.function is not np.divide or call.writes or call.kwargs or not isinstance(call.args[0], Var):
             continue
         total, number = canonical(call.args[0]), call.args[1]
-        made = [c for c in program.calls if c.out is total and c.function is np.dot]
+        made = next((c for c in program.calls if c.out is total and c.function is np.dot), None)
         fixed = not isinstance(number, Var) or number.kind == "constant"
         readers = sum(
             v.root is total for v in (*(v for c in program.calls for v in c.reads()), *variables(program.outputs))
         )
         if made and fixed and readers == 1 and not np.shape(value(number)) and total not in written:
-            weights = [v for v in made[0].args if v.kind == "constant" and v.label == "ones"]
+            weights = next((v for v in made.args if v.kind == "constant" and v.label == "ones"), None)
             if weights:
-                shares = Var("constant", weights[0].array / value(number), "shares")
-                made[0].rename(functools.partial(swapped, old=weights[0], new=shares))
+                shares = Var("constant", weights.array / value(number), "shares")
+                made.rename(functools.partial(swapped, old=weights, new=shares))
                 call.out.kind, call.out.base, call.out.view = "view", total, None
     program.calls = [c for c in program.calls if c.out.kind != "view" or c.writes]
 
