@@ -1037,13 +1037,27 @@ def test_what_a_pass_that_reorders_makes(name):
         ((16, 3), (-1,), 1),
         ((16, 3), 0, 0),
         ((16, 3), None, 0),
+        ((16,), -1, 0),
+        ((16, 3, 2), 1, 0),
     ],
 )
 def test_short_rows_are_turned(shape, axis, turned):
     for f in (np.maximum, np.minimum):
-        make = made_of(lambda x, y, f=f: [f.reduce(x * y, axis=axis), np.add.reduce(x, axis=1)])
+        make = made_of(lambda x, y, f=f: [f.reduce(x * y, axis=axis), np.add.reduce(x, axis=-1)])
         calls = [[np.random.default_rng(i).normal(size=shape) for _ in "xy"] for i in range(3)]
         assert unchanged(make, calls, passes.reduce_across) == -turned
+
+
+def test_rows_that_lie_column_by_column_are_not_turned():
+    make = made_of(lambda x, y: np.maximum.reduce((x * y).T, axis=1))
+    assert (
+        unchanged(
+            make,
+            [[np.random.default_rng(i).normal(size=(3, 16)) for _ in "xy"] for i in range(3)],
+            passes.reduce_across,
+        )
+        == 0
+    )
 
 
 def matrices(x, y):

@@ -234,7 +234,7 @@ def scaled_earlier(program: Program, i: int) -> bool:
         if call.out.dtype != root.dtype:
             continue
         if canonical(x) is not root and x.size == root.size and root.kind == "result":
-            if not any(c.writes and c.out.root is root for c in outer):  # one result for all looks at it
+            if not any(c.out.root is root for c in outer):  # one result for all looks at it
                 out = Var("result", np.multiply(value(scale), root.array))
                 call.out.kind, call.out.base, call.out.view = "view", *moved(x, out)
                 program.calls[i] = Call(np.multiply, (scale, root), {}, out)
