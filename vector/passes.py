@@ -233,13 +233,12 @@ def scaled_earlier(program: Program, i: int) -> bool:
         root, outer = x.root, program.calls[i:]
         if call.out.dtype != root.dtype:
             continue
-        if canonical(x) is not root and x.size == root.size and root.kind == "result":
-            if not any(c.out.root is root for c in outer):  # one result for all looks at it
-                out = Var("result", np.multiply(value(scale), root.array))
-                call.out.kind, call.out.base, call.out.view = "view", *moved(x, out)
-                program.calls[i] = Call(np.multiply, (scale, root), {}, out)
-                return True
-            continue
+        whole = canonical(x) is not root and x.size == root.size and root.kind == "result"
+        if whole and not any(c.out.root is root for c in outer):  # one result for all looks at it
+            out = Var("result", np.multiply(value(scale), root.array))
+            call.out.kind, call.out.base, call.out.view = "view", *moved(x, out)
+            program.calls[i] = Call(np.multiply, (scale, root), {}, out)
+            return True
         at = next((k for k, c in enumerate(program.calls) if c.out is root and not c.writes), None)
         if at is None or sum(v.root is root for c in program.calls for v in c.reads()) != 1:
             continue
@@ -361,7 +360,7 @@ def reduce_across(program: Program) -> None:
         if call.function in (np.maximum.reduce, np.minimum.reduce):
             (x,) = call.args
             rows = len(x.shape) == 2 and x.shape[0] >= 16 and x.shape[1] <= 32 and x.array.flags.c_contiguous
-            if rows and call.kwargs.get("axis") in (1, -1, (1,), (-1,)) and call.kwargs.keys() <= {"axis", "keepdims"}:
+            if rows and call.kwargs.get("axis") in (1, -1, (1,), (-1,)):
                 turned = Var("result", np.asfortranarray(x.array))
                 kept.append(Call(np.copyto, (x,), {}, turned))
                 call.args = (turned,)
