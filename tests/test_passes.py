@@ -47,7 +47,9 @@ def run(make, calls, *chosen):
 
 def check(made):
     """Raises AssertionError where a variable is not of a known kind, or a view does not lie where it says."""
-    for var in [v for call in made.calls for v in (*call.reads(), call.out)] + list(variables(made.outputs)):
+    looks = [v for call in made.calls for v in (*call.reads(), call.out)] + list(variables(made.outputs))
+    for var in looks:
+        looks += [var.base] if var.base is not None else []
         assert var.kind in ("input", "state", "constant", "result", "view")
         assert (var.kind == "view") == (var.base is not None), var
         if var.base is not None:
@@ -770,6 +772,12 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
     "a product times an array": (SCALE, lambda x, y: (x[:, :1] @ y[:1]) * y, [], "matmul 4x3, multiply 4x3"),
     "an argument": (SCALE, lambda x, y: x * 2.0, [], "multiply 4x3"),
     "another look": (SCALE, lambda x, y: np.tanh(x).reshape((12,)) * 2.0, [], "tanh 4x3, multiply 4x3"),
+    "another look at another look": (
+        SCALE,
+        lambda x, y: np.tanh(x).reshape((12,)).reshape((3, 4)) * 2.0,
+        [],
+        "tanh 4x3, multiply 4x3",
+    ),
     "another look at a product": (
         SCALE,
         lambda x, y: (x[:, :1] @ y[:1]).reshape((12,)) * 2.0,

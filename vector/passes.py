@@ -379,7 +379,7 @@ def moved(x: Var, root: Var) -> tuple[Var, Any]:
     if x.base is None:
         return root, None
     base, view = moved(x.base, root)
-    return (base if view is None else Var("view", x.base.array, base=base, view=view)), x.view
+    return Var("view", x.base.array, base=base, view=view), x.view
 
 
 def value(x: Any) -> Any:
