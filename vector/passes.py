@@ -392,7 +392,7 @@ LAYOUT = (join_updates, pad_in_place, align, numbers_as_arrays)
 REORDERING = (sums_of_one, scale_early, small_products, means, reduce_across)
 
 
-def optimize(program: Program, exact: bool = True) -> None:
-    """Run the passes, in order; those that round in another order only with `exact=False`."""
+def optimize(program: Program, exact: bool) -> None:
+    """Run the passes, in order; those that round in another order only if the result need not be `exact`."""
     for run in (*EXACT, *(() if exact else REORDERING), *LAYOUT):
         run(program)
