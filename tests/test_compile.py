@@ -969,11 +969,15 @@ def steps(draw):
 
 
 def beside_each_other(arrays):
-    """The same arrays, one after the other in memory as far as they are contiguous."""
-    flat = np.concatenate([x.ravel() for x in arrays])
+    """The same arrays, one after the other in memory as far as they are contiguous, by rows or by columns."""
+    flat = np.concatenate([x.ravel("K") for x in arrays])
     starts = np.cumsum([0, *(x.size for x in arrays)])
-    moved = [flat[i : i + x.size].reshape(x.shape) for i, x in zip(starts[:-1], arrays, strict=True)]
-    return [new if x.flags.c_contiguous else x for new, x in zip(moved, arrays, strict=True)]
+    moved = []
+    for i, x in zip(starts[:-1], arrays, strict=True):
+        part = flat[i : i + x.size]
+        by_columns = part.reshape(x.shape[::-1]).T if x.flags.f_contiguous else x
+        moved.append(part.reshape(x.shape) if x.flags.c_contiguous else by_columns)
+    return moved
 
 
 def graph(lines: Lines):

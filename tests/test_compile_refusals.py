@@ -2,6 +2,7 @@
 
 import collections
 import random as python_random
+import signal
 import threading
 
 import numpy as np
@@ -245,6 +246,37 @@ def test_two_threads_at_once():
     assert same(recorded(X).data, X) and not errors
 
 
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer that interrupts")
+def test_an_interrupt_at_whatever_moment_leaves_the_step_free():
+    class Interrupt(Exception):
+        pass
+
+    def interrupt(*_):
+        raise Interrupt
+
+    step = vector.compile(lambda x: w * x)
+    step(X)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for i in range(400):
+            with pytest.raises(Interrupt):  # and not RecordingError, that two threads run it at once
+                signal.setitimer(signal.ITIMER_REAL, 2e-4 + i * 1e-7)
+                while True:
+                    step(X)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+    assert same(step(X).data, X)
+
+
+def test_after_a_last_batch_of_another_size_replays_make_no_detour(monkeypatch):
+    step, looks = vector.compile(lambda x: w * x), []
+    monkeypatch.setattr(step, "check", lambda *_: looks.append(1))
+    for x in (X, X, X[None], X, X, X):
+        assert same(step(x).data, x)
+    assert step.traces == 2 and len(looks) == 1
+
+
 def test_two_threads_one_after_the_other():
     step, results = vector.compile(lambda x: w * x), []
     for i in range(4):
@@ -362,6 +394,28 @@ def test_a_layer_that_draws_by_itself():
     model = nn.Sequential(nn.Dense(3, 3), Noise())
     with pytest.raises(RecordingError, match=r"draw random numbers by itself; use vector.autodiff.random"):
         vector.compile(lambda x: model(x))(X)
+
+
+LOSSES = {  # of which a step needs the value, or nothing
+    "value": lambda outputs, labels: vector.cross_entropy(outputs, labels),
+    "nothing": lambda outputs, labels: [outputs, vector.cross_entropy(outputs, labels)][0],
+    "nothing, of probabilities": lambda outputs, labels: [outputs, vector.categorical_cross_entropy(outputs, labels)][
+        0
+    ],
+}
+
+
+@pytest.mark.parametrize("wrong", [[0, -1], [3, 0], [0.0, np.nan, 1.0]])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_wrong_labels_at_a_replay_without_a_backward_pass(loss, wrong):
+    """Where nothing is differentiated, nobody reads which class is the true one, but for its number."""
+    wrong = np.array(wrong) if len(wrong) == 2 else np.array([wrong, [1.0, 0.0, 0.0]])
+    outputs, right = np.array([[0.1, 0.7, 0.2]] * 2), np.zeros_like(wrong)
+    step = vector.compile(LOSSES[loss])
+    step(outputs, right)
+    with pytest.raises(ValueError, match="expected"):
+        step(outputs, wrong)
+    assert step.traces == 1
 
 
 @pytest.mark.parametrize("bad", [4, -1, 100])

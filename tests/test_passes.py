@@ -14,8 +14,9 @@ from test_compile import OPTIMIZERS, beside_each_other, copied, graph, leaves, s
 import vector
 from vector import passes
 from vector.autodiff import mode, random
-from vector.blas import ALIGNMENT
+from vector.blas import ALIGNMENT, side_by_side
 from vector.joining import HELD
+from vector.ops import primitive
 from vector.program import Plan, Var, variables
 from vector.trace import Recorder
 
@@ -280,11 +281,60 @@ def read_in_between(p, q, x, y):
     return old
 
 
-def turned_and_changed(p, q, x, y):
-    change, other = x * y, x + y
-    moved((p, change), (q, other[::-1]))
-    other += 1.0
-    return other
+def turned(p, q, r, x, y):
+    moved((p, x * y), (q, x - y), (r, (x + y)[::-1]))
+
+
+def turned_and_changed(p, q, r, x, y):
+    first, second, third = x * y, x - y, x + y
+    moved((p, first), (q, second), (r, third[::-1]))
+    third += 1.0
+    return third
+
+
+def by_a_chain(p, q, r, s, x, y):
+    change = (x + y) * 0.5
+    moved((p, change), (q, change * 0.5))
+    scaled((r, 0.5), (s, 0.5))
+
+
+def by_what_is_copied_elsewhere(p, q, r, s, x, y):
+    first, second = (x + y) * 0.5, (x - y) * 0.5
+    moved((p, x * y), (q, first[::-1]))
+    r.data += first
+    s.data += second
+
+
+def where_some_are_above(p, q, x, y):
+    changes, mask = (x * y, x + y), x > y
+    for state, change in zip((p, q), changes, strict=True):
+        np.subtract(state.data, change, out=state.data, where=mask)
+
+
+@primitive
+def flipped(x):
+    return x[::-1].copy()
+
+
+def by_columns(p, q, r, s, x, y):
+    moved((p, x * y), (q, x + y))
+    scaled((r, 0.5), (s, 0.5))
+
+
+def parts_by_one_number(p, q, r, x, y):
+    for state in (p, q):
+        np.multiply(r.data, 2.0, out=state.data[1:])
+
+
+def sums_into(of_p):
+    """Sums written into p, or another look at it, and into q."""
+
+    def f(p, q, x, y):
+        parts = x * y, x + y, x - y, x * 2.0
+        np.add(*parts[:2], out=of_p(p.data))
+        np.add(*parts[2:], out=q.data)
+
+    return f
 
 
 def sums(p, q, v, w, x, y):
@@ -299,6 +349,12 @@ def by_what_is_returned(p, q, x, y):
     return other, other[1:]
 
 
+def by_rows_that_are_returned(p, q, x, y):
+    change, other = (x * y) * 0.5, (x + y) * 0.5
+    moved((p, change), (q, other))
+    return change, other[1:]
+
+
 TWO, THREE = [np.ones(3), np.arange(3.0)], [np.ones(3), np.arange(3.0), np.zeros(3)]
 JOIN = passes.join_updates
 JOINING = {
@@ -307,9 +363,16 @@ JOINING = {
     "other shapes": (JOIN, lambda p, q, x, y: moved((p, x * y), (q, np.add.reduce(x + y))), [np.ones(3), 2.0], 1),
     "by one number": (JOIN, lambda p, q, x, y: scaled((p, 0.5), (q, 0.5)), TWO, 1),
     "by one without axes": (JOIN, lambda p, q, r, x, y: scaled((p, r.data), (q, r.data)), [*TWO, 0.5], 1),
+    "by a number and an array": (JOIN, lambda p, q, x, y: moved((p, 0.5), (q, x * y)), TWO, 0),
+    "by a number and one without axes": (JOIN, lambda p, q, r, x, y: scaled((p, 0.5), (q, r.data)), [*TWO, 2.0], 0),
+    "by two without axes": (JOIN, lambda p, q, r, x, y: scaled((p, r.data), (q, r.data * 2.0)), [*TWO, 2.0], 0),
+    "by what is copied elsewhere": (JOIN, by_what_is_copied_elsewhere, [*TWO, *TWO], 1),
+    "where some are above": (JOIN, where_some_are_above, TWO, 0),
     "by other numbers": (JOIN, lambda p, q, x, y: scaled((p, 0.5), (q, 0.25)), TWO, 0),
     "by 0 and -0": (JOIN, lambda p, q, x, y: moved((p, 0.0), (q, -0.0)), TWO, 0),
     "by rows": (JOIN, by_both(lambda g: g * 0.5), TWO, 2),
+    "by a chain, and others": (JOIN, by_a_chain, [*TWO, *TWO], 1),
+    "by rows that are returned": (JOIN, by_rows_that_are_returned, TWO, 2),
     "by rows of rows": (JOIN, by_both(lambda g: g / (np.sqrt(np.absolute(g)) + 1.0)), TWO, 5),
     "by what rounds differently": (JOIN, by_both(np.exp), TWO, 1),
     "by sums, which are moved, too": (JOIN, sums, [*TWO, *TWO], 4),
@@ -317,11 +380,16 @@ JOINING = {
     "by the same": (JOIN, lambda p, q, x, y: next(moved((p, g), (q, g)) for g in [x * y]), TWO, 0),
     "by arguments": (JOIN, lambda p, q, x, y: moved((p, x), (q, y)), TWO, 0),
     "by a row for all rows": (JOIN, by_both(lambda g: g), [np.ones(3), np.ones((2, 3))], 0),
-    "by a turned one": (JOIN, lambda p, q, x, y: moved((p, x * y), (q, (x + y)[::-1])), TWO, 0),
-    "by a turned one that is changed": (JOIN, turned_and_changed, TWO, 0),
+    "by what cannot compute into a place": (JOIN, by_both(flipped), TWO, 0),
+    "by a turned one": (JOIN, turned, THREE, 1),
+    "by a turned one that is changed": (JOIN, turned_and_changed, THREE, 0),
     "the second by the first": (JOIN, second_by_the_first, TWO, 0),
     "an argument in between, perhaps the first": (JOIN, argument_in_between, TWO, 0),
     "the first read in between": (JOIN, read_in_between, TWO, 0),
+    "laid out by columns": (JOIN, by_columns, [*TWO, *[np.arange(6.0).reshape(2, 3).T] * 2], 1),
+    "a part, by one number": (JOIN, parts_by_one_number, [*TWO, 0.5], 0),
+    "written anew": (JOIN, sums_into(lambda p: p), TWO, 1),
+    "written anew the other way": (JOIN, sums_into(lambda p: p[::-1]), TWO, 0),
     "in other ways": (JOIN, lambda p, q, x, y: [scaled((p, x * y)), moved((q, x + y))][0], TWO, 0),
     "with a gap": (JOIN, lambda p, q, r, x, y: moved((p, x * y), (r, x + y)), THREE, 0),
 }
@@ -1275,11 +1343,62 @@ def test_a_models_parameters_are_updated_together(optimizer, exact):
     assert {"weight0_to_bias1"} <= {out.label for out in updates}
 
 
+def test_updates_of_two_dtypes():
+    """Each is updated with those of its own."""
+    sizes = [(8, float), (8, float), (16, np.float32), (16, np.float32)]
+
+    def make():
+        tensors = [vector.Tensor(x) for x in side_by_side(np.ones(n, dtype) for n, dtype in sizes)]
+        return lambda: scaled(*[(p, 0.5) for p in tensors]), tensors
+
+    assert unchanged(make, [[]] * 3, JOIN) == 2
+    made = record(make()[0])
+    JOIN(made)
+    assert [call.out.label for call in made.calls] == ["", ""]
+
+
+def test_arguments_are_updated_one_by_one():
+    """They may lie elsewhere at the next call."""
+    made = record(lambda x, y: [np.multiply(x, 2.0, out=x), np.multiply(y, 2.0, out=y)], *np.ones((2, 3)))
+    passes.join_updates(made)
+    assert len(made) == 2
+
+
 @pytest.mark.parametrize("size", [HELD // 16, HELD // 16 + 1])
 def test_large_arrays_are_updated_one_by_one(size):
     """Of arrays that the cache does not hold, each call reads what it needs from memory again."""
     make = made_of(by_both(lambda g: g + np.zeros(size)), np.zeros(size), np.ones(size))
     assert (unchanged(make, [[np.ones(1), np.ones(1)]] * 2, JOIN) > 0) == (2 * size * 8 <= HELD)
+
+
+def test_updates_by_ever_so_long_a_computation():
+    """As a step with a loop in it has. The search for calls to join goes up from the update, but not all the way."""
+
+    def step(p, q, x, y):
+        for state, change in (p, x * y), (q, x + y):
+            for _ in range(2000):
+                change = change * 0.999
+            state.data -= change
+
+    assert unchanged(made_of(step, *TWO), CALLS, JOIN) > 10
+
+
+def test_nothing_is_copied_for_a_row_that_is_not_joined():
+    def step(p, q, x, y):
+        changes = [np.exp(x * y).T * x, np.exp(x + y).T * y]
+        scaled((p, 0.5), (q, 0.5))
+        moved((p, changes[0]), (q, changes[1]))
+
+    square = [np.ones((3, 3)), np.ones((3, 3))]
+    assert unchanged(made_of(step, *square), [[x * i for x in square] for i in (1.0, 2.0)], JOIN) == 2
+
+
+def test_a_joined_array_has_no_name_where_one_of_its_ends_has_none():
+    flat = np.zeros(4)
+    p, q = vector.Tensor(flat[:2]), vector.Tensor(flat[2:], "q")
+    step = vector.compile(lambda: scaled((p, 0.5), (q, 0.5)))
+    step()
+    assert [call.out.label for call in step.program.calls] == [""]
 
 
 # --- the program as text ----------------------------------------------------------------------------------------------
@@ -1339,3 +1458,30 @@ def test_the_source_runs():
     assert same(loss, other(*batch).data)
     assert all(same(p.data, q.data) for p, q in zip(model.parameters(), twin.parameters(), strict=True))
     assert step.memory == step.program.memory > 32 * 128 * 4
+
+
+def test_changes_through_an_index_are_not_copied_onto_themselves():
+    def step(p, q, x):
+        p.data[...] -= x * 2.0
+        p.data[1:] *= 0.5
+        q.data[1:] = q.data[:-1]
+        q.data[:2] = p.data[:2]
+
+    make = made_of(step, *TWO)
+    assert unchanged(make, [[np.arange(3.0) + i] for i in range(3)]) == 0
+    made = record(make()[0], np.arange(3.0))
+    assert [call.function for call in made.calls] == [np.multiply, np.subtract, np.multiply, np.copyto, np.copyto]
+
+
+@pytest.mark.parametrize("label", ["np", "slice", "Ellipsis", "lambda", "3", "", "t", "a b"])
+def test_labels_that_python_or_the_program_uses_itself(label):
+    step = vector.compile(lambda x: vector.Tensor(x)[1:] * p[..., 1:] * 2.0)
+    p = vector.Tensor(np.arange(4.0), label)
+    for i in range(3):
+        assert same(step(np.arange(4.0) + i).data, (np.arange(3.0) + 1 + i) * np.arange(1.0, 4.0) * 2.0)
+
+
+def test_an_argument_called_slice():
+    step = vector.compile(lambda slice: vector.Tensor(slice)[1:] * 2.0)
+    for i in range(3):
+        assert same(step(np.arange(4.0) + i).data, (np.arange(1.0, 4.0) + i) * 2.0)

@@ -325,6 +325,15 @@ def test_a_models_parameters_lie_one_after_the_other_where_nobody_else_has_seen_
     assert seen.weight.data is weight and seen.bias.data.ctypes.data != weight.ctypes.data + weight.nbytes
 
 
+@pytest.mark.parametrize("look", [Tensor.detach, Tensor, lambda w: w.T, lambda w: w[0]])
+def test_what_looked_at_a_parameter_before_the_model_was_made_still_does(look):
+    layer = vector.nn.Dense(3, 2, seed=0)
+    seen = look(layer.weight)
+    vector.nn.Sequential(layer)
+    layer.weight.data += 1.0
+    assert np.array_equal(seen.data, look(layer.weight).data)
+
+
 def test_a_model_made_between_forward_and_backward_changes_no_gradient():
     layer, x = vector.nn.Dense(3, 2, "tanh", seed=0), Tensor(X)
     loss = vector.sum(layer(x))

@@ -33,6 +33,7 @@ class Replay:
         self.constant = {tensor for tensor in self.held if not tensor.requires_grad}
         self.left = recorder.close()
         self.run = program.build(title)
+        self.again: Callable[..., Any] = other  # what `quick` wrote
 
     def quick(self, args: tuple[Any, ...], lock: threading.Lock) -> Callable[..., Any]:
         """What replays where other arguments are alike and everything outside is still the same object, and else
@@ -43,7 +44,7 @@ class Replay:
         if self.carried or changing or not all(type(x) is np.ndarray for x in args):
             return other
         names: dict[str, Any] = {"ndarray": np.ndarray, "mode": mode, "run": self.run, "results": self.results}
-        names |= {"acquire": lock.acquire, "release": lock.release, "OTHER": OTHER}
+        names |= {"lock": lock, "locked": lock.locked, "OTHER": OTHER}
         tests = []
 
         def known(thing: Any) -> str:
@@ -62,14 +63,12 @@ class Replay:
         given = ", ".join(f"a{i}" for i in range(len(args)))
         text = f"""
 def quick(*args):
-    if len(args) == {len(args)} and mode.usual and acquire(False):
-        try:
+    if len(args) == {len(args)} and mode.usual and not locked():
+        with lock:
             [{given}] = args
             if {" and ".join(tests) or "True"}:
                 {"; ".join(ends) or "pass"}
                 return results(run({given}))
-        finally:
-            release()
     return OTHER
 """
         exec(text, names)
@@ -123,7 +122,7 @@ class CompiledStep:
         self.replays: dict[Any, Replay] = {}
         self.latest: Replay | None = None
         self.lock = threading.Lock()
-        self.quick: Callable[..., Any] = other  # the newest replay, where there is not much to look at
+        self.quick: Callable[..., Any] = other  # the last replay, where there is not much to look at
         self.outside = names_outside(step)
         self.names = [p.name for p in inspect.signature(step).parameters.values()]
 
@@ -160,9 +159,9 @@ class CompiledStep:
             return result
         if mode.recorder is not None or mode.check is not None:  # part of another recorded step, or to be looked at
             return self.step(*args, **named)
-        if not self.lock.acquire(blocking=False):
+        if self.lock.locked():
             refuse("run in two threads at once", "give each thread a recorded step of its own")
-        try:
+        with self.lock:  # an interrupt between acquire() and try would leave it locked
             names, args = tuple(named), (*args, *named.values())
             arrays = args if all([type(x) is np.ndarray for x in args]) else plain_arrays(args)
             key: Any = (mode.graph, names, *[(x.shape, x.dtype, x.strides) for x in arrays])
@@ -173,9 +172,8 @@ class CompiledStep:
                 return self.record(args, names, key)
             self.check(replay, args)
             self.settle(replay)
+            self.quick = replay.again
             return replay.results(replay.run(*arrays))
-        finally:
-            self.lock.release()
 
     def record(self, args: tuple[Any, ...], names: tuple[str, ...], key: Any) -> Any:
         """Run the step as Python, write down its program and keep it under `key`. The last arguments have `names`."""
@@ -190,8 +188,8 @@ class CompiledStep:
                 )
         outside = [(name, read, x, frozen(x)) for name, read in self.outside if not fixed(x := read())]
         recorder = Recorder(find_generators([x for _, _, x, _ in outside]))
-        mode.recorder = recorder
         try:
+            mode.recorder = recorder
             given: list[Any] = []
             for i, x in enumerate(args):
                 label = self.name(i, args, names)
@@ -213,7 +211,9 @@ class CompiledStep:
         first_values = [np.array(x.value) for x in flatten(values) if isinstance(x, Traced)]
         optimize(program, self.exact)
         replay = Replay(recorder, program, self.__name__, plain, outside)
-        self.quick = replay.quick(args, self.lock) if not names and mode.usual else other
+        if not names and mode.usual:
+            replay.again = replay.quick(args, self.lock)
+        self.quick = replay.again
         self.replays[key] = self.latest = replay
         return replay.results(first_values)
 

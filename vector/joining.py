@@ -7,19 +7,19 @@ the results of another row, or whatever else, which from now on is computed side
 
 from __future__ import annotations
 
-import operator
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import accumulate
 
 import numpy as np
 
-from .program import Call, Program, Var, alike, canonical, identifier, may_overlap
-from .watch import address, owner
+from .program import Call, Program, Var, canonical, identifier, may_overlap
+from .watch import address
 
 # Rounded exactly, so that an element's result is the same wherever in an array it lies.
 JOINED = (np.add, np.subtract, np.multiply, np.divide, np.sqrt, np.square, np.negative, np.absolute)
 HELD = 2**20  # bytes: arrays of this size in all stay in the cache from one call to the next
+DEEP = 50  # rows above each other at which the search ends, long before Python's limit for calls in each other
 
 Row = tuple[Call, ...]
 Vars = tuple[Var, ...]
@@ -29,9 +29,8 @@ def join_updates(program: Program) -> None:
     """Update arrays that lie one after the other by one call for all of them."""
     updates: dict[Var, list[Call]] = defaultdict(list)
     for call in program.calls:
-        root = call.out.root
-        if call.writes and root.kind == "state" and root.array.flags.c_contiguous and alike(call.out, root):
-            updates[root].append(call)
+        if call.out.root.kind == "state":
+            updates[call.out.root].append(call)
     groups = neighbours(updates)
     search = Search(program, groups)
     for group in groups:
@@ -55,8 +54,7 @@ def neighbours(updates: dict[Var, list[Call]]) -> list[Vars]:
 
 def follows(x: Var, y: Var) -> bool:
     """Whether the array of y begins where that of x ends."""
-    at_once = address(x.array) + x.array.nbytes == address(y.array)
-    return at_once and x.dtype == y.dtype and owner(x.array) is owner(y.array)
+    return address(x.array) + x.array.nbytes == address(y.array) and x.dtype == y.dtype
 
 
 class Search:
@@ -72,52 +70,46 @@ class Search:
         self.places: dict[Var, Var] = {}  # for each of these, where in that array it lies
         for group in groups:
             size, first = sum(x.size for x in group), group[0].array
-            array = np.lib.stride_tricks.as_strided(first.reshape(-1), (size,), (first.itemsize,))
-            names = [identifier(x.label) for x in (group[0], group[-1]) if x.label]
-            self.places |= zip(group, self.side_by_side(group, Var("state", array, "_to_".join(names))), strict=True)
+            array = np.lib.stride_tricks.as_strided(first.ravel(), (size,), (first.itemsize,))
+            ends = [identifier(x.label) for x in (group[0], group[-1]) if x.label]
+            self.together[group] = Var("state", array, "_to_".join(ends) if len(ends) == 2 else "")
 
     def side_by_side(self, parts: Vars, joined: Var) -> list[Var]:
         """Let `joined` stand for `parts`. Returns the places in it, in their shapes."""
         self.together[parts] = joined
         places = []
         for x, end in zip(parts, accumulate(x.size for x in parts), strict=True):
-            key = slice(end - x.size, end)
-            flat = Var("view", joined.array[key], base=joined, view=(operator.getitem, (key,), {}))
-            places.append(Var("view", flat.array.reshape(x.shape), x.label, flat, (np.reshape, (x.shape,), {})))
+            where = (end - x.size, end, x.shape)
+            places.append(Var("view", part(joined.array, *where), x.label, joined, (part, where, {})))
         return places
 
-    def join(self, row: Row, group: Vars) -> Var | None:
-        """What one call for a row computes, in order to update a group; None where there cannot be one."""
+    def join(self, row: Row, group: Vars, depth: int = 0) -> None:
+        """Put one call in the place of a row, in order to update a group, if there can be one."""
         outs = tuple(call.out.root for call in row)
-        if row in self.rows:
-            return self.together[outs]
-        if not self.alike(row) or (row[0].writes and outs not in self.together):
-            return None
-        args = [self.argument(xs, outs, group) for xs in zip(*(call.args for call in row), strict=True)]
-        if any(x is None for x in args) or not self.alike(row):  # again: what it reads may have taken from the row
-            return None
+        if not self.fits(row):
+            return
+        args = [self.argument(xs, outs, group, depth) for xs in zip(*(call.args for call in row), strict=True)]
+        if any(x is None for x in args) or not self.fits(row):  # again: what it reads may have taken from the row
+            return
         if outs not in self.together:
-            array = np.concatenate([x.array.reshape(-1) for x in outs])
-            self.places |= zip(outs, self.side_by_side(outs, Var("result", array)), strict=True)
+            joined = Var("result", np.concatenate([x.array.ravel() for x in outs]))
+            self.places |= zip(outs, self.side_by_side(outs, joined), strict=True)
         self.rows[row] = Call(row[0].function, tuple(args), {}, self.together[outs], row[0].writes)
         self.taken |= {*row}
-        return self.together[outs]
 
-    def alike(self, row: Row) -> bool:
-        """Whether the calls of a row do the same, and none of them is another row's or has its place elsewhere."""
-        first = row[0]
-        return len({*row}) == len(row) and all(
-            call.function is first.function in JOINED
+    def fits(self, row: Row) -> bool:
+        """Whether the calls of a row do the same, each for all of its array, and none has its place elsewhere."""
+        return all(
+            call.function is row[0].function in JOINED
             and not call.kwargs
-            and (len(call.args), call.writes, call.out.dtype) == (len(first.args), first.writes, first.out.dtype)
+            and call.out.shape == call.out.root.shape
             and call.out.array.flags.c_contiguous
-            and call not in self.taken
+            and call.out not in self.places
             and call not in self.copies
-            and (call.writes or (call.anew and call.out not in self.places))
             for call in row
         )
 
-    def argument(self, xs: tuple[object, ...], outs: Vars, group: Vars) -> object:
+    def argument(self, xs: tuple[object, ...], outs: Vars, group: Vars, depth: int) -> object:
         """What stands for the arguments at one place of a row's calls; None if nothing can."""
         roots = tuple(canonical(x) for x in xs if isinstance(x, Var))
         if not roots:
@@ -128,25 +120,25 @@ class Search:
             return roots[0]
         if any(x.shape != out.shape or x.dtype != roots[0].dtype for x, out in zip(roots, outs, strict=True)):
             return None
+        makers = tuple(self.made[x] for x in roots if x in self.made)
+        if roots not in self.together and len(makers) == len(roots) and depth < DEEP:
+            self.join(makers, group, depth + 1)
         if roots not in self.together:
-            makers = tuple(self.made[x] for x in roots if x in self.made)
-            if len(makers) == len(roots) and (joined := self.join(makers, group)):
-                return joined
             self.gather(roots, group)
         return self.together.get(roots)
 
     def gather(self, xs: Vars, group: Vars) -> None:
         """Have what no row makes computed side by side, or copied there as soon as it is computed."""
         makers = [self.made[x.root] for x in xs if x.root in self.made]
-        computed = [x.root not in self.places and covers(x, x.root) for x in xs]
-        fixed = all(there or x.root not in self.written for x, there in zip(xs, computed, strict=True))
-        if len({*makers}) < len(xs) or self.taken & {*makers} or not fixed:
+        whole = [x.root not in self.places and covers(x, x.root) for x in xs]
+        stays = all(all_of_it or x.root not in self.written for x, all_of_it in zip(xs, whole, strict=True))
+        if len({*makers}) < len(xs) or self.taken & {*makers} or not stays:  # a copy would miss a later change
             return
-        joined = Var("result", np.concatenate([x.array.reshape(-1) for x in xs]), for_(self.together[group]))
+        joined = Var("result", np.concatenate([x.array.ravel() for x in xs]), for_(self.together[group]))
         places = self.side_by_side(xs, joined)
-        for x, there, place, call, state in zip(xs, computed, places, makers, group, strict=True):
+        for x, all_of_it, place, call, state in zip(xs, whole, places, makers, group, strict=True):
             place.label = for_(state)
-            if there:
+            if all_of_it:
                 shape = x.root.shape
                 self.places[x.root] = Var("view", x.root.array, place.label, place, (np.reshape, (shape,), {}))
             else:
@@ -160,10 +152,11 @@ class Search:
         if not self.rows or any(at[before] >= at[after] for before, after in dependencies(program.calls)):
             return
         instead = {last[row]: call for row, call in self.rows.items()}
+        read = {v.root for call in self.rows.values() for v in call.reads()}  # not so, where another argument failed
         calls = []
         for i, call in enumerate(program.calls):
             if call not in self.taken:
-                calls += [call, *self.copies.get(call, ())]
+                calls += [call, *(copy for copy in self.copies.get(call, ()) if copy.out.root in read)]
             elif i in instead:
                 calls.append(instead[i])
         for x, place in self.places.items():
@@ -177,6 +170,11 @@ def for_(x: Var) -> str:
 
 
 IN_ORDER = (np.reshape, np.ravel, np.squeeze, np.expand_dims)
+
+
+def part(array: np.ndarray, start: int, end: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Elements `start` to `end` of a flat array, in a shape."""
+    return array[start:end].reshape(shape)
 
 
 def covers(x: Var, root: Var) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,13 @@ def identity(n: int, dtype: Any) -> np.ndarray:
     return np.eye(n, dtype=dtype)
 
 
-@primitive
+def check(f: Callable[..., Any]) -> Callable[..., Any]:
+    """A primitive that raises for wrong labels: a replay runs it even where nobody reads its result."""
+    f.checks = True  # type: ignore[attr-defined]
+    return primitive(f)
+
+
+@check
 def one_hot(labels: np.ndarray, classes: int, dtype: Any, where: str) -> np.ndarray:
     """Class numbers (...) as ones and zeros (..., classes). Raises TypeError or ValueError for what is no class
     number."""
@@ -113,7 +120,7 @@ def one_hot(labels: np.ndarray, classes: int, dtype: Any, where: str) -> np.ndar
         raise ValueError(f"{where}: expected class numbers from 0 to {classes - 1}, got {wrong}") from None
 
 
-@primitive
+@check
 def probabilities(labels: np.ndarray, where: str) -> np.ndarray:
     """The labels themselves. Raises ValueError when there is a NaN among them."""
     if np.isnan(labels).any():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -135,7 +136,8 @@ class Sequential:
         self.layers = layers
         for name, p in self.named().items():
             p.label = name
-        unseen = [p for p in self.parameters() if p.memory == []]  # else somebody may hold on to the array
+        # Else somebody may hold on to the array: a caller, or another tensor, which shares `memory`.
+        unseen = [p for p in self.parameters() if p.memory == [] and sys.getrefcount(p.memory) == 2]
         for p, array in zip(unseen, side_by_side(p._data for p in unseen), strict=True):
             p._data, p.memory = array, None
 

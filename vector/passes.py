@@ -22,13 +22,13 @@ from .program import Call, Program, Var, alike, canonical, may_overlap, variable
 def drop_unread(program: Program) -> None:
     """Drop the calls whose result nobody reads: neither a later call, nor the caller, nor the next replay.
 
-    A draw of random numbers stays: it moves its generator on.
+    A draw of random numbers stays: it moves its generator on. So does a check, which raises for what is wrong.
     """
     wanted = {var.root for var in variables(program.outputs)}
     kept = []
     for call in reversed(program.calls):
         root = call.out.root
-        if root in wanted or root.kind in ("state", "input") or is_random(call):
+        if root in wanted or root.kind in ("state", "input") or is_random(call) or is_check(call):
             wanted.update(var.root for var in call.reads())
             kept.append(call)
     program.calls = kept[::-1]
@@ -178,6 +178,10 @@ def key(x: Any, versions: Counter[Var]) -> Any:
 
 def is_random(call: Call) -> bool:
     return isinstance(getattr(call.function, "__self__", None), np.random.Generator)
+
+
+def is_check(call: Call) -> bool:
+    return getattr(call.function, "checks", False)
 
 
 def write_through(program: Program) -> None:

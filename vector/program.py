@@ -275,7 +275,7 @@ class Names:
 
     def __init__(self) -> None:
         self.of: dict[int, str] = {}
-        self.bound: dict[str, Any] = {"np": np}
+        self.bound: dict[str, Any] = {"np": np, "slice": slice, "Ellipsis": Ellipsis}  # what the source may name
 
     def new(self, wanted: str) -> str:
         name, k = wanted, 2

@@ -111,7 +111,14 @@ class Traced(NDArrayOperatorsMixin):
         target = self[key]
         if target.var.root is not self.var.root:
             refuse("assign at an index that is an array")
-        np.copyto(target, new)
+        if not (isinstance(new, Traced) and new.looks_like(target)):  # x[...] += y assigns to x[...] what it is
+            np.copyto(target, new)
+
+    def looks_like(self, other: Traced) -> bool:
+        """Whether two arrays are one look at the same memory."""
+        a, b = self.value, other.value
+        there = watch.address(a) == watch.address(b) and self.var.root is other.var.root
+        return there and (a.shape, a.strides, a.dtype) == (b.shape, b.strides, b.dtype)
 
     def __len__(self) -> int:
         return len(self.value)
