@@ -155,6 +155,7 @@ def test_numpys_functions_over_axes_and_shapes():
         (vector.stack([x, x], axis=1), np.stack([X, X], axis=1)),
         (vector.concatenate([x, X]), np.concatenate([X, X])),
         (vector.stack([X, x]), np.stack([X, X])),
+        (vector.stack([x, X], axis=-2), np.stack([X, X], axis=-2)),
         (vector.stack([x[:0], x[:0]]), np.stack([X[:0], X[:0]])),
     ]:
         assert type(out) is Tensor and out.shape == np.shape(expected) and np.allclose(out.data, expected, rtol=1e-15)
