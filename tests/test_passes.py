@@ -188,7 +188,7 @@ def update_and_a_part_is_read(p, q, x, y):
 
 
 def update_and_the_same_again(p, q, x, y):
-    p.data[...] = q.data * 2.0
+    np.copyto(p.data, q.data * 2.0)
     again = q.data * 2.0
     p.data += 1.0
     return again
@@ -946,6 +946,12 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
         lambda x, y: np.concatenate((np.tanh(x), x - x)) * 2.0,
         [],
         "tanh 4x3, subtract 4x3, concatenate 8x3, multiply 8x3",
+    ),
+    "a product scaled into a parameter": (
+        SCALE,
+        lambda p, x, y: np.multiply(x[:, :1] @ y[:1], 2.0, out=p.data) + 1.0,
+        [np.ones((4, 3))],
+        "matmul 4x3, multiply 4x3, add 4x3",
     ),
     "a product that goes elsewhere": (
         SCALE,
