@@ -305,6 +305,25 @@ def by_what_is_copied_elsewhere(p, q, r, s, x, y):
     s.data += second
 
 
+def by_what_a_row_makes(p, q, r, s, x, y):
+    first, second, third = (x + y) * 0.5, (x - y) * 0.5, x * y
+    moved((p, first), (q, second))
+    r.data += second
+    s.data += third
+
+
+def by_what_is_changed_first(p, q, x, y):
+    change, other = x * y, x + y
+    change += 1.0
+    moved((p, change), (q, other))
+
+
+def by_two_dtypes(p, q, x, y):
+    single, double = (x * y).astype(np.float32), x + y
+    moved((p, single), (q, double))
+    return single
+
+
 def where_some_are_above(p, q, x, y):
     changes, mask = (x * y, x + y), x > y
     for state, change in zip((p, q), changes, strict=True):
@@ -367,6 +386,9 @@ JOINING = {
     "by a number and one without axes": (JOIN, lambda p, q, r, x, y: scaled((p, 0.5), (q, r.data)), [*TWO, 2.0], 0),
     "by two without axes": (JOIN, lambda p, q, r, x, y: scaled((p, r.data), (q, r.data * 2.0)), [*TWO, 2.0], 0),
     "by what is copied elsewhere": (JOIN, by_what_is_copied_elsewhere, [*TWO, *TWO], 1),
+    "by what a row makes for others": (JOIN, by_what_a_row_makes, [*TWO, *TWO], 2),
+    "by what is changed first": (JOIN, by_what_is_changed_first, TWO, 1),
+    "by two dtypes": (JOIN, by_two_dtypes, TWO, 0),
     "where some are above": (JOIN, where_some_are_above, TWO, 0),
     "by other numbers": (JOIN, lambda p, q, x, y: scaled((p, 0.5), (q, 0.25)), TWO, 0),
     "by 0 and -0": (JOIN, lambda p, q, x, y: moved((p, 0.0), (q, -0.0)), TWO, 0),

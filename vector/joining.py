@@ -121,7 +121,7 @@ class Search:
         if any(x.shape != out.shape or x.dtype != roots[0].dtype for x, out in zip(roots, outs, strict=True)):
             return None
         makers = tuple(self.made[x] for x in roots if x in self.made)
-        if roots not in self.together and len(makers) == len(roots) and depth < DEEP:
+        if len(makers) == len(roots) and depth < DEEP:
             self.join(makers, group, depth + 1)
         if roots not in self.together:
             self.gather(roots, group)
