@@ -488,17 +488,6 @@ def test_no_piece_has_fewer_than_four_rows(monkeypatch):
     assert [vector.ops.row_tiles(x[:n], y[:, :510]) for n in (8, 11, 12, 16)] == [1, 1, 1, 1]
 
 
-def test_tiles_become_one_matrix_whoever_else_holds_them():
-    """A debugger may, and numpy's `resize` minds unless told not to."""
-    held = np.arange(24.0).reshape(2, 3, 4).copy()
-    others = [held, held]
-    assert (
-        others[0] is held
-        and vector.ops.untiled(held, (6, 4)) is held
-        and np.array_equal(held, np.arange(24.0).reshape(6, 4))
-    )
-
-
 def test_columns_times_rows():
     x, y = np.random.default_rng(0).normal(size=(2, 3, 100))
     x, y = x[:, :, None], y[:, None, :]

@@ -593,7 +593,7 @@ def untiled(x: Any, shape: tuple[int, int]) -> Any:
     """Tiles of rows, one after the other, as one matrix: an array that owns its memory, which a view would not."""
     if not isinstance(x, np.ndarray):
         return np.reshape(x, shape)
-    x.resize(shape, refcheck=False)
+    x.resize(shape)  # as many elements: numpy minds no other holder
     return x
 
 
