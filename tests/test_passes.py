@@ -47,7 +47,9 @@ def run(make, calls, *chosen):
 
 
 def check(made):
-    """Raises AssertionError where a variable is not of a known kind, or a view does not lie where it says."""
+    """Raises AssertionError where a variable is not of a known kind, a view does not lie where it says, or a call into
+    an array from outside does not say that it writes."""
+    assert all(call.writes for call in made.calls if call.out.kind in ("state", "input"))
     looks = [v for call in made.calls for v in (*call.reads(), call.out)] + list(variables(made.outputs))
     for var in looks:
         looks += [var.base] if var.base is not None else []
