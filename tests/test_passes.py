@@ -390,6 +390,7 @@ JOINING = {
     "by what is copied elsewhere": (JOIN, by_what_is_copied_elsewhere, [*TWO, *TWO], 1),
     "by what a row makes for others": (JOIN, by_what_a_row_makes, [*TWO, *TWO], 2),
     "by what is changed first": (JOIN, by_what_is_changed_first, TWO, 1),
+    "by the first of them": (JOIN, lambda r, p, x, y: scaled((r, r.data), (p, r.data)), [2.0, np.ones(3)], 0),
     "by two dtypes": (JOIN, by_two_dtypes, TWO, 0),
     "where some are above": (JOIN, where_some_are_above, TWO, 0),
     "by other numbers": (JOIN, lambda p, q, x, y: scaled((p, 0.5), (q, 0.25)), TWO, 0),
