@@ -243,7 +243,7 @@ def scaled_earlier(program: Program, i: int) -> bool:
             call.out.kind, call.out.base, call.out.view = "view", *moved(x, out)
             program.calls[i] = Call(np.multiply, (scale, root), {}, out)
             return True
-        at = next((k for k, c in enumerate(program.calls) if c.out is root and not c.writes), None)
+        at = next((k for k, c in enumerate(program.calls) if c.out is root), None)
         if at is None or sum(v.root is root for c in program.calls for v in c.reads()) != 1:
             continue
         if any(v.root is root for v in variables(program.outputs)):
