@@ -280,7 +280,11 @@ def test_parameters_changed_in_place_between_replays():
 def test_dropout_draws_anew_at_each_replay():
     rng = np.random.default_rng(0)
     compare(trainer("momentum", dropout=0.5), [moons(rng, 5) for _ in range(20)], traces=1)
-    drawn = vector.compile(lambda x: vector.Tensor(random(np_rng, x.shape, x.dtype)) * 1.0)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_draws_at_each_replay(exact):
+    drawn = vector.compile(lambda x: vector.Tensor(random(np_rng, x.shape, x.dtype)) * 1.0, exact=exact)
     np_rng, expected = np.random.default_rng(5), np.random.default_rng(5)
     for dtype in (np.float64, np.float64, np.float32, np.float32):
         assert same(drawn(np.zeros((2, 3), dtype)).data, expected.random((2, 3), dtype))

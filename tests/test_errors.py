@@ -286,6 +286,8 @@ def test_dot_of_no_vectors():
     for name in ("dot", "matmul"):
         with expect(TypeError, f"{name}: expected a real number, got str"):
             getattr(vector, name)(["a"], vector.Tensor([1.0]))
+        with expect(TypeError, f"{name}: expected a real number, got str"):
+            getattr(vector, name)(vector.Tensor([1.0]), ["a"])
 
 
 def test_other_errors_are_numpys_own():

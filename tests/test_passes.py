@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -46,8 +47,12 @@ def run(make, calls, *chosen):
 
 
 def check(made):
-    """Raises AssertionError where a variable is not of a known kind, or a view does not lie where it says."""
-    for var in [v for call in made.calls for v in (*call.reads(), call.out)] + list(variables(made.outputs)):
+    """Raises AssertionError where a variable is not of a known kind, a view does not lie where it says, or a call into
+    an array from outside does not say that it writes."""
+    assert all(call.writes for call in made.calls if call.out.kind in ("state", "input"))
+    looks = [v for call in made.calls for v in (*call.reads(), call.out)] + list(variables(made.outputs))
+    for var in looks:
+        looks += [var.base] if var.base is not None else []
         assert var.kind in ("input", "state", "constant", "result", "view")
         assert (var.kind == "view") == (var.base is not None), var
         if var.base is not None:
@@ -176,6 +181,19 @@ def update_and_a_part(p, q, x, y):
     new = q.data * 2.0
     p.data[...] = new
     return new[:2]
+
+
+def update_and_a_part_is_read(p, q, x, y):
+    new = q.data * 2.0
+    p.data[...] = new
+    return new[:2] * 3.0
+
+
+def update_and_the_same_again(p, q, x, y):
+    np.copyto(p.data, q.data * 2.0)
+    again = q.data * 2.0
+    p.data += 1.0
+    return again
 
 
 def padded_and_changed(x, y):
@@ -551,6 +569,19 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
         0,
     ),
     "an update of which a part is returned": (passes.write_through, update_and_a_part, [np.ones(3)] * 2, 0),
+    "an update of which a part is read": (passes.write_through, update_and_a_part_is_read, [np.ones(3)] * 2, 0),
+    "an update and the same again": (
+        (passes.write_through, passes.share),
+        update_and_the_same_again,
+        [np.ones(3)] * 2,
+        1,
+    ),
+    "an update by a product with itself": (
+        passes.write_through,
+        lambda p, x, y: setattr(p, "data", p.data @ p.data),
+        [np.arange(9.0).reshape(3, 3) / 9.0],
+        0,
+    ),
     "an update from elsewhere": (
         passes.write_through,
         lambda p, q, x, y: p.data.__setitem__(..., q.data * 2.0),
@@ -558,6 +589,18 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
         1,
     ),
     "an argument as it is": (passes.write_through, lambda p, x, y: p.data.__setitem__(..., x), [np.ones(3)], 0),
+    "an update that is no copy": (
+        passes.write_through,
+        lambda p, x, y: np.multiply(x + y, 2.0, out=p.data) * 1.0,
+        [np.ones(3)],
+        0,
+    ),
+    "an update by what is made anew": (
+        passes.write_through,
+        lambda p, x, y: p.data.__setitem__(..., (x * y)[[2, 0, 1]]),
+        [np.ones(3)],
+        0,
+    ),
     "one number for all": (
         passes.write_through,
         lambda p, x, y: p.data.__setitem__(..., np.add.reduce(x * y)),
@@ -643,6 +686,16 @@ def test_an_argument_may_be_the_parameters_own_array():
         was = p.data.copy()
         (seen,) = replay(p.data, np.ones(3))
         assert same(seen, was * 2.0) and same(p.data, was - 1.0)
+
+
+def test_arguments_that_only_look_alike_are_not_the_same():
+    class Odd:
+        def __repr__(self):
+            return "odd"
+
+    one, other = Odd(), Odd()
+    versions = Counter()
+    assert passes.key(one, versions) == passes.key(one, versions) != passes.key(other, versions)
 
 
 def test_which_arrays_may_overlap():
@@ -751,7 +804,7 @@ def written_before(p, x, y):
 
 
 def scaled_in_place(x, y):
-    product = x.T @ y
+    product = x[:, :1] @ y[:1]
     product *= 2.0
     return product
 
@@ -770,6 +823,12 @@ def changed_after(x, y):
     return [first, twice]
 
 
+def changed_before(x, y):
+    first = x * y
+    first += 1.0
+    return [first.reshape((12,)) * 2.0, first]
+
+
 def divided_in_place(x, y):
     total = np.add.reduce(x, axis=0)
     total /= 4.0
@@ -780,6 +839,7 @@ def maximum_of_rows(x, y):
     return np.maximum.reduce(x, axis=1)
 
 
+called_ones = vector.Tensor(np.ones(4), "ones")
 SCALE, SUMS, MEANS = (passes.scale_early,), (passes.small_products,), (passes.small_products, passes.means)
 REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, and what is called in the end
     "a product": (SCALE, lambda x, y: (x.T[:, :1] @ y[:1]) * 2.0, [], "multiply 3x1, matmul 3x3"),
@@ -817,12 +877,33 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
         [np.ones((1, 3))],
         "add 1x3, copyto 1x3, multiply 1x3, matmul 4x3",
     ),
-    "a product scaled in place": (SCALE, scaled_in_place, [], "matmul 3x3, multiply 3x3"),
+    "a product scaled in place": (SCALE, scaled_in_place, [], "matmul 4x3, multiply 4x3"),
     "a product to a single number": (SCALE, lambda x, y: (x[0] @ y[0]) * 2.0, [], "matmul, multiply"),
+    "a product of single numbers": (
+        SCALE,
+        lambda x, y: (x[0] @ y[0]) * (x[1] @ y[1]) * 2.0,
+        [],
+        "matmul, matmul, multiply, multiply",
+    ),
+    "a single number times a list": (SCALE, lambda x, y: (x[0] @ y[0]) * [2.0, 4.0], [], "matmul, multiply 2"),
     "a product times an array": (SCALE, lambda x, y: (x[:, :1] @ y[:1]) * y, [], "matmul 4x3, multiply 4x3"),
     "an argument": (SCALE, lambda x, y: x * 2.0, [], "multiply 4x3"),
     "another look": (SCALE, lambda x, y: np.tanh(x).reshape((12,)) * 2.0, [], "tanh 4x3, multiply 4x3"),
+    "another look at another look": (
+        SCALE,
+        lambda x, y: np.tanh(x).reshape((12,)).reshape((3, 4)) * 2.0,
+        [],
+        "tanh 4x3, multiply 4x3",
+    ),
+    "another look at a product": (
+        SCALE,
+        lambda x, y: (x[:, :1] @ y[:1]).reshape((12,)) * 2.0,
+        [],
+        "multiply 1x3, matmul 4x3",
+    ),
+    "another look at an argument": (SCALE, lambda x, y: x.reshape((12,)) * 2.0, [], "multiply 12"),
     "a look at a part": (SCALE, lambda x, y: np.tanh(x)[1:] * 2.0, [], "tanh 4x3, multiply 3x3"),
+    "a look at what was changed before": (SCALE, changed_before, [], "multiply 4x3, add 4x3, multiply 4x3"),
     "a look at what is changed after": (SCALE, changed_after, [], "multiply 4x3, multiply 12, add 4x3"),
     "a sum": (SCALE, lambda x, y: np.add.reduce(x * y, axis=0) * 2.0, [], "multiply 4x3, add 3, multiply 3"),
     "a sum beside what it sums": (
@@ -830,6 +911,24 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
         lambda x, y: [(2.0 * p, 2.0 * np.add.reduce(p, axis=0)) for p in [np.tanh(x)]],
         [],
         "tanh 4x3, multiply 4x3, add 3",
+    ),
+    "a sum beside what it sums, written twice": (
+        (passes.share, *SCALE),
+        lambda x, y: [2.0 * np.tanh(x), 2.0 * np.add.reduce(np.tanh(x), axis=0)],
+        [],
+        "tanh 4x3, multiply 4x3, add 3",
+    ),
+    "a sum beside what it sums times an array": (
+        SCALE,
+        lambda x, y: [(x[0] @ y[0] * p, 2.0 * np.add.reduce(p, axis=0)) for p in [np.tanh(x)]],
+        [],
+        "tanh 4x3, matmul, multiply 4x3, add 3, multiply 3",
+    ),
+    "a sum times an array beside what it sums": (
+        SCALE,
+        lambda x, y: [(2.0 * p, x[0] @ y[0] * np.add.reduce(p, axis=0)) for p in [np.tanh(x)]],
+        [],
+        "tanh 4x3, multiply 4x3, matmul, add 3, multiply 3",
     ),
     "a sum beside what it sums, in place": (
         SCALE,
@@ -896,6 +995,18 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
         lambda x, y: np.concatenate((np.tanh(x), x - x)) * 2.0,
         [],
         "tanh 4x3, subtract 4x3, concatenate 8x3, multiply 8x3",
+    ),
+    "a product scaled into a parameter": (
+        SCALE,
+        lambda p, x, y: np.multiply(x[:, :1] @ y[:1], 2.0, out=p.data) + 1.0,
+        [np.ones((4, 3))],
+        "matmul 4x3, multiply 4x3, add 4x3",
+    ),
+    "a product that goes elsewhere": (
+        SCALE,
+        lambda p, x, y: np.matmul(x[:, :1], y[:1], out=p.data) * 2.0,
+        [np.ones((4, 3))],
+        "matmul 4x3, multiply 4x3",
     ),
     "a product and a number": (SCALE, lambda x, y: (x[:, :1] @ y[:1]) + 2.0, [], "matmul 4x3, add 4x3"),
     "rows times columns": (SCALE, lambda x, y: (x[:, :1] * y[:1]) * 2.0, [], "multiply 1x3, multiply 4x3"),
@@ -974,6 +1085,18 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
     "how many": (SUMS, lambda x, y: np.add.reduce(x > 0, axis=0), [], "greater 4x3, add 3"),
     "largest": (SUMS, lambda x, y: np.maximum.reduce(x, axis=0), [], "maximum 3"),
     "small products": (SUMS, lambda x, y: [x.T @ y, x[:, :1] * y[:1]], [], "dot 3x3, dot 4x3"),
+    "products in a dtype of their own": (
+        (*SCALE, *SUMS),
+        lambda x, y: [f(x[:, :1], y[:1], dtype=np.float64) * 2.0 for f in (np.matmul, np.multiply)],
+        [],
+        "matmul 4x3, multiply 4x3, multiply 4x3, multiply 4x3",
+    ),
+    "sums that go into every second place": (
+        SUMS,
+        lambda p, x, y: np.add.reduce(x, axis=0, out=p.data[::2]) * 1.0,
+        [np.ones(6)],
+        "add 3, multiply 3",
+    ),
     "products of three axes": (SUMS, lambda x, y: x.reshape((2, 2, 3)) @ y[:3], [], "matmul 2x2x3"),
     "products with a vector": (SUMS, lambda x, y: x @ y[0], [], "matmul 4"),
     "factors are no products": (
@@ -989,6 +1112,30 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
         "dot 64x32, matmul 64x33",
     ),
     "means": (MEANS, lambda x, y: [np.add.reduce(x, axis=a) / 4.0 for a in (0, 1)], [], "dot 3, dot 4"),
+    "means by a constant": (
+        MEANS,
+        lambda x, y: np.add.reduce(x, axis=0) / mode.recorder.constant(np.array(4.0)),
+        [],
+        "dot 3",
+    ),
+    "means by constants": (
+        MEANS,
+        lambda x, y: np.add.reduce(x[:3], axis=0) / mode.recorder.constant(np.array([1.0, 2.0, 4.0])),
+        [],
+        "dot 3, divide 3",
+    ),
+    "means of a product with other constants": (
+        MEANS,
+        lambda x, y: np.dot(mode.recorder.constant(np.arange(4.0)), x) / 4.0,
+        [],
+        "dot 3, divide 3",
+    ),
+    "means of a product with what is called ones": (
+        MEANS,
+        lambda x, y: np.dot(called_ones.data, x) / 4.0,
+        [],
+        "dot 3, divide 3",
+    ),
     "means by an array": (MEANS, lambda x, y: np.add.reduce(x, axis=0) / y[0], [], "dot 3, divide 3"),
     "means by a single argument": (
         MEANS,
@@ -1009,6 +1156,18 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
         "dot 3, divide 3, add 3",
     ),
     "means in place": (MEANS, divided_in_place, [], "dot 3, divide 3"),
+    "means that go elsewhere": (
+        MEANS,
+        lambda p, x, y: np.divide(np.add.reduce(x, axis=0), 4.0, out=p.data) * 2.0,
+        [np.ones(3)],
+        "dot 3, divide 3, multiply 3",
+    ),
+    "means in a dtype of their own": (
+        MEANS,
+        lambda x, y: np.divide(np.add.reduce(x, axis=0), 4.0, dtype=np.float32, casting="same_kind"),
+        [],
+        "dot 3, divide 3",
+    ),
     "quotients of products": (MEANS, lambda x, y: (x.T @ y) / 4.0, [], "dot 3x3, divide 3x3"),
     "quotients of a number": (MEANS, lambda x, y: 4.0 / np.exp2(x), [], "exp2 4x3, divide 4x3"),
 }
@@ -1039,13 +1198,27 @@ def test_what_a_pass_that_reorders_makes(name):
         ((16, 3), (-1,), 1),
         ((16, 3), 0, 0),
         ((16, 3), None, 0),
+        ((16,), -1, 0),
+        ((16, 3, 2), 1, 0),
     ],
 )
 def test_short_rows_are_turned(shape, axis, turned):
     for f in (np.maximum, np.minimum):
-        make = made_of(lambda x, y, f=f: [f.reduce(x * y, axis=axis), np.add.reduce(x, axis=1)])
+        make = made_of(lambda x, y, f=f: [f.reduce(x * y, axis=axis), np.add.reduce(x, axis=-1)])
         calls = [[np.random.default_rng(i).normal(size=shape) for _ in "xy"] for i in range(3)]
         assert unchanged(make, calls, passes.reduce_across) == -turned
+
+
+def test_rows_that_lie_column_by_column_are_not_turned():
+    make = made_of(lambda x, y: np.maximum.reduce((x * y).T, axis=1))
+    assert (
+        unchanged(
+            make,
+            [[np.random.default_rng(i).normal(size=(3, 16)) for _ in "xy"] for i in range(3)],
+            passes.reduce_across,
+        )
+        == 0
+    )
 
 
 def matrices(x, y):

@@ -60,11 +60,11 @@ class Op:
         inputs = args if self.over else args[: len(self.rules)]
         if not self.over and (self.defaults or len(args) != len(self.rules)):
             params = self.bind(args, params)
-        like = None  # the first array of floats, whose dtype plain numbers take
+        like = None  # the array of floats whose dtype a plain number takes
         for x in inputs:
             if hasattr(x, "op"):
                 return x.apply(self, inputs, params)
-            if like is None and hasattr(x, "dtype") and x.dtype in FLOATS:
+            if hasattr(x, "dtype") and x.dtype in FLOATS:
                 like = x
         return self.value([array(x, self.name, like) for x in inputs], params)
 
@@ -593,7 +593,7 @@ def untiled(x: Any, shape: tuple[int, int]) -> Any:
     """Tiles of rows, one after the other, as one matrix: an array that owns its memory, which a view would not."""
     if not isinstance(x, np.ndarray):
         return np.reshape(x, shape)
-    x.resize(shape, refcheck=False)
+    x.resize(shape)  # as many elements: numpy minds no other holder
     return x
 
 

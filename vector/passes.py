@@ -69,11 +69,12 @@ def simplify(program: Program, reductions: Any = (np.maximum.reduce, np.minimum.
 def unchanged(call: Call, reductions: Any) -> Var | None:
     """The argument whose elements are those of the result, if there is one."""
     if call.function in reductions:
-        x = call.args[0]
+        (x,) = call.args
         if x.size == call.out.size and x.dtype == call.out.dtype and call.kwargs.keys() <= {"axis", "keepdims"}:
             return x
-    if call.function is np.copyto and isinstance(x := call.args[0], Var):
-        return x if alike(x, call.out) and x.strides == call.out.strides else None
+    if call.function is np.copyto:
+        (x,) = call.args
+        return x if isinstance(x, Var) and alike(x, call.out) and x.strides == call.out.strides else None
     if call.function in (np.multiply, np.divide) and not call.kwargs:
         pairs = [call.args] if call.function is np.divide else [call.args, call.args[::-1]]
         for x, one in pairs:
@@ -92,7 +93,7 @@ def pad_in_place(program: Program) -> None:
     for call in program.calls:
         joins = call.function is np.concatenate and call.anew and call.out not in written
         axis: Any = call.kwargs["axis"] if joins else None
-        parts = call.args[0] if axis is not None else ()
+        (parts,) = call.args if axis is not None else ((),)
         if not any(x.kind == "constant" for x in parts):
             kept.append(call)
             continue
@@ -185,17 +186,16 @@ def is_check(call: Call) -> bool:
 
 def write_through(program: Program) -> None:
     """Where a result is only copied into an array from outside, compute it there: `p = p - s` as an update in place."""
-    uses = Counter(canonical(v) for call in program.calls for v in call.reads())
-    uses.update(canonical(v) for v in variables(program.outputs))
-    roots = Counter(v.root for call in program.calls for v in call.reads())
+    reads = Counter(v.root for call in program.calls for v in call.reads())
     written = {call.out.root for call in program.calls if call.writes}
-    made = {call.out: i for i, call in enumerate(program.calls) if call.into and call.anew and call.out not in written}
+    made = {call.out: i for i, call in enumerate(program.calls) if call.into and call.out not in written}
     merged = set()
     for i, copy in enumerate(program.calls):
         if copy.function is not np.copyto or not copy.writes or copy.kwargs:
             continue
-        source, target = canonical(copy.args[0]) if isinstance(copy.args[0], Var) else None, copy.out
-        if source not in made or uses[source] != 1 or roots[source] != 1 or not alike(source, target):
+        (x,), target = copy.args, copy.out
+        source = canonical(x) if isinstance(x, Var) else None
+        if source not in made or reads[source] != 1 or not alike(source, target):
             continue
         at = made[source]
         call, between = program.calls[at], program.calls[at + 1 : i]
@@ -227,24 +227,23 @@ def scale_early(program: Program) -> None:
 
 def scaled_earlier(program: Program, i: int) -> bool:
     """Rewrite call number i, if it scales another look at a result, or the result of a linear call that nothing else
-    reads."""
+    reads. Not so a single number, of which each factor may be the scale: there would be no end."""
     call = program.calls[i]
-    if call.function is not np.multiply or len(call.args) != 2 or call.writes or not call.out.shape:
+    if call.function is not np.multiply or call.writes or not call.out.shape:
         return False
     for scale, x in (call.args, call.args[::-1]):
         if not isinstance(x, Var) or np.shape(value(scale)):
             continue
-        root, outer = x.root, program.calls[i + 1 :]
+        root, outer = x.root, program.calls[i:]
         if call.out.dtype != root.dtype:
             continue
-        if canonical(x) is not root and x.size == root.size and root.kind == "result":
-            if not any(c.writes and c.out.root is root for c in outer):  # one result for all looks at it
-                out = Var("result", np.multiply(value(scale), root.array))
-                call.out.kind, call.out.base, call.out.view = "view", *moved(x, out)
-                program.calls[i] = Call(np.multiply, (scale, root), {}, out)
-                return True
-            continue
-        at = next((k for k, c in enumerate(program.calls) if c.out is root and not c.writes), None)
+        whole = canonical(x) is not root and x.size == root.size and root.kind == "result"
+        if whole and not any(c.out.root is root for c in outer):  # one result for all looks at it
+            out = Var("result", np.multiply(value(scale), root.array))
+            call.out.kind, call.out.base, call.out.view = "view", *moved(x, out)
+            program.calls[i] = Call(np.multiply, (scale, root), {}, out)
+            return True
+        at = next((k for k, c in enumerate(program.calls) if c.out is root), None)
         if at is None or sum(v.root is root for c in program.calls for v in c.reads()) != 1:
             continue
         if any(v.root is root for v in variables(program.outputs)):
@@ -275,17 +274,17 @@ LINEAR = (np.matmul, np.multiply, np.concatenate)  # through which a scale may g
 
 def to_scale(program: Program, call: Call, scale: Any) -> Any:
     """The argument of a linear call to scale so that there is less to do, or as little and it may go on; else None."""
-    if call.function is np.matmul and call.args[0] is not call.args[1]:
+    if call.function is np.matmul and not call.kwargs and call.args[0] is not call.args[1]:
         small = [x for x in call.args if x.size <= call.out.size]
         made = [x for x in small if any(c.out is x.root and c.function in LINEAR for c in program.calls)]
         return min(made or small, key=lambda x: x.size, default=None)
     if call.function == np.add.reduce and "where" not in call.kwargs:
-        is_scaled = any(
-            c.function is np.multiply and same(c.args, (scale, call.args[0])) and not c.writes for c in program.calls
-        )
-        return call.args[0] if is_scaled else None
+        (x,) = call.args
+        is_scaled = any(c.function is np.multiply and same(c.args, (scale, x)) and not c.writes for c in program.calls)
+        return x if is_scaled else None
     if call.function is np.concatenate:  # padding with zeros
-        padded = [x for x in call.args[0] if not (x.kind == "constant" and not np.any(x.array))]
+        (parts,) = call.args
+        padded = [x for x in parts if not (x.kind == "constant" and not np.any(x.array))]
         return padded[0] if len(padded) == 1 else None
     if call.function is np.multiply and not call.kwargs and call.args[0] is not call.args[1]:
         smallest = min(call.args, key=lambda x: np.size(value(x)))
@@ -310,24 +309,23 @@ def small_products(program: Program) -> None:
         return made.setdefault((dtype, shape), Var("constant", np.ones(shape, dtype), "ones"))
 
     for call in program.calls:
-        x, out = call.args[0] if call.args else None, call.out
-        plain = len(call.args) == 1 and call.kwargs.keys() <= {"axis", "keepdims"}
-        if call.writes or not isinstance(x, Var) or {v.dtype for v in call.reads()} != {out.dtype}:
+        out = call.out
+        if call.writes or {v.dtype for v in call.reads()} != {out.dtype}:
             continue
-        if call.function == np.add.reduce and plain:
+        if call.function == np.add.reduce and call.kwargs.keys() <= {"axis", "keepdims"}:
+            (x,) = call.args
             axis, keep = call.kwargs.get("axis", 0), call.kwargs.get("keepdims", False)
-            axis = axis[0] if isinstance(axis, tuple) and len(axis) == 1 else axis
+            if isinstance(axis, tuple) and len(axis) == 1:
+                (axis,) = axis
             flat = reshaped(x, (x.size,))  # not so an argument, which may lie in any way
             if axis is None and not keep and x.size > 1 and x.array.flags.c_contiguous and len(flat.shape) == 1:
                 call.function, call.args, call.kwargs = np.dot, (flat, ones(x.dtype, x.size)), {}
-            elif len(x.shape) != 2:
-                continue
-            elif axis == 0 and not keep:
+            elif len(x.shape) == 2 and axis == 0 and not keep:
                 call.function, call.args, call.kwargs = np.dot, (ones(x.dtype, x.shape[0]), x), {}
-            elif axis in (1, -1):
+            elif len(x.shape) == 2 and axis in (1, -1):
                 call.function, call.args, call.kwargs = np.dot, (x, ones(x.dtype, x.shape[1], *[1] * keep)), {}
         elif (call.function is np.matmul or is_outer(call)) and all(len(v.shape) == 2 for v in call.reads()):
-            if out.size * out.dtype.itemsize <= 2**14 and out.array.flags.c_contiguous:
+            if not call.kwargs and out.size * out.dtype.itemsize <= 2**14:
                 call.function = np.dot
 
 
@@ -338,16 +336,16 @@ def means(program: Program) -> None:
         if call.function is not np.divide or call.writes or call.kwargs or not isinstance(call.args[0], Var):
             continue
         total, number = canonical(call.args[0]), call.args[1]
-        made = [c for c in program.calls if c.out is total and c.function is np.dot and not c.writes]
+        made = next((c for c in program.calls if c.out is total and c.function is np.dot), None)
         fixed = not isinstance(number, Var) or number.kind == "constant"
         readers = sum(
             v.root is total for v in (*(v for c in program.calls for v in c.reads()), *variables(program.outputs))
         )
         if made and fixed and readers == 1 and not np.shape(value(number)) and total not in written:
-            weights = [v for v in made[0].args if v.kind == "constant" and v.label == "ones"]
+            weights = next((v for v in made.args if v.kind == "constant" and v.label == "ones"), None)
             if weights:
-                shares = Var("constant", weights[0].array / value(number), "shares")
-                made[0].rename(functools.partial(swapped, old=weights[0], new=shares))
+                shares = Var("constant", weights.array / value(number), "shares")
+                made.rename(functools.partial(swapped, old=weights, new=shares))
                 call.out.kind, call.out.base, call.out.view = "view", total, None
     program.calls = [c for c in program.calls if c.out.kind != "view" or c.writes]
 
@@ -355,7 +353,7 @@ def means(program: Program) -> None:
 def is_outer(call: Call) -> bool:
     """Whether a call multiplies a column with a row."""
     shapes = [np.shape(value(x)) for x in call.args]
-    return call.function is np.multiply and not call.kwargs and shapes[0][1:] == (1,) and shapes[1][:1] == (1,)
+    return call.function is np.multiply and shapes[0][1:] == (1,) and shapes[1][:1] == (1,)
 
 
 def reduce_across(program: Program) -> None:
@@ -364,9 +362,9 @@ def reduce_across(program: Program) -> None:
     kept = []
     for call in program.calls:
         if call.function in (np.maximum.reduce, np.minimum.reduce):
-            x = call.args[0]
+            (x,) = call.args
             rows = len(x.shape) == 2 and x.shape[0] >= 16 and x.shape[1] <= 32 and x.array.flags.c_contiguous
-            if rows and call.kwargs.get("axis") in (1, -1, (1,), (-1,)) and call.kwargs.keys() <= {"axis", "keepdims"}:
+            if rows and call.kwargs.get("axis") in (1, -1, (1,), (-1,)):
                 turned = Var("result", np.asfortranarray(x.array))
                 kept.append(Call(np.copyto, (x,), {}, turned))
                 call.args = (turned,)
@@ -385,7 +383,7 @@ def moved(x: Var, root: Var) -> tuple[Var, Any]:
     if x.base is None:
         return root, None
     base, view = moved(x.base, root)
-    return (base if view is None else Var("view", x.base.array, base=base, view=view)), x.view
+    return Var("view", x.base.array, base=base, view=view), x.view
 
 
 def value(x: Any) -> Any:
@@ -398,7 +396,7 @@ LAYOUT = (join_updates, pad_in_place, align, numbers_as_arrays)
 REORDERING = (sums_of_one, scale_early, small_products, means, reduce_across)
 
 
-def optimize(program: Program, exact: bool = True) -> None:
-    """Run the passes, in order; those that round in another order only with `exact=False`."""
+def optimize(program: Program, exact: bool) -> None:
+    """Run the passes, in order; those that round in another order only if the result need not be `exact`."""
     for run in (*EXACT, *(() if exact else REORDERING), *LAYOUT):
         run(program)
