@@ -42,7 +42,7 @@ def table(browser) -> dict[str, list[str]]:
 
 def card(browser, label: str) -> list[str]:
     for group in browser.find_elements(By.CSS_SELECTOR, "#picture .node"):
-        texts = [each.text for each in group.find_elements(By.TAG_NAME, "text")]
+        texts = [each.text.strip() for each in group.find_elements(By.TAG_NAME, "text")]
         if texts[0] == label:
             return texts
     raise AssertionError(label)
@@ -51,7 +51,7 @@ def card(browser, label: str) -> list[str]:
 def test_buttons_step_forward_and_back(player) -> None:
     click = {name: player.find_element(By.ID, name).click for name in ("first", "back", "next", "last")}
     assert text(player, "count") == "step 0 of 9"
-    assert card(player, "L") == ["L", " = tanh(a × b + c)", "·", ""]
+    assert card(player, "L") == ["L", "= tanh(a × b + c)", "·", ""]
     click["next"]()
     assert (text(player, "phase"), text(player, "lines")) == ("Forward →", "a * b = 2.0 * -3.0 = -6.0")
     click["last"]()
