@@ -320,6 +320,26 @@ def by_what_is_changed_first(p, q, x, y):
     moved((p, change), (q, other))
 
 
+def by_what_is_changed_afterwards(p, q, x, y):
+    change, other = x * y, x + y
+    moved((p, change))
+    change += 1.0
+    moved((q, other))
+    return change
+
+
+def each_is_changed_afterwards(p, q, x, y):
+    for state, change in [(p, x * y), (q, x + y)]:
+        np.negative(change, out=state.data)
+        state.data[1:] = 0.0
+
+
+def by_columns_that_are_summed(p, q, r, x, y):
+    columns = r.data.T * 2.0
+    moved((p, columns), (q, p.data * 0.5))
+    return np.add.reduce(columns, axis=None)
+
+
 def by_two_dtypes(p, q, x, y):
     single, double = (x * y).astype(np.float32), x + y
     moved((p, single), (q, double))
@@ -377,6 +397,7 @@ def by_rows_that_are_returned(p, q, x, y):
 
 
 TWO, THREE = [np.ones(3), np.arange(3.0)], [np.ones(3), np.arange(3.0), np.zeros(3)]
+LARGE = np.random.default_rng(0).normal(size=(40, 30))
 JOIN = passes.join_updates
 JOINING = {
     "two": (JOIN, by_both(lambda g: g), TWO, 1),
@@ -391,6 +412,9 @@ JOINING = {
     "by what a row makes for others": (JOIN, by_what_a_row_makes, [*TWO, *TWO], 2),
     "by what is changed first": (JOIN, by_what_is_changed_first, TWO, 1),
     "by the first of them": (JOIN, lambda r, p, x, y: scaled((r, r.data), (p, r.data)), [2.0, np.ones(3)], 0),
+    "by what is changed afterwards": (JOIN, by_what_is_changed_afterwards, TWO, 0),
+    "each is changed afterwards": (JOIN, each_is_changed_afterwards, TWO, 0),
+    "by columns that are summed": (JOIN, by_columns_that_are_summed, [*[np.ones((30, 40))] * 2, LARGE], 0),
     "by two dtypes": (JOIN, by_two_dtypes, TWO, 0),
     "where some are above": (JOIN, where_some_are_above, TWO, 0),
     "by other numbers": (JOIN, lambda p, q, x, y: scaled((p, 0.5), (q, 0.25)), TWO, 0),
@@ -1386,6 +1410,13 @@ def test_updates_of_two_dtypes():
     made = record(make()[0])
     JOIN(made)
     assert [call.out.label for call in made.calls] == ["", ""]
+
+
+def test_without_labels_there_are_no_names():
+    p, q = (vector.Tensor(x) for x in beside_each_other([np.ones(3), np.ones(3)]))
+    made = record(lambda x: moved((p, x * 2.0), (q, x + 1.0)), np.ones(3))
+    JOIN(made)
+    assert [call.out.label for call in made.calls] == ["", "", ""]
 
 
 def test_arguments_are_updated_one_by_one():

@@ -179,7 +179,7 @@ def part(array: np.ndarray, start: int, end: int, shape: tuple[int, ...]) -> np.
 
 def covers(x: Var, root: Var) -> bool:
     """Whether x has all elements of its root, in the same order."""
-    while x is not root and (x.view is None or x.view[0] in IN_ORDER) and x.base is not None:
+    while x.base is not None and (x.view is None or x.view[0] in IN_ORDER):
         x = x.base
     return x is root and root.array.flags.c_contiguous
 
