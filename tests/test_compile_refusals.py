@@ -254,19 +254,21 @@ def test_an_interrupt_at_whatever_moment_leaves_the_step_free():
     def interrupt(*_):
         raise Interrupt
 
-    step = vector.compile(lambda x: w * x)
+    step, interrupted = vector.compile(lambda x: w * x), 0
     step(X)
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
         for i in range(400):
-            with pytest.raises(Interrupt):  # and not RecordingError, that two threads run it at once
+            try:  # and no RecordingError, that two threads run it at once
                 signal.setitimer(signal.ITIMER_REAL, 2e-4 + i * 1e-7)
-                while True:
+                for _ in range(200):  # an exception may be lost, where Python ignores those of a callback
                     step(X)
+            except Interrupt:
+                interrupted += 1
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
-    assert same(step(X).data, X)
+    assert same(step(X).data, X) and interrupted
 
 
 def test_after_a_last_batch_of_another_size_replays_make_no_detour(monkeypatch):
