@@ -92,7 +92,7 @@ OTHER = object()  # what a quick replay says to what is not as it was
 
 
 def other(*args: Any) -> Any:
-    """Before the first recording."""
+    """No quick replay: before the first recording, and where there is more to look at."""
     return OTHER
 
 

@@ -31,9 +31,8 @@ def sgd(weights: list[np.ndarray], n: int, lr: float, careful: bool = False) -> 
     def update() -> None:
         subtract(p, g, out=p)
 
-    return training_step(
-        weights, gradients, n, lr / n, update, careful
-    )  # the learning rate meets the smallest gradient
+    scale = lr / n  # the learning rate meets the smallest gradient
+    return training_step(weights, gradients, n, scale, update, careful)
 
 
 def adam(
