@@ -18,8 +18,8 @@ import numpy as np
 
 import scalar
 import vector
-from vector.blas import blas_threads
 from vector.datasets import Batches, fashion_mnist_sample
+from vector.workers import use_threads
 
 Run = Callable[[int], None]  # so many times
 MOMENT = 0.05  # seconds, about, that one engine runs in a round
@@ -117,7 +117,7 @@ def race(runs: dict[str, Run], rounds: int) -> dict[str, list[float]]:
     """Seconds of one run in each round, the engines taking turns. One BLAS thread, the faster number at this size."""
     times: dict[str, int] = {}
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    with blas_threads(1):
+    with use_threads(1):
         for name, run in runs.items():
             run(3)
             times[name] = max(1, round(MOMENT / (clock(run, 3) / 3)))

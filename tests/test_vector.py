@@ -444,40 +444,45 @@ def test_a_gradient_that_fits_goes_on_as_it_is():
 # --- products in pieces -----------------------------------------------------------------------------------------------
 
 C, F = np.ascontiguousarray, np.asfortranarray
-TILES = [  # (n, k, m), how x and y lie, and into how many pieces n rows are cut
-    ((100, 100, 100), C, C, 1),  # small
-    ((104, 100, 100), C, C, 2),
-    ((101, 100, 100), C, C, 1),  # a prime
-    ((105, 100, 100), C, C, 3),
-    ((3168, 101, 100), C, C, 32),
-    ((3200, 100, 100), C, C, 1),  # worth several threads
-    ((16, 256, 512), C, C, 4),  # y fills the cache, a piece has four rows
-    ((12, 256, 512), C, C, 2),
-    ((10, 256, 512), C, C, 2),
-    ((8, 256, 512), C, C, 2),
-    ((7, 256, 512), C, C, 1),
-    ((16, 256, 513), C, C, 1),
-    ((104, 100, 100), C, F, 1),
-    ((104, 128, 100), F, C, 2),
-    ((104, 129, 100), F, C, 1),
-    ((104, 129, 100), C, C, 2),
+# (n, k, m); how x and y lie; into how many pieces n rows are cut where BLAS multiplies small ones at once, and else.
+TILES = [
+    ((100, 100, 100), C, C, 1, 1),  # small
+    ((104, 100, 100), C, C, 2, 1),
+    ((101, 100, 100), C, C, 1, 1),  # a prime
+    ((105, 100, 100), C, C, 3, 1),
+    ((3168, 101, 100), C, C, 32, 3),
+    ((3201, 100, 100), C, C, 3, 3),  # large: one for each of three threads
+    ((3200, 100, 100), C, C, 4, 4),
+    ((16, 1024, 1024), C, C, 4, 4),  # no cache holds y
+    ((11, 1024, 1024), C, C, 1, 1),  # a piece would have fewer than four rows
+    ((16, 256, 512), C, C, 4, 1),  # y fills the cache, a piece has four rows
+    ((12, 256, 512), C, C, 2, 1),
+    ((10, 256, 512), C, C, 2, 1),
+    ((8, 256, 512), C, C, 2, 1),
+    ((7, 256, 512), C, C, 1, 1),
+    ((16, 256, 513), C, C, 1, 1),
+    ((104, 100, 100), C, F, 1, 1),
+    ((104, 128, 100), F, C, 2, 1),
+    ((104, 129, 100), F, C, 1, 1),
+    ((104, 129, 100), C, C, 2, 1),
 ]
 
 
-@pytest.mark.parametrize("sizes, x_lies, y_lies, tiles", TILES)
-def test_row_tiles(sizes, x_lies, y_lies, tiles, monkeypatch):
+@pytest.mark.parametrize("sizes, x_lies, y_lies, tiles, others", TILES)
+def test_row_tiles(sizes, x_lies, y_lies, tiles, others, monkeypatch):
     n, k, m = sizes
     rng = np.random.default_rng(0)
     x, y = x_lies(rng.normal(size=(n, k))), y_lies(rng.normal(size=(k, m)))
+    monkeypatch.setattr(vector.ops, "cores", lambda: 3)
     monkeypatch.setattr(vector.ops, "small_products_at_once", lambda: False)
-    assert vector.ops.row_tiles(x, y) == 1
+    assert vector.ops.row_tiles(x, y) == others
     monkeypatch.setattr(vector.ops, "small_products_at_once", lambda: True)
     assert vector.ops.row_tiles(x, y) == tiles
     if n * k * m < 10**7:
-        pieces, untiled = [], vector.ops.untiled
-        monkeypatch.setattr(vector.ops, "untiled", lambda x, shape: pieces.append(x.shape) or untiled(x, shape))
+        pieces, tiled = [], vector.ops.tiled
+        monkeypatch.setattr(vector.ops, "tiled", lambda x, y: pieces.append(x.shape) or tiled(x, y))
         out = vector.ops.OPS["matmul"].value([x, y], None)
-        assert pieces == [(tiles, n // tiles, m)] * (tiles > 1)
+        assert pieces == [(tiles, n // tiles, k)] * (tiles > 1)
         assert out.base is None and out.flags.c_contiguous
         assert np.allclose(out, x @ y, rtol=1e-11, atol=1e-11)
 

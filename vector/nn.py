@@ -11,7 +11,7 @@ import numpy as np
 
 from . import ops
 from .autodiff import mode, no_grad, random
-from .blas import aligned, blas_threads, side_by_side, threads_for
+from .blas import aligned, side_by_side
 from .checkpoint import read, save
 from .compile import compile as recorded
 from .datasets import Batches
@@ -20,6 +20,7 @@ from .ops import OPS
 from .optim import Optimizer, Schedule
 from .tensor import Tensor
 from .training import Run, hits
+from .workers import use_threads
 
 Activation = str | Callable[[Any], Any] | None
 Initializer = Callable[..., np.ndarray]  # (generator, n_in, n_out) to (n_in, n_out)
@@ -211,7 +212,7 @@ class Sequential:
         validation  images and labels to evaluate on after each epoch
         on_epoch    called with each epoch's row of the history as soon as it is there
         progress    show a bar with the running loss and accuracy
-        threads     BLAS threads while training; None chooses by the size of the largest matrix product
+        threads     that share large matrix products while training, with the same results; None: one a core
         compile     record the step at the first batch and replay it, with the same results to the last bit
         checkpoint  file to write after each epoch and, if it is there already, to go on from (remove it to begin
                     anew): model, optimizer, layers' random generators, position and history become those of the
@@ -229,9 +230,7 @@ class Sequential:
         step = self.train_step(optimizer, loss)
         if compile:
             step = recorded(step)
-        if threads is None:
-            threads = threads_for(batch_size * max((p.size for p in self.parameters() if p.ndim > 1), default=0))
-        with blas_threads(threads):
+        with use_threads(threads):
             while len(run.history) < epochs:
                 row = run.epoch(step, progress)
                 if validation is not None:

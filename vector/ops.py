@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from .blas import SMALL, THREADED, small_products_at_once
+from .blas import LARGE, SMALL, small_products_at_once
+from .workers import cores, shared_matmul, work, worth_sharing
 
 Rule = Callable[..., Any]
 Params = dict[str, Any]
@@ -585,32 +586,35 @@ def matmul_(x, y):
         x = np.swapaxes(np.concatenate((row, np.zeros_like(row)), axis=-2), -1, -2)
         y = np.concatenate((y, np.zeros_like(y)), axis=-2)
     if x.ndim == y.ndim == 2 and (tiles := row_tiles(x, y)) > 1:
-        return untiled(np.matmul(np.reshape(x, (tiles, n // tiles, k)), y), (n, m))
+        return tiled(np.reshape(x, (tiles, n // tiles, k)), y)
     return np.matmul(x, y)
 
 
-def untiled(x: Any, shape: tuple[int, int]) -> Any:
-    """Tiles of rows, one after the other, as one matrix: an array that owns its memory, which a view would not."""
+def tiled(x: Any, y: Any) -> Any:
+    """The product of tiles of rows (t, n, k) and (k, m), as one matrix (t n, m)."""
+    shape = (x.shape[0] * x.shape[1], y.shape[1])
     if not isinstance(x, np.ndarray):
-        return np.reshape(x, shape)
-    x.resize(shape)  # as many elements: numpy minds no other holder
-    return x
+        return np.reshape(np.matmul(x, y), shape)
+    out = np.empty(shape, np.result_type(x, y))
+    shared_matmul(x, y, out.reshape(*x.shape[:2], -1))
+    return out
 
 
 def row_tiles(x: Any, y: Any) -> int:
-    """Into how many tiles of rows to cut the product of (n, k) and (k, m): 1 unless BLAS multiplies small ones at once.
+    """Into how many tiles of rows, of at least four each, to cut the product of (n, k) and (k, m).
 
-    Up to that size it reads its operands where they lie, above it packs them first. In pieces of that size a product is
-    faster by a tenth to a third, as long as y lies row by row in a cache of 1 MB and no piece is smaller than four
-    rows; where x lies column by column, only for a short k. What is worth several threads is not cut.
+    BLAS multiplies small matrices where they lie, larger ones it packs first. Where it does the small ones at once, a
+    product is faster in such pieces by a tenth to a third, up to a size and as long as y lies row by row in a cache of
+    1 MB; where x lies column by column, only for a short k. Else one for each thread that may take part.
     """
     (n, k), m = x.shape, y.shape[1]
     total, size = n * k * m, y.dtype.itemsize
-    if not SMALL < total < THREADED or not small_products_at_once():
-        return 1
-    if y.strides[1] != size or k * m * size > 2**20 or (x.strides[1] != size and k > 128):
-        return 1
-    return next((t for t in range(-(-total // SMALL), n // 4 + 1) if n % t == 0), 1)
+    fits = y.strides[1] == size and k * m * size <= 2**20 and (x.strides[1] == size or k <= 128)
+    if SMALL < total < LARGE and fits and small_products_at_once():
+        least = -(-total // SMALL)
+    else:
+        least = cores() if worth_sharing(work(x, y)) else 1
+    return next((t for t in range(least, n // 4 + 1) if n % t == 0), 1)
 
 
 def matmul(x: Any, y: Any) -> Any:

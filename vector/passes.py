@@ -17,6 +17,7 @@ import numpy as np
 from .blas import aligned
 from .joining import join_updates
 from .program import Call, Program, Var, alike, canonical, may_overlap, variables
+from .workers import shared_matmul, work, worth_sharing
 
 
 def drop_unread(program: Program) -> None:
@@ -372,6 +373,16 @@ def reduce_across(program: Program) -> None:
     program.calls = kept
 
 
+def hand_out(program: Program) -> None:
+    """Let several threads share what is worth it: large products of stacks."""
+    for call in program.calls:
+        if call.function is np.matmul and not call.kwargs and not call.writes:
+            x, y = call.args
+            stacks = len(x.shape) == 3 and (len(y.shape) == 2 or x.shape[:1] == y.shape[:1])
+            if stacks and x.dtype == y.dtype == call.out.dtype and worth_sharing(work(x, y)):
+                call.function = shared_matmul
+
+
 def same(xs: tuple[Any, ...], ys: tuple[Any, ...]) -> bool:
     """Whether two arguments are the same two variables or numbers."""
     return all(x is y or (isinstance(x, Var) and isinstance(y, Var) and canonical(x) is canonical(y))
@@ -392,7 +403,7 @@ def value(x: Any) -> Any:
 
 
 EXACT = (drop_unread, fold_constants, simplify, share, write_through)
-LAYOUT = (join_updates, pad_in_place, align, numbers_as_arrays)
+LAYOUT = (join_updates, pad_in_place, align, numbers_as_arrays, hand_out)
 REORDERING = (sums_of_one, scale_early, small_products, means, reduce_across)
 
 

@@ -15,7 +15,7 @@ import runpy
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -133,15 +133,22 @@ def gatherer(task: Task) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]
     return gather
 
 
-def use_threads(task: Task, threads: int | None = None) -> None:
-    """BLAS threads for the rest of this process: as `Sequential.fit` chooses them for this size, unless given."""
+def use_blas_threads(task: Task, threads: int | None = None) -> None:
+    """BLAS threads for the rest of this process: unless given, the number that is faster for this size."""
     from threadpoolctl import threadpool_limits
 
-    from vector.blas import threads_for
+    threads = threads or (1 if task.batch * 784 * task.width < 32_000_000 else os.cpu_count())
+    threadpool_limits(threads, user_api="blas")
 
-    threads = threads or threads_for(task.batch * 784 * task.width)
-    if threads is not None:
-        threadpool_limits(threads, user_api="blas")
+
+def use_our_threads() -> None:
+    """Threads for the rest of this process, as `Sequential.fit` uses them."""
+    from vector.workers import use_threads
+
+    REST.enter_context(use_threads())
+
+
+REST = ExitStack()  # what lasts as long as this process
 
 
 def our_step(task: Task) -> Step:
@@ -176,7 +183,7 @@ def ours(task: Task, exact: bool = False) -> Steps:
     """The step recorded at its first call, with the passes that round in another order."""
     from vector import compile
 
-    use_threads(task)
+    use_our_threads()
     return gathered(task, compile(our_step(task), exact=exact), lambda loss: loss.item())
 
 
@@ -187,7 +194,7 @@ def ours_exact(task: Task) -> Steps:
 
 def ours_eager(task: Task) -> Steps:
     """The step as Python, every time."""
-    use_threads(task)
+    use_our_threads()
     return gathered(task, our_step(task), lambda loss: loss.item())
 
 
@@ -195,7 +202,7 @@ def byhand(task: Task, threads: int | None = None, careful: bool = False) -> Ste
     """The yardstick: byhand.py."""
     from byhand import adam, sgd
 
-    use_threads(task, threads)
+    use_blas_threads(task, threads)
     make = {"sgd": sgd, "adam": adam}[task.optimizer]
     return gathered(task, make(task.weights, task.order.shape[1], task.lr, careful))
 
@@ -239,7 +246,7 @@ def hips(task: Task) -> Steps:
     import autograd.numpy as anp
     from autograd import value_and_grad
 
-    use_threads(task)
+    use_blas_threads(task)
     weights, hot = task.weights, np.eye(10, dtype=np.float32)
     update = numpy_update(task, weights)
 
@@ -265,7 +272,7 @@ def mygrad(task: Task) -> Steps:
     from mygrad.nnet.activations import relu
     from mygrad.nnet.losses import softmax_crossentropy
 
-    use_threads(task)
+    use_blas_threads(task)
     mg.turn_memory_guarding_off()
     W1, b1, W2, b2 = parameters = [mg.tensor(w) for w in task.weights]
     update = numpy_update(task, task.weights)
@@ -551,7 +558,7 @@ def bounds(task: Task) -> dict[str, Any]:
     """
     import vector
 
-    use_threads(task)
+    use_our_threads()
     step, gather = vector.compile(our_step(task), exact=False), gatherer(task)
     order = cycle(task.order)
     x, y = gather(next(order))

@@ -266,8 +266,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "package; without it the data set is looked for, and fetched if need be")  # fmt: skip
     add("--out", type=Path, metavar="FOLDER", default=Path("runs/fashion-mnist"), help="where to write model.npz, "
         "history.json and the pictures (%(default)s)")  # fmt: skip
-    add("--threads", type=at_least(1), default=1, help="threads of the matrix products (%(default)s: at this size, two "
-        "wait for each other longer than they compute)")  # fmt: skip
+    add("--threads", type=at_least(1), help="threads that share large matrix products (without it one a core); the "
+        "results are the same")  # fmt: skip
     add("--checkpoint", type=Path, metavar="FILE", help="write here, after each epoch, what it takes to go on")
     add("--every", type=at_least(1), metavar="STEPS", help="write the checkpoint after so many steps, too")
     add("--resume", action="store_true", help="go on from the checkpoint, if it is there")

@@ -1,0 +1,241 @@
+"""Threads that share a matrix product: the same bits by any number of them, and nobody writes on after the call."""
+
+import os
+import signal
+import threading
+import time
+import warnings
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+import vector
+from vector import passes, workers
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Products of any size are shared, from the first multiply-add on."""
+    monkeypatch.setattr(workers, "SHARED", 1)
+    monkeypatch.setattr(workers, "WAKE", 0)
+
+
+def stacks(t, n=3, k=5, m=2, dtype=np.float64, stacked=False):
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(t, k, m) if stacked else (k, m)).astype(dtype)
+    return rng.normal(size=(t, n, k)).astype(dtype), y
+
+
+def shared(threads, x, y):
+    out = np.full((len(x), x.shape[1], y.shape[-1]), np.nan, np.result_type(x, y))
+    with workers.use_threads(threads):
+        assert workers.shared_matmul(x, y, out=out) is out
+    return out
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+@pytest.mark.parametrize("t", [1, 2, 3, 5, 16])
+def test_any_number_of_threads_gives_the_same_bits(t, threads, stacked, eager):
+    x, y = stacks(t, stacked=stacked)
+    assert np.array_equal(shared(threads, x, y), np.matmul(x, y))
+    assert len(workers.team) >= min(threads, t) - 1
+
+
+def test_each_thread_has_its_part(monkeypatch):
+    """The caller's is larger by what it does until the others are awake; too small a product is all its own."""
+    parts = []
+    monkeypatch.setattr(workers.Worker, "give", lambda self, x, y, out: parts.append(len(x)))
+    monkeypatch.setattr(workers, "finish", lambda team: None)
+    x, y = np.zeros((16, 8, 784), np.float32), np.zeros((784, 128), np.float32)  # 12.8 million multiply-adds
+    for threads in (1, 2, 3):
+        shared(threads, x, y)
+    assert parts == [7, 7]
+    for threads in (2, 3):
+        shared(threads, np.concatenate([x] * 3), y)
+    assert parts[2:] == [23, 15, 15]
+    shared(2, x[:9], y)
+    shared(2, x[:9].astype(np.float64), y.astype(np.float64))  # twice the work
+    assert parts[5:] == [4]
+
+
+def asleep(worker):
+    worker.working, worker.task, worker.error, worker.call = threading.Lock(), None, None, threading.Lock()
+
+
+def test_what_a_worker_has_not_begun_the_caller_computes(monkeypatch, eager):
+    monkeypatch.setattr(workers, "team", [])
+    monkeypatch.setattr(workers.Worker, "__init__", asleep)
+    x, y = stacks(9)
+    assert np.array_equal(shared(3, x, y), np.matmul(x, y))
+    assert [worker.task for worker in workers.team] == [None, None]
+
+
+def test_what_a_worker_has_begun_is_waited_for(monkeypatch, eager):
+    """Else it would be written over what comes next."""
+    begun, matmul, caller = threading.Event(), np.matmul, threading.current_thread()
+
+    def slow(x, y, out):
+        if threading.current_thread() is caller:
+            assert begun.wait(60)
+        else:
+            begun.set()
+            time.sleep(0.05)
+        return matmul(x, y, out=out)
+
+    x, y = stacks(4)
+    monkeypatch.setattr(np, "matmul", slow)
+    out = shared(2, x, y)
+    assert np.array_equal(out, matmul(x, y))
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer")
+def test_an_interrupt_waits_for_the_workers(monkeypatch, eager):
+    """Wherever it comes, what the workers were given is done, or nobody will do it, when the caller goes on."""
+    matmul, main = np.matmul, threading.current_thread()
+    going = []
+
+    def slow(x, y, out):
+        if threading.current_thread() is not main:
+            going.append(True)
+            time.sleep(0.002)
+            matmul(x, y, out=out)
+            going.pop()
+            return out
+        time.sleep(0.0005)
+        return matmul(x, y, out=out)
+
+    monkeypatch.setattr(np, "matmul", slow)
+    x, y = stacks(4)
+    out = np.empty((4, 3, 2))
+    caught = 0
+    with workers.use_threads(2):
+        for i in range(100):
+            signal.setitimer(signal.ITIMER_REAL, 0.00005 * (i % 60 + 1))
+            before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+            try:
+                workers.shared_matmul(x, y, out=out)
+            except KeyboardInterrupt:
+                caught += 1
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0.0)
+                signal.signal(signal.SIGALRM, before)
+            assert not going and workers.team[0].task is None
+        assert np.array_equal(workers.shared_matmul(x, y, out=out), matmul(x, y))
+    assert caught
+
+
+def test_overflow_is_treated_as_the_caller_wants(eager):
+    x, y = stacks(2)
+    x[1] = 1e300  # the worker's part
+    y = np.full_like(y, 1e300)
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError, match="overflow"):
+        shared(2, x, y)
+    with np.errstate(over="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isinf(shared(2, x, y)[1]).all()
+    with pytest.warns(RuntimeWarning, match="overflow"):
+        shared(2, x, y)
+    assert np.array_equal(shared(2, *stacks(2)), np.matmul(*stacks(2)))  # the error is not raised again
+
+
+def test_two_python_threads_at_once(eager):
+    """One has the workers, the other computes alone."""
+    x, y = stacks(64, 8, 8, 8)
+    wrong = []
+
+    def run():
+        for _ in range(200):
+            out = np.full((64, 8, 8), np.nan)
+            workers.shared_matmul(x, y, out=out)
+            if not np.array_equal(out, np.matmul(x, y)):
+                wrong.append(out)
+
+    with workers.use_threads(3):
+        callers = [threading.Thread(target=run) for _ in range(3)]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join()
+    assert not wrong and not workers.turn.locked()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # that it has threads
+def test_a_child_process_starts_its_own(eager):
+    x, y = stacks(4)
+    shared(2, x, y)
+    assert workers.team
+    workers.turn.acquire()  # as by another thread at the moment of the fork
+    child = os.fork()
+    if child == 0:
+        fresh = not workers.team and not workers.turn.locked()
+        os._exit(0 if fresh and np.array_equal(shared(2, x, y), np.matmul(x, y)) and workers.team else 1)
+    workers.turn.release()
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_the_number_of_threads():
+    before = workers.threads
+    with workers.use_threads():
+        assert workers.threads == workers.cores() >= 1
+        assert {x["num_threads"] for x in threadpool_info() if x["user_api"] == "blas"} == {1}
+    assert workers.threads == before == 1
+    with pytest.raises(ValueError, match="expected at least 1 thread, got 0"), workers.use_threads(0):
+        pass
+    assert workers.threads == 1
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_training_by_any_number_of_threads_gives_the_same_bits(dtype, exact):
+    """Eager and recorded, products that are cut small and such that are halved."""
+    rng = np.random.default_rng(0)
+    x, labels = rng.random((256, 300)).astype(dtype), rng.integers(0, 10, 256)
+
+    def trained(threads, record):
+        layers = [vector.nn.Dense(a, b, "relu", seed=a, dtype=dtype) for a, b in ((300, 128), (128, 1000), (1000, 10))]
+        model = vector.nn.Sequential(*layers)
+        step = model.train_step(vector.optim.SGD(model.parameters(), 0.1), vector.cross_entropy)
+        if record:
+            step = vector.compile(step, exact=exact)
+        with workers.use_threads(threads):
+            losses = [step(x, labels)[0].item() for _ in range(5)]
+        return [np.array(losses), *(p.data for p in model.parameters())], step
+
+    one, step = trained(1, True)
+    assert str(step.program).count("shared_matmul") >= 4
+    several, _ = trained(3, True)
+    assert all(np.array_equal(a, b) for a, b in zip(one, several, strict=True))
+    if exact:
+        for threads in (1, 2):
+            python, _ = trained(threads, False)
+            assert all(np.array_equal(a, b) for a, b in zip(one, python, strict=True))
+
+
+PRODUCTS = {  # shapes, dtypes, and whether threads share the product
+    "a stack times a matrix": ((8, 100, 100), (100, 100), "ff", True),
+    "a small one": ((8, 100, 100), (100, 99), "ff", False),
+    "of wider numbers": ((4, 100, 100), (100, 100), "dd", True),
+    "two stacks": ((8, 100, 100), (8, 100, 100), "ff", True),
+    "a stack times one of one": ((8, 100, 100), (1, 100, 100), "ff", False),
+    "a matrix times a stack": ((400, 100), (8, 100, 100), "ff", False),
+    "stacks of stacks": ((2, 8, 100, 100), (100, 100), "ff", False),
+    "of two dtypes": ((8, 100, 100), (100, 100), "fd", False),
+}
+
+
+@pytest.mark.parametrize("x, y, dtypes, handed_out", PRODUCTS.values(), ids=PRODUCTS)
+def test_what_is_handed_out(x, y, dtypes, handed_out):
+    rng = np.random.default_rng(0)
+    x, y = (rng.normal(size=shape).astype(dtype) for shape, dtype in zip((x, y), dtypes, strict=True))
+    step = vector.compile(lambda x, y: vector.sum(vector.matmul(x, y) * 2.0, axis=-1))
+    first = step(x, y).data
+    assert ("shared_matmul" in str(step.program)) == handed_out
+    with workers.use_threads(2):
+        assert np.array_equal(step(x, y).data, first)
+
+
+def test_the_last_pass():
+    assert passes.LAYOUT[-1] is passes.hand_out  # others look for np.matmul

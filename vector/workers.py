@@ -1,0 +1,160 @@
+"""Threads that take part in large matrix products, and sleep between them.
+
+BLAS has threads of its own, but they spin while they wait. A training step has a product every few hundred
+microseconds: they would spin all the time, and where something else wants the processor, a product waits for a thread
+that does not run. These sleep. To wake one takes as long as a few million multiply-adds, so the caller begins at once
+and leaves it the smaller part; and what a worker has not begun by the time that the caller is done with its own part,
+the caller does too.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+WAKE = 1_500_000  # multiply-adds of 4 bytes that the caller gets done until a worker is awake
+SHARED = 8_000_000  # the same, from which on a worker saves more time than it takes to wake it
+
+
+class Worker:
+    """A thread, and the one product that it is to compute next."""
+
+    def __init__(self) -> None:
+        self.call, self.working = threading.Lock(), threading.Lock()
+        self.task: Any = None
+        self.error: BaseException | None = None
+        self.call.acquire()
+        threading.Thread(target=self.work, name="vector worker", daemon=True).start()
+
+    def work(self) -> None:
+        while True:
+            self.call.acquire()
+            with self.working:
+                self.compute()
+
+    def give(self, *task: Any) -> None:
+        """Wake the thread for x, y, out. The caller's way to treat overflow goes with it."""
+        with self.working:
+            self.task = contextvars.copy_context(), *task
+        if self.call.locked():  # else it is about to wake already
+            self.call.release()
+
+    def compute(self) -> None:
+        task, self.task = self.task, None
+        if task:
+            context, x, y, out = task
+            try:
+                context.run(np.matmul, x, y, out=out)
+            except Exception as error:  # what numpy's errstate, or a warning that is an error, raises
+                self.error = error
+
+
+def finish(workers: list[Worker]) -> None:
+    """Return when the workers' tasks are done: compute those that are not begun, wait for the others."""
+    try:
+        for worker in workers:
+            with worker.working:
+                worker.compute()
+    except BaseException:  # Ctrl-C: they write to arrays that are in use again soon
+        finish(workers)
+        raise
+
+
+team: list[Worker] = []  # started when first needed
+turn = threading.Lock()  # held by who has given the team something to do
+LOCK = threading.Lock()  # of what follows
+threads = 1  # that take part in a product, the caller among them
+blocks: list[Any] = []  # of `use_threads` being run, in all Python threads
+before: list[Any] = []  # for each of them, what BLAS and `threads` are set back to when it ends as the newest
+
+
+def work(x: Any, y: Any) -> int:
+    """The multiply-adds of a product of matrices, or of stacks of them, in units of 4 bytes."""
+    return x.size * y.shape[-1] * x.dtype.itemsize // 4
+
+
+def worth_sharing(multiply_adds: int) -> bool:
+    """Whether a product is done earlier by two threads than by one."""
+    return multiply_adds >= SHARED
+
+
+def shared_matmul(x: Any, y: Any, out: Any) -> Any:
+    """np.matmul of a stack x (t, n, k) and y (k, m) or (t, k, m), which the threads share.
+
+    Each computes some of the t products, whole, so that their number changes nothing in the results.
+    """
+    total = work(x, y)
+    count = min(threads - 1, total // SHARED, len(x) - 1)
+    if count < 1 or turn.locked():
+        return np.matmul(x, y, out=out)
+    share = max(1, int(len(x) * (1 - WAKE / total) / (count + 1)))
+    own = len(x) - share * count
+    with turn:
+        while len(team) < count:
+            team.append(Worker())
+        workers = team[:count]
+        try:
+            for start, worker in zip(range(own, len(x), share), workers, strict=True):
+                part = slice(start, start + share)
+                worker.give(x[part], y if y.ndim == 2 else y[part], out[part])
+            np.matmul(x[:own], y if y.ndim == 2 else y[:own], out=out[:own])
+        finally:
+            finish(workers)
+        errors = [worker.error for worker in workers if worker.error is not None]
+        for worker in workers:
+            worker.error = None
+        if errors:
+            raise errors[0]
+    return out
+
+
+def cores() -> int:
+    """How many processors this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def use_threads(number: int | None = None) -> Iterator[None]:
+    """Inside, so many threads share a large matrix product (None: one a core), and BLAS runs on one; afterwards all is
+    as before. Both are the whole process's: of blocks in several Python threads the newest decides, and the last to end
+    puts it back. Raises ValueError for less than one thread.
+    """
+    global threads
+    from threadpoolctl import threadpool_limits  # only when asked for: it looks through all loaded libraries
+
+    number = cores() if number is None else number
+    if number < 1:
+        raise ValueError(f"use_threads: expected at least 1 thread, got {number}")
+    block = object()
+    with LOCK:
+        before.append((threadpool_limits(1, user_api="blas"), threads))
+        blocks.append(block)
+        threads = number
+    try:
+        yield
+    finally:
+        with LOCK:
+            i = blocks.index(block)
+            del blocks[i]
+            if i == len(blocks):
+                limits, threads = before.pop()
+                limits.restore_original_limits()
+            else:
+                del before[i + 1]  # the next block has what was before this one before itself
+
+
+def forget() -> None:
+    """In a child process there are no workers, and nobody has given them anything."""
+    global turn
+    team.clear()
+    turn = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forget)
