@@ -16,7 +16,8 @@ from vector import passes, workers
 
 @pytest.fixture
 def eager(monkeypatch):
-    """Products of any size are shared, from the first multiply-add on."""
+    """Products of any size are shared, from the first multiply-add on, whatever quicker may be."""
+    monkeypatch.setattr(workers.Experience, "advice", lambda self: True)
     monkeypatch.setattr(workers, "SHARED", 1)
     monkeypatch.setattr(workers, "WAKE", 0)
 
@@ -46,6 +47,7 @@ def test_any_number_of_threads_gives_the_same_bits(t, threads, stacked, eager):
 def test_each_thread_has_its_part(monkeypatch):
     """The caller's is larger by what it does until the others are awake; too small a product is all its own."""
     parts = []
+    monkeypatch.setattr(workers.Experience, "advice", lambda self: True)
     monkeypatch.setattr(workers.Worker, "give", lambda self, x, y, out: parts.append(len(x)))
     monkeypatch.setattr(workers, "finish", lambda team: None)
     x, y = np.zeros((16, 8, 784), np.float32), np.zeros((784, 128), np.float32)  # 12.8 million multiply-adds
@@ -58,6 +60,42 @@ def test_each_thread_has_its_part(monkeypatch):
     shared(2, x[:9], y)
     shared(2, x[:9].astype(np.float64), y.astype(np.float64))  # twice the work
     assert parts[5:] == [4]
+
+
+def followed(experience, calls, alone, shared):
+    """How often of so many calls, which take so many seconds, the advice is to share."""
+    count = 0
+    for _ in range(calls):
+        advice = experience.advice()
+        experience.add(advice, shared if advice else alone)
+        count += advice
+    return count
+
+
+def test_what_was_quicker_is_done():
+    """Each way is tried again in every round, so that it is seen when the other one becomes quicker."""
+    experience, tried = workers.Experience(), workers.TRIALS // 2
+    rest = workers.ROUND - workers.TRIALS
+    for alone, shared, wins in ((3.0, 2.0, True), (2.0, 3.0, False), (1.0, 0.95, False), (1.0, 0.85, True)):
+        assert followed(experience, workers.ROUND, alone, shared) == tried + rest * wins
+
+
+def test_one_slow_trial_decides_nothing():
+    experience = workers.Experience()
+    for _ in range(workers.TRIALS):
+        experience.add(
+            experience.advice(), 1.0 if experience.calls in (0, 1) else 0.001 + 0.001 * (experience.calls % 2)
+        )
+    assert followed(experience, 10, 0.001, 0.002) == 0
+
+
+def test_products_of_one_size_share_an_experience():
+    x, y = np.zeros((16, 8, 784), np.float32), np.zeros((784, 128), np.float32)
+    before = workers.experience_with(x.shape, x.strides, y.shape, y.strides, 1).calls
+    shared(2, x, y)
+    shared(1, x, y)  # alone anyway
+    shared(2, x[:4], y)
+    assert workers.experience_with(x.shape, x.strides, y.shape, y.strides, 1).calls == before + 1
 
 
 def asleep(worker):

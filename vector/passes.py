@@ -17,7 +17,7 @@ import numpy as np
 from .blas import aligned
 from .joining import join_updates
 from .program import Call, Program, Var, alike, canonical, may_overlap, variables
-from .workers import shared_matmul, work, worth_sharing
+from .workers import shared_matmul, worth_sharing
 
 
 def drop_unread(program: Program) -> None:
@@ -379,7 +379,7 @@ def hand_out(program: Program) -> None:
         if call.function is np.matmul and not call.kwargs and not call.writes:
             x, y = call.args
             stacks = len(x.shape) == 3 and (len(y.shape) == 2 or x.shape[:1] == y.shape[:1])
-            if stacks and x.dtype == y.dtype == call.out.dtype and worth_sharing(work(x, y)):
+            if stacks and x.dtype == y.dtype == call.out.dtype and worth_sharing(x, y):
                 call.function = shared_matmul
 
 

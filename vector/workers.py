@@ -10,8 +10,11 @@ the caller does too.
 from __future__ import annotations
 
 import contextvars
+import functools
+import math
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -79,29 +82,75 @@ def work(x: Any, y: Any) -> int:
     return x.size * y.shape[-1] * x.dtype.itemsize // 4
 
 
-def worth_sharing(multiply_adds: int) -> bool:
-    """Whether a product is done earlier by two threads than by one."""
-    return multiply_adds >= SHARED
+def worth_sharing(x: Any, y: Any) -> bool:
+    """Whether a product is so large that two threads may be done with it earlier than one."""
+    return work(x, y) >= SHARED
 
 
 def shared_matmul(x: Any, y: Any, out: Any) -> Any:
-    """np.matmul of a stack x (t, n, k) and y (k, m) or (t, k, m), which the threads share.
+    """np.matmul of a stack x (t, n, k) and y (k, m) or (t, k, m), which the threads share where that is quicker.
 
     Each computes some of the t products, whole, so that their number changes nothing in the results.
     """
     total = work(x, y)
-    count = min(threads - 1, total // SHARED, len(x) - 1)
-    if count < 1 or turn.locked():
+    helpers = min(threads - 1, total // SHARED, len(x) - 1)
+    if helpers < 1 or turn.locked():
         return np.matmul(x, y, out=out)
-    share = max(1, int(len(x) * (1 - WAKE / total) / (count + 1)))
-    own = len(x) - share * count
+    experience = experience_with(x.shape, x.strides, y.shape, y.strides, helpers)
+    shared = experience.advice()
+    start = time.perf_counter()
+    if shared:
+        share(x, y, out, helpers, max(1, int(len(x) * (1 - WAKE / total) / (helpers + 1))))
+    else:
+        np.matmul(x, y, out=out)
+    experience.add(shared, time.perf_counter() - start)
+    return out
+
+
+class Experience:
+    """How long a product takes alone and shared: two processors may be the halves of one, or have other things to do.
+
+    Of each ROUND calls, in the first TRIALS both ways take turns, and what was quicker is done in the others.
+    """
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.took = [math.inf, math.inf]  # seconds alone and shared, the least in the last trials
+
+    def advice(self) -> bool:
+        """Whether to share the next time."""
+        place = self.calls % ROUND
+        if place == 0:
+            self.took = [math.inf, math.inf]
+        return place % 2 == 1 if place < TRIALS else self.took[True] < GAIN * self.took[False]
+
+    def add(self, shared: bool, seconds: float) -> None:
+        """Take in how long it took."""
+        if self.calls % ROUND < TRIALS:
+            self.took[shared] = min(self.took[shared], seconds)
+        self.calls += 1
+
+
+ROUND, TRIALS = 256, 10
+GAIN = 0.9  # what one processor wrote the other has to fetch, which is felt after the product
+
+
+@functools.lru_cache(maxsize=1024)
+def experience_with(*size: Any) -> Experience:
+    """With products of one size: the same object for the same arguments."""
+    return Experience()
+
+
+def share(x: Any, y: Any, out: Any, helpers: int, size: int) -> None:
+    """Compute a product of stacks, the last `size` of them by each of so many workers."""
+    own = len(x) - size * helpers
     with turn:
-        while len(team) < count:
+        while len(team) < helpers:
             team.append(Worker())
-        workers = team[:count]
+        workers = team[:helpers]
         try:
-            for start, worker in zip(range(own, len(x), share), workers, strict=True):
-                part = slice(start, start + share)
+            for start, worker in zip(range(own, len(x), size), workers, strict=True):
+                part = slice(start, start + size)
                 worker.give(x[part], y if y.ndim == 2 else y[part], out[part])
             np.matmul(x[:own], y if y.ndim == 2 else y[:own], out=out[:own])
         finally:
@@ -111,7 +160,6 @@ def shared_matmul(x: Any, y: Any, out: Any) -> Any:
             worker.error = None
         if errors:
             raise errors[0]
-    return out
 
 
 def cores() -> int:

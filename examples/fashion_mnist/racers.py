@@ -557,6 +557,7 @@ def bounds(task: Task) -> dict[str, Any]:
     in a real step; what a look takes is taken off again.
     """
     import vector
+    from vector.workers import shared_matmul
 
     use_our_threads()
     step, gather = vector.compile(our_step(task), exact=False), gatherer(task)
@@ -574,9 +575,10 @@ def bounds(task: Task) -> dict[str, Any]:
         times.append(np.diff(inside(x, y)))
     spent = (typical(np.array(times)) - look) * 1e6
     calls = {call: float(us) for call, us in zip(lines, spent, strict=True)}
-    products = sum(us for call, us in calls.items() if call.startswith(("np.matmul", "np.dot")))
+    products = sum(us for call, us in calls.items() if call.startswith(("np.matmul", "shared_matmul", "np.dot")))
     arrays = [var for call in program.calls for var in (*call.reads(), call.out)]
-    work = sum(2 * call.out.size * call.args[0].shape[-1] for call in program.calls if call.function is np.matmul)
+    matmuls = [call for call in program.calls if call.function in (np.matmul, shared_matmul)]
+    work = sum(2 * call.out.size * call.args[0].shape[-1] for call in matmuls)
     large = np.ones((1024, 1024), np.float32)
     whole, program_alone, gathering = best(lambda: step(x, y), lambda: run(x, y), lambda: gather(next(order)))
     return {
