@@ -1262,6 +1262,36 @@ def test_what_small_products_means_and_reduce_across_find():
     assert largest.args[0].array.flags.f_contiguous
 
 
+BOUNDS = {  # what is compared; how many arguments come to be arrays
+    "relu": (lambda x, y: vector.relu(x * y), (32, 32), 1),
+    "small": (lambda x, y: vector.relu(x * y), (31, 33), 0),
+    "as large as may be": (lambda x, y: vector.relu(x * y), (256, 256), 1),
+    "large": (lambda x, y: vector.relu(x * y), (256, 257), 0),
+    "from below, on the left": (lambda x, y: np.minimum(0.25, x * y), (2, 16, 32), 1),
+    "between": (lambda x, y: np.minimum(np.maximum(x * y, -0.5), 0.5), (1024,), 2),
+    "an array without axes": (lambda x, y: np.maximum(x * y, np.array(0.0)), (32, 32), 0),  # it may change
+    "two arrays": (lambda x, y: np.maximum(x, y), (32, 32), 0),
+    "column by column": (lambda x, y: np.maximum((x * y).T, 0.0), (32, 32), 0),
+    "in part": (lambda x, y: np.maximum(x * y, 0.0, where=x > 0, out=x * 1.0), (32, 32), 0),
+    "arithmetic": (lambda x, y: x * y + 2.0, (32, 32), 0),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("first", [(), (passes.numbers_as_arrays,)], ids=["numbers", "arrays"])
+@pytest.mark.parametrize("f, shape, count", BOUNDS.values(), ids=BOUNDS)
+def test_bounds_in_full(f, shape, count, first, dtype):
+    """NaN and infinities compare as they do with a number."""
+    calls = [[np.random.default_rng(i).normal(size=shape).astype(dtype) for _ in "xy"] for i in range(3)]
+    calls[1][0].flat[:4] = np.nan, np.inf, -np.inf, 1e-40
+    assert unchanged(made_of(f), calls, *first, passes.bounds_in_full) == 0
+    made = record(made_of(f)()[0], *calls[0])
+    for change in (*first, passes.bounds_in_full):
+        change(made)
+    full = [x for call in made.calls for x in call.args if isinstance(x, Var) and x.label.startswith("all_")]
+    assert [(x.shape, x.dtype) for x in full] == [(shape, np.dtype(dtype))] * count
+
+
 def changed_between(x, y):
     total = np.add.reduce(x, axis=0)
     total[0:1] = 5.0
