@@ -1,5 +1,6 @@
 """Threads that share a matrix product: the same bits by any number of them, and nobody writes on after the call."""
 
+import _thread
 import os
 import signal
 import threading
@@ -128,8 +129,15 @@ def test_what_a_worker_has_begun_is_waited_for(monkeypatch, eager):
     assert np.array_equal(out, matmul(x, y))
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer")
-def test_an_interrupt_waits_for_the_workers(monkeypatch, eager):
+@pytest.fixture
+def interruptible():
+    """Ctrl-C raises KeyboardInterrupt, also in a process that was started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_waits_for_the_workers(monkeypatch, eager, interruptible):
     """Wherever it comes, what the workers were given is done, or nobody will do it, when the caller goes on."""
     matmul, main = np.matmul, threading.current_thread()
     going = []
@@ -146,22 +154,20 @@ def test_an_interrupt_waits_for_the_workers(monkeypatch, eager):
 
     monkeypatch.setattr(np, "matmul", slow)
     x, y = stacks(4)
-    out = np.empty((4, 3, 2))
-    caught = 0
+    out, in_time = np.empty((4, 3, 2)), 0
     with workers.use_threads(2):
         for i in range(100):
-            signal.setitimer(signal.ITIMER_REAL, 0.00005 * (i % 60 + 1))
-            before = signal.signal(signal.SIGALRM, signal.default_int_handler)
-            try:
+            timer = threading.Timer(0.00005 * (i % 60), _thread.interrupt_main)
+            done = False
+            with pytest.raises(KeyboardInterrupt):
+                timer.start()
                 workers.shared_matmul(x, y, out=out)
-            except KeyboardInterrupt:
-                caught += 1
-            finally:
-                signal.setitimer(signal.ITIMER_REAL, 0.0)
-                signal.signal(signal.SIGALRM, before)
+                done = True
+                timer.join()
             assert not going and workers.team[0].task is None
+            in_time += not done
         assert np.array_equal(workers.shared_matmul(x, y, out=out), matmul(x, y))
-    assert caught
+    assert in_time
 
 
 def test_overflow_is_treated_as_the_caller_wants(eager):
