@@ -151,8 +151,9 @@ class Program:
 class Plan:
     """An array for every variable that has its place for good; results share memory when not needed at one time.
 
-    A call computes in place of an operand that is read there for the last time, when it goes element by element.
-    Otherwise it takes the smallest free piece that is large enough. Returned variables keep their own. An array is
+    A call computes in place of an operand that is read there for the last time, when it goes element by element; not so
+    a single number, which numpy then takes twice as long for. Otherwise it takes the smallest free piece that is large
+    enough. Returned variables keep their own. An array is
     laid out as it was when recorded, so that sums run in the same order.
     """
 
@@ -179,7 +180,7 @@ class Plan:
         out = call.out.root
         size = out.dtype.itemsize * math.prod(out.shape)
         fitting = [k for k, piece in enumerate(self.free) if piece.nbytes >= size]
-        given = self.given_up(i, call) if call.elementwise and out is call.out else None
+        given = self.given_up(i, call) if call.elementwise and out is call.out and out.size > 1 else None
         if given is not None:
             self.pieces[out] = self.pieces.pop(given)
         elif fitting:

@@ -166,7 +166,7 @@ def training_step(
     h_padded, e_padded = np.zeros((width, 2), f), np.zeros((2, classes), f)
     x_column, h_column, gh1, e_scaled = x_padded[:, 0], h_padded[:, 0], gh_padded[0], e_padded[0]
     h1, z1, e1, hot1, mask1, sign = h[0], z[0], e[0], hot[0], mask[0], np.empty(width, f)
-    units_row, top, total = units.reshape(-1), np.empty((), f), np.empty((), f)
+    units_row, top, total, log_total = units.reshape(-1), np.empty((), f), np.empty((), f), np.empty((), f)
 
     def one(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
         x1 = x[0]
@@ -184,8 +184,8 @@ def training_step(
             picked[...] = z1.take(labels)[0]
         else:
             dot(z1, hot1, out=picked)
-        log(total, out=loss)
-        subtract(loss, picked, out=loss)
+        log(total, out=log_total)
+        subtract(log_total, picked, out=loss)  # in place, a single number takes numpy twice as long
         divide(e1, total, out=e1)
         subtract(e1, hot1, out=e1)
         multiply(e1, rate, out=gb2)
