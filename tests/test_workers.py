@@ -181,7 +181,10 @@ def test_overflow_is_treated_as_the_caller_wants(eager):
         assert np.isinf(shared(2, x, y)[1]).all()
     with pytest.warns(RuntimeWarning, match="overflow"):
         shared(2, x, y)
-    assert np.array_equal(shared(2, *stacks(2)), np.matmul(*stacks(2)))  # the error is not raised again
+    x[0] = 1e300
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError, match="overflow"):
+        shared(2, x, y)  # in both parts
+    assert np.array_equal(shared(2, *stacks(2)), np.matmul(*stacks(2)))  # no error is raised again
 
 
 def test_two_python_threads_at_once(eager):
@@ -218,6 +221,12 @@ def test_a_child_process_starts_its_own(eager):
         os._exit(0 if fresh and np.array_equal(shared(2, x, y), np.matmul(x, y)) and workers.team else 1)
     workers.turn.release()
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_workers_do_not_keep_a_program_from_ending(eager):
+    shared(2, *stacks(4))
+    mine = [thread for thread in threading.enumerate() if thread.name == "vector worker"]
+    assert len(mine) >= len(workers.team) >= 1 and all(thread.daemon for thread in mine)
 
 
 def test_the_number_of_threads():

@@ -32,7 +32,6 @@ class Worker:
         self.call, self.working = threading.Lock(), threading.Lock()
         self.task: Any = None
         self.error: BaseException | None = None
-        self.call.acquire()
         threading.Thread(target=self.work, name="vector worker", daemon=True).start()
 
     def work(self) -> None:
@@ -44,7 +43,7 @@ class Worker:
     def give(self, *task: Any) -> None:
         """Wake the thread for x, y, out. The caller's way to treat overflow goes with it."""
         with self.working:
-            self.task = contextvars.copy_context(), *task
+            self.task, self.error = (contextvars.copy_context(), *task), None
         if self.call.locked():  # else it is about to wake already
             self.call.release()
 
@@ -155,11 +154,9 @@ def share(x: Any, y: Any, out: Any, helpers: int, size: int) -> None:
             np.matmul(x[:own], y if y.ndim == 2 else y[:own], out=out[:own])
         finally:
             finish(workers)
-        errors = [worker.error for worker in workers if worker.error is not None]
         for worker in workers:
-            worker.error = None
-        if errors:
-            raise errors[0]
+            if worker.error is not None:
+                raise worker.error
 
 
 def cores() -> int:
@@ -198,10 +195,10 @@ def use_threads(number: int | None = None) -> Iterator[None]:
 
 
 def forget() -> None:
-    """In a child process there are no workers, and nobody has given them anything."""
-    global turn
+    """In a child process there are no workers, and nobody holds a lock."""
+    global turn, LOCK
     team.clear()
-    turn = threading.Lock()
+    turn, LOCK = threading.Lock(), threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
