@@ -47,10 +47,10 @@ MODULES = {
     "vector/ops.py": [
         "vector semantics errors",
         "mutation judges",
-        "agreement_ops readme viz_steps compile fit anomaly twins",
+        "agreement_ops readme viz_steps compile fit workers anomaly twins",
     ],
     "vector/autodiff.py": ["vector memory errors", "semantics mutation", "anomaly judges compile compile_refusals"],
-    "vector/passes.py": ["passes", "readme", "compile compile_refusals fit"],
+    "vector/passes.py": ["passes workers", "readme", "compile compile_refusals fit"],
     "vector/joining.py": ["passes", "readme", "compile fit"],
     "vector/workers.py": ["workers", "vector fit", "compile long"],
 }

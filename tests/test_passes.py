@@ -1271,6 +1271,11 @@ BOUNDS = {  # what is compared; how many arguments come to be arrays
     "between": (lambda x, y: np.minimum(np.maximum(x * y, -0.5), 0.5), (1024,), 2),
     "an array without axes": (lambda x, y: np.maximum(x * y, np.array(0.0)), (32, 32), 0),  # it may change
     "two arrays": (lambda x, y: np.maximum(x, y), (32, 32), 0),
+    "several constants": (
+        lambda x, y: np.maximum(x * y, mode.recorder.constant(np.arange(2.0, dtype=x.dtype))),
+        (512, 2),
+        0,
+    ),
     "column by column": (lambda x, y: np.maximum((x * y).T, 0.0), (32, 32), 0),
     "in part": (lambda x, y: np.maximum(x * y, 0.0, where=x > 0, out=x * 1.0), (32, 32), 0),
     "arithmetic": (lambda x, y: x * y + 2.0, (32, 32), 0),

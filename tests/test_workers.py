@@ -11,7 +11,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 import vector
-from vector import passes, workers
+from vector import Tensor, passes, workers
 
 
 @pytest.fixture
@@ -288,6 +288,34 @@ def test_what_is_handed_out(x, y, dtypes, handed_out):
     assert ("shared_matmul" in str(step.program)) == handed_out
     with workers.use_threads(2):
         assert np.array_equal(step(x, y).data, first)
+
+
+def into_a_factor(x, y):
+    """numpy reads all of it before it writes; threads that each write a part would not wait for each other."""
+    p = Tensor(np.ones((8, 100, 100), np.float32))
+
+    def step(x, y):
+        np.matmul(p.data, y, out=p.data)
+        return p * x
+
+    return step
+
+
+ALONE = {
+    "with a dtype": lambda x, y: lambda x, y: Tensor(np.matmul(x, y, dtype=np.float32)),
+    "into one of its factors": into_a_factor,
+}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_what_is_not_handed_out(name):
+    rng = np.random.default_rng(0)
+    x, y = (rng.normal(size=(8, 100, 100)).astype(np.float32) / 100 for _ in "xy")
+    eager, step = ALONE[name](x, y), vector.compile(ALONE[name](x, y))
+    with workers.use_threads(2):
+        for _ in range(3):
+            assert np.array_equal(eager(x, y).data, step(x, y).data)
+    assert "np.matmul" in str(step.program) and "shared_matmul" not in str(step.program)
 
 
 def test_the_last_pass():
