@@ -60,6 +60,9 @@ def test_each_thread_has_its_part(monkeypatch):
     shared(2, x[:9], y)
     shared(2, x[:9].astype(np.float64), y.astype(np.float64))  # twice the work
     assert parts[5:] == [4]
+    shared(5, np.zeros((2, 200, 784), np.float32), y)  # of two products each computes one
+    assert parts[6:] == [1]
+    assert workers.work(np.zeros((2, 3, 5), np.float32), np.zeros((2, 5, 7), np.float32)) == 2 * 3 * 5 * 7
 
 
 def followed(experience, calls, alone, shared):
@@ -76,7 +79,9 @@ def test_what_was_quicker_is_done():
     """Each way is tried again in every round, so that it is seen when the other one becomes quicker."""
     experience, tried = workers.Experience(), workers.TRIALS // 2
     rest = workers.ROUND - workers.TRIALS
-    for alone, shared, wins in ((3.0, 2.0, True), (2.0, 3.0, False), (1.0, 0.95, False), (1.0, 0.85, True)):
+    assert experience.advice() is False
+    times = [(3.0, 2.0, True), (2.0, 3.0, False), (1.0, 0.95, False), (1.0, 0.85, True), (1.0, 2.0, False)]
+    for alone, shared, wins in times:
         assert followed(experience, workers.ROUND, alone, shared) == tried + rest * wins
 
 
@@ -96,6 +101,29 @@ def test_products_of_one_size_share_an_experience():
     shared(1, x, y)  # alone anyway
     shared(2, x[:4], y)
     assert workers.experience_with(x.shape, x.strides, y.shape, y.strides, 1).calls == before + 1
+    assert workers.experience_with(x.shape, x.strides, y.shape, y.strides, 0).calls == 0
+
+
+def test_what_is_advised_is_done_and_timed(monkeypatch):
+    done, added, advice = [], [], iter([True, False, True])
+    monkeypatch.setattr(workers, "share", lambda *args: done.append(args[3:]))
+    monkeypatch.setattr(workers.Experience, "advice", lambda self: next(advice))
+    monkeypatch.setattr(workers.Experience, "add", lambda self, *args: added.append(args))
+    x, y = np.zeros((16, 8, 784), np.float32), np.zeros((784, 128), np.float32)
+    start = time.perf_counter()
+    for _ in range(3):
+        shared(2, x, y)
+    took = time.perf_counter() - start
+    assert done == [(1, 7)] * 2
+    assert [shared for shared, _ in added] == [True, False, True]
+    assert all(0.0 < seconds < took for _, seconds in added)
+
+
+def test_a_product_in_the_middle_of_another_is_computed_alone(eager):
+    """As by what a signal calls."""
+    x, y = stacks(4)
+    with workers.turn:
+        assert np.array_equal(shared(2, x, y), np.matmul(x, y))
 
 
 def asleep(worker):
