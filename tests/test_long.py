@@ -13,7 +13,7 @@ from test_fit import blas, train
 
 import scalar
 import vector
-from vector import nn, optim, workers
+from vector import nn, optim
 
 REPLAYS, MANY_REPLAYS = 5_000, 1_000_000
 LARGE, VERY_LARGE = (512, 1_000), (4_096, 10_000)  # width of a layer, samples in a batch
@@ -267,21 +267,6 @@ def test_two_models_trained_at_once(first, second, alone, hasty):
     results = at_once(lambda: trained(*first), lambda: trained(*second))
     for kind, got in zip((first, second), results, strict=True):
         assert all(same(a, b) for a, b in zip(got, alone[kind], strict=True)), kind
-    assert blas() == before
-
-
-def test_blocks_of_threads_end_in_any_order():
-    """The number is the whole process's: the newest block decides, and the last to end puts it back."""
-    before = blas()
-    first, second, third = (workers.use_threads(n) for n in (1, 2, 3))
-    seen = []
-    for change in (first.__enter__, second.__enter__, third.__enter__):
-        change()
-        seen.append((blas()[0][1], workers.threads))
-    for block in (second, third, first):
-        block.__exit__(None, None, None)
-        seen.append((blas()[0][1], workers.threads))
-    assert seen == [(1, 1), (1, 2), (1, 3), (1, 3), (1, 1), (before[0][1], 1)]
     assert blas() == before
 
 

@@ -261,11 +261,41 @@ def test_the_number_of_threads():
     before = workers.threads
     with workers.use_threads():
         assert workers.threads == workers.cores() >= 1
-        assert {x["num_threads"] for x in threadpool_info() if x["user_api"] == "blas"} == {1}
+        assert {*blas()} == {1}
     assert workers.threads == before == 1
     with pytest.raises(ValueError, match="expected at least 1 thread, got 0"), workers.use_threads(0):
         pass
     assert workers.threads == 1
+
+
+def blas():
+    return [info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"]
+
+
+def test_blocks_of_threads_end_in_any_order():
+    """The number is the whole process's: the newest block decides, and the last to end puts it back."""
+    before = blas()
+    first, second, third = (workers.use_threads(n) for n in (1, 2, 3))
+    seen = []
+    for change in (first.__enter__, second.__enter__, third.__enter__):
+        change()
+        seen.append((blas()[0], workers.threads))
+    for block in (second, third, first):
+        block.__exit__(None, None, None)
+        seen.append((blas()[0], workers.threads))
+    assert seen == [(1, 1), (1, 2), (1, 3), (1, 3), (1, 1), (before[0], 1)]
+    assert blas() == before
+
+
+@pytest.mark.parametrize("affinity, count, expected", [({0, 2, 5}, 8, 3), (None, 5, 5), (None, None, 1)])
+def test_processors_that_this_process_may_run_on(affinity, count, expected, monkeypatch):
+    """Where the system says which; else all, if that is known."""
+    if affinity is None:
+        monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    else:
+        monkeypatch.setattr(os, "sched_getaffinity", {0: affinity}.__getitem__, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: count)
+    assert workers.cores() == expected
 
 
 @pytest.mark.parametrize("exact", [False, True])

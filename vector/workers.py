@@ -114,7 +114,7 @@ class Experience:
 
     def __init__(self) -> None:
         self.calls = 0
-        self.took = [math.inf, math.inf]  # seconds alone and shared, the least in the last trials
+        self.took = [math.inf, math.inf]  # seconds alone and shared, the least in this round
 
     def advice(self) -> bool:
         """Whether to share the next time."""
@@ -125,8 +125,7 @@ class Experience:
 
     def add(self, shared: bool, seconds: float) -> None:
         """Take in how long it took."""
-        if self.calls % ROUND < TRIALS:
-            self.took[shared] = min(self.took[shared], seconds)
+        self.took[shared] = min(self.took[shared], seconds)
         self.calls += 1
 
 
