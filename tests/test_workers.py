@@ -8,7 +8,7 @@ import warnings
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import vector
 from vector import Tensor, passes, workers
@@ -258,11 +258,12 @@ def test_workers_do_not_keep_a_program_from_ending(eager):
 
 
 def test_the_number_of_threads():
-    before = workers.threads
-    with workers.use_threads():
-        assert workers.threads == workers.cores() >= 1
-        assert {*blas()} == {1}
-    assert workers.threads == before == 1
+    with threadpool_limits(2, user_api="blas"):
+        before = blas()
+        assert {*before} == {2} and workers.threads == 1
+        with workers.use_threads():
+            assert {*blas()} == {1} and workers.threads == workers.cores() >= 1
+        assert blas() == before and workers.threads == 1
     with pytest.raises(ValueError, match="expected at least 1 thread, got 0"), workers.use_threads(0):
         pass
     assert workers.threads == 1
