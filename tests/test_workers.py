@@ -288,6 +288,15 @@ def test_blocks_of_threads_end_in_any_order():
     assert blas() == before
 
 
+@pytest.mark.parametrize("count, expected", [(1, [1, 1, 1, 1]), (2, [1, 2, 2, 2]), (64, [1, 2, 2, 3]), (None, [1] * 4)])
+def test_threads_that_are_worth_it(count, expected, monkeypatch):
+    """Two from 8 million multiply-adds on, and one more for as many more."""
+    monkeypatch.setattr(os, "cpu_count", lambda: count)
+    x, y = np.zeros((1, 7999, 100), np.float32), np.zeros((100, 10), np.float32)
+    sizes = [x, np.zeros((1, 8000, 100), np.float32), x.astype(float), np.zeros((1, 16000, 100), np.float32)]
+    assert [workers.worth_sharing(x, y) for x in sizes] == expected
+
+
 @pytest.mark.parametrize("affinity, count, expected", [({0, 2, 5}, 8, 3), (None, 5, 5), (None, None, 1)])
 def test_processors_that_this_process_may_run_on(affinity, count, expected, monkeypatch):
     """Where the system says which; else all, if that is known."""
@@ -301,8 +310,9 @@ def test_processors_that_this_process_may_run_on(affinity, count, expected, monk
 
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_training_by_any_number_of_threads_gives_the_same_bits(dtype, exact):
+def test_training_by_any_number_of_threads_gives_the_same_bits(dtype, exact, monkeypatch):
     """Eager and recorded, products that are cut small and such that are halved."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     rng = np.random.default_rng(0)
     x, labels = rng.random((256, 300)).astype(dtype), rng.integers(0, 10, 256)
 
@@ -339,7 +349,8 @@ PRODUCTS = {  # shapes, dtypes, and whether threads share the product
 
 
 @pytest.mark.parametrize("x, y, dtypes, handed_out", PRODUCTS.values(), ids=PRODUCTS)
-def test_what_is_handed_out(x, y, dtypes, handed_out):
+def test_what_is_handed_out(x, y, dtypes, handed_out, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     rng = np.random.default_rng(0)
     x, y = (rng.normal(size=shape).astype(dtype) for shape, dtype in zip((x, y), dtypes, strict=True))
     step = vector.compile(lambda x, y: vector.sum(vector.matmul(x, y) * 2.0, axis=-1))

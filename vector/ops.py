@@ -27,7 +27,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from .blas import LARGE, SMALL, small_products_at_once
-from .workers import cores, shared_matmul, worth_sharing
+from .workers import shared_matmul, worth_sharing
 
 Rule = Callable[..., Any]
 Params = dict[str, Any]
@@ -613,7 +613,7 @@ def row_tiles(x: Any, y: Any) -> int:
     if SMALL < total < LARGE and fits and small_products_at_once():
         least = -(-total // SMALL)
     else:
-        least = cores() if worth_sharing(x, y) else 1
+        least = worth_sharing(x, y)
     return next((t for t in range(least, n // 4 + 1) if n % t == 0), 1)
 
 

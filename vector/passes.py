@@ -399,7 +399,7 @@ def hand_out(program: Program) -> None:
         if call.function is np.matmul and not call.kwargs and not call.writes:
             x, y = call.args
             stacks = len(x.shape) == 3 and (len(y.shape) == 2 or x.shape[:1] == y.shape[:1])
-            if stacks and x.dtype == y.dtype == call.out.dtype and worth_sharing(x, y):
+            if stacks and x.dtype == y.dtype == call.out.dtype and worth_sharing(x, y) > 1:
                 call.function = shared_matmul
 
 

@@ -81,9 +81,11 @@ def work(x: Any, y: Any) -> int:
     return x.size * y.shape[-1] * x.dtype.itemsize // 4
 
 
-def worth_sharing(x: Any, y: Any) -> bool:
-    """Whether a product is so large that two threads may be done with it earlier than one."""
-    return work(x, y) >= SHARED
+def worth_sharing(x: Any, y: Any) -> int:
+    """How many threads may be done with a product earlier than fewer: of all that the machine has, whoever may use
+    them, so that the same product is cut in the same way each time.
+    """
+    return min(os.cpu_count() or 1, work(x, y) // SHARED + 1)
 
 
 def shared_matmul(x: Any, y: Any, out: Any) -> Any:
