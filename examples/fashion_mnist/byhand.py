@@ -101,7 +101,8 @@ def training_step(
     W1, b1, W2, b2 = weights
     gW1, gb1, gW2, gb2 = gradients
     width, classes = W2.shape
-    h, gh, mask = np.empty((n, width), f), np.empty((n, width), f), np.empty((n, width), bool)
+    [h, gh] = flat([np.empty((n, width), f)] * 2)[1]  # BLAS reads them where they lie
+    mask = np.empty((n, width), bool)
     z, e, hot = np.empty((n, classes), f), np.empty((n, classes), f), np.empty((n, classes), f)
     columns = np.empty((classes, n), f).T  # numpy finds the largest of each row faster column by column
     m, s, logs, loss, picked = (
