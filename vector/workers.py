@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextvars
 import functools
-import math
 import os
 import threading
 import time
@@ -97,42 +96,44 @@ def shared_matmul(x: Any, y: Any, out: Any) -> Any:
     helpers = min(threads - 1, total // SHARED, len(x) - 1)
     if helpers < 1 or turn.locked():
         return np.matmul(x, y, out=out)
-    experience = experience_with(x.shape, x.strides, y.shape, y.strides, helpers)
-    shared = experience.advice()
-    start = time.perf_counter()
-    if shared:
+    if experience_with(x.shape, x.strides, y.shape, y.strides, helpers).advice():
         share(x, y, out, helpers, max(1, int(len(x) * (1 - WAKE / total) / (helpers + 1))))
     else:
         np.matmul(x, y, out=out)
-    experience.add(shared, time.perf_counter() - start)
     return out
 
 
 class Experience:
-    """How long a product takes alone and shared: two processors may be the halves of one, or have other things to do.
+    """Whether it is quicker to share a product: two processors may be the halves of one, or have other things to do.
 
-    Of each ROUND calls, in the first TRIALS both ways take turns, and what was quicker is done in the others.
+    What counts is the time from one such product to the next, a whole training step: what one processor wrote the other
+    has to fetch, which is felt after the product. Of each ROUND calls, in the first TRIALS the two ways take turns, for
+    RUN calls each, and what was quicker is done in the others.
     """
 
     def __init__(self) -> None:
-        self.calls = 0
-        self.took = [math.inf, math.inf]  # seconds alone and shared, the least in this round
+        self.calls, self.last = 0, 0.0
+        self.shared = self.quicker = False
+        self.took: tuple[list[float], list[float]] = [], []  # seconds until the next call, alone and shared
 
     def advice(self) -> bool:
-        """Whether to share the next time."""
+        """Whether to share this time."""
+        now = time.perf_counter()
         place = self.calls % ROUND
         if place == 0:
-            self.took = [math.inf, math.inf]
-        return place % 2 == 1 if place < TRIALS else self.took[True] < GAIN * self.took[False]
-
-    def add(self, shared: bool, seconds: float) -> None:
-        """Take in how long it took."""
-        self.took[shared] = min(self.took[shared], seconds)
+            self.took = [], []
+        elif place <= TRIALS:
+            self.took[self.shared].append(now - self.last)
+        if place == TRIALS:
+            alone, shared = map(sorted, self.took)
+            self.quicker = shared[len(shared) // 2] < alone[len(alone) // 2]
+        self.shared = place // RUN % 2 == 1 if place < TRIALS else self.quicker
+        self.last = now
         self.calls += 1
+        return self.shared
 
 
-ROUND, TRIALS = 256, 10
-GAIN = 0.9  # what one processor wrote the other has to fetch, which is felt after the product
+ROUND, TRIALS, RUN = 512, 32, 4
 
 
 @functools.lru_cache(maxsize=1024)
