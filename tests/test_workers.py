@@ -91,15 +91,21 @@ def test_what_makes_the_quicker_step_is_done(clock):
         assert followed(experience, clock, [(alone, shared)] * workers.ROUND) == turns + [wins] * rest
 
 
+@pytest.mark.parametrize("seconds", [0.1, 9.0])
 @pytest.mark.parametrize("wins", [False, True])
-def test_a_few_slow_steps_decide_nothing(wins, clock):
-    """Such as the first after a change of ways, or while something else had the processor."""
+def test_a_few_other_steps_decide_nothing(wins, seconds, clock):
+    """Such as the first after a change of ways, or while something else has the processor: half of those of the quicker
+    way but one, if they take longer, and half of those of the other way, if they take less."""
     usual = (1.0, 0.9) if wins else (1.0, 1.1)
-    slow = {*range(0, workers.TRIALS, workers.RUN), 1, 5, 6} if wins else {0, 5}
-    steps = [(9.0, 9.0) if i in slow else usual for i in range(workers.TRIALS)]
-    experience = workers.Experience()
-    followed(experience, clock, steps)
-    assert followed(experience, clock, [usual]) == [wins]
+    few = (workers.TRIALS // 2 - 1) // 2
+    odd = [few if way is (wins is (seconds > 1.0)) else 0 for way in (False, True)]
+    experience, seen = workers.Experience(), [0, 0]
+    for _ in range(workers.TRIALS):
+        way = experience.advice()
+        seen[way] += 1
+        clock[0] += seconds if seen[way] <= odd[way] else usual[way]
+    assert experience.advice() is wins
+    assert [len(took) for took in experience.took] == [workers.TRIALS // 2] * 2
 
 
 def test_a_pause_between_two_rounds_counts_for_neither(clock):
@@ -112,14 +118,29 @@ def test_a_pause_between_two_rounds_counts_for_neither(clock):
     assert experience.took == ([1.0], [])
 
 
+def test_what_is_no_trial_is_not_kept(clock):
+    experience = workers.Experience()
+    followed(experience, clock, [(1.0, 2.0)] * workers.ROUND)
+    assert experience.took == ([1.0] * (workers.TRIALS // 2), [2.0] * (workers.TRIALS // 2))
+
+
 def test_products_of_one_size_share_an_experience():
     x, y = np.zeros((16, 8, 784), np.float32), np.zeros((784, 128), np.float32)
-    before = workers.experience_with(x.shape, x.strides, y.shape, y.strides, 1).calls
+
+    def calls(helpers=1):
+        size = (x.shape, x.strides, y.shape, y.strides, helpers)
+        return workers.experience_with(threading.get_ident(), *size).calls
+
+    before, others = calls(), []
     shared(2, x, y)
     shared(1, x, y)  # alone anyway
     shared(2, x[:4], y)
-    assert workers.experience_with(x.shape, x.strides, y.shape, y.strides, 1).calls == before + 1
-    assert workers.experience_with(x.shape, x.strides, y.shape, y.strides, 0).calls == 0
+    thread = threading.Thread(target=lambda: others.extend([calls(), shared(2, x, y), shared(2, x, y), calls()]))
+    thread.start()
+    thread.join()
+    assert others[3] == others[0] + 2
+    assert calls() == before + 1
+    assert calls(helpers=0) == 0
 
 
 def test_what_is_advised_is_done(monkeypatch):

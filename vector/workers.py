@@ -96,7 +96,7 @@ def shared_matmul(x: Any, y: Any, out: Any) -> Any:
     helpers = min(threads - 1, total // SHARED, len(x) - 1)
     if helpers < 1 or turn.locked():
         return np.matmul(x, y, out=out)
-    if experience_with(x.shape, x.strides, y.shape, y.strides, helpers).advice():
+    if experience_with(threading.get_ident(), x.shape, x.strides, y.shape, y.strides, helpers).advice():
         share(x, y, out, helpers, max(1, int(len(x) * (1 - WAKE / total) / (helpers + 1))))
     else:
         np.matmul(x, y, out=out)
@@ -111,10 +111,13 @@ class Experience:
     RUN calls each, and what was quicker is done in the others.
     """
 
+    shared: bool  # what was done the last time
+    last: float  # when that was, in seconds
+    took: tuple[list[float], list[float]]  # seconds from a trial to the next call, alone and shared
+    quicker: bool  # whether it was quicker to share
+
     def __init__(self) -> None:
-        self.calls, self.last = 0, 0.0
-        self.shared = self.quicker = False
-        self.took: tuple[list[float], list[float]] = [], []  # seconds until the next call, alone and shared
+        self.calls = 0
 
     def advice(self) -> bool:
         """Whether to share this time."""
@@ -137,8 +140,8 @@ ROUND, TRIALS, RUN = 512, 32, 4
 
 
 @functools.lru_cache(maxsize=1024)
-def experience_with(*size: Any) -> Experience:
-    """With products of one size: the same object for the same arguments."""
+def experience_with(thread: int, *size: Any) -> Experience:
+    """Of one Python thread with products of one size: the same object for the same arguments."""
     return Experience()
 
 
