@@ -75,7 +75,7 @@ def clock(monkeypatch):
 
 
 def followed(experience, clock, steps):
-    """The advice of one round in which a step takes so long, alone and shared: `steps` are pairs of seconds."""
+    """The advice before each step that takes so long, alone and shared: `steps` are pairs of seconds."""
     advices = []
     for alone, shared in steps:
         advices.append(experience.advice())
@@ -122,6 +122,20 @@ def test_what_is_no_trial_is_not_kept(clock):
     experience = workers.Experience()
     followed(experience, clock, [(1.0, 2.0)] * workers.ROUND)
     assert experience.took == ([1.0] * (workers.TRIALS // 2), [2.0] * (workers.TRIALS // 2))
+
+
+def test_a_signal_in_the_middle_of_a_decision(clock, monkeypatch):
+    """Its handler computes such a product, too, which is another call: alone, as long as nothing is decided."""
+    experience, within = workers.Experience(), []
+
+    def interrupted(seconds):
+        within.append(experience.advice())
+        return list(seconds)
+
+    monkeypatch.setattr(workers, "sorted", interrupted, raising=False)
+    assert followed(experience, clock, [(3.0, 2.0)] * (workers.TRIALS + 1))[-1] is True
+    assert within == [False, False]
+    assert experience.calls == workers.TRIALS + 3
 
 
 def test_products_of_one_size_share_an_experience():

@@ -114,15 +114,16 @@ class Experience:
     shared: bool  # what was done the last time
     last: float  # when that was, in seconds
     took: tuple[list[float], list[float]]  # seconds from a trial to the next call, alone and shared
-    quicker: bool  # whether it was quicker to share
+    quicker: bool  # whether it was quicker to share, as far as is known
 
     def __init__(self) -> None:
-        self.calls = 0
+        self.calls, self.quicker = 0, False
 
     def advice(self) -> bool:
         """Whether to share this time."""
         now = time.perf_counter()
         place = self.calls % ROUND
+        self.calls += 1  # before anything is called: a signal's handler may come here too
         if place == 0:
             self.took = [], []
         elif place <= TRIALS:
@@ -132,7 +133,6 @@ class Experience:
             self.quicker = shared[len(shared) // 2] < alone[len(alone) // 2]
         self.shared = place // RUN % 2 == 1 if place < TRIALS else self.quicker
         self.last = now
-        self.calls += 1
         return self.shared
 
 
