@@ -17,7 +17,7 @@ import numpy as np
 from .blas import aligned
 from .joining import join_updates
 from .program import Call, Program, Var, alike, canonical, may_overlap, variables
-from .workers import shared_matmul, worth_sharing
+from .sharing import hand_out, in_two_terms
 
 
 def drop_unread(program: Program) -> None:
@@ -393,16 +393,6 @@ def in_full(x: Any, like: Var) -> Any:
     return Var("constant", aligned(np.full(like.shape, number, like.dtype)), label)
 
 
-def hand_out(program: Program) -> None:
-    """Let several threads share what is worth it: large products of stacks."""
-    for call in program.calls:
-        if call.function is np.matmul and not call.kwargs and not call.writes:
-            x, y = call.args
-            stacks = len(x.shape) == 3 and (len(y.shape) == 2 or x.shape[:1] == y.shape[:1])
-            if stacks and x.dtype == y.dtype == call.out.dtype and worth_sharing(x, y) > 1:
-                call.function = shared_matmul
-
-
 def same(xs: tuple[Any, ...], ys: tuple[Any, ...]) -> bool:
     """Whether two arguments are the same two variables or numbers."""
     return all(x is y or (isinstance(x, Var) and isinstance(y, Var) and canonical(x) is canonical(y))
@@ -424,7 +414,7 @@ def value(x: Any) -> Any:
 
 EXACT = (drop_unread, fold_constants, simplify, share, write_through)
 LAYOUT = (join_updates, pad_in_place, align, numbers_as_arrays, hand_out)
-REORDERING = (sums_of_one, scale_early, small_products, means, reduce_across, bounds_in_full)
+REORDERING = (sums_of_one, scale_early, small_products, means, reduce_across, bounds_in_full, in_two_terms)
 
 
 def optimize(program: Program, exact: bool) -> None:

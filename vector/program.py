@@ -12,13 +12,16 @@ import linecache
 import math
 import operator
 import re
+import types
 import weakref
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from .blas import allocate
+from .workers import Experience, Shared
 
 
 class Var:
@@ -61,6 +64,8 @@ class Call:
 
     writes  whether `out` is an array that was there before (an update in place)
     into    whether the function takes `out=`, so that it can compute into memory planned beforehand
+    region  None, or how several threads go through this call and its neighbours of the same region: `region.threads`
+            says how many, `region.pieces(call, thread)` which calls one of them makes of it
     """
 
     def __init__(
@@ -74,6 +79,7 @@ class Call:
     ):
         self.function, self.args, self.kwargs, self.out = function, args, kwargs, out
         self.writes, self.into = writes, into
+        self.region: Any = None
 
     def reads(self) -> Iterator[Var]:
         """The variables among the arguments."""
@@ -153,14 +159,16 @@ class Plan:
 
     A call computes in place of an operand that is read there for the last time, when it goes element by element; not so
     a single number, which numpy then takes twice as long for. Otherwise it takes the smallest free piece that is large
-    enough. Returned variables keep their own. An array is
-    laid out as it was when recorded, so that sums run in the same order.
+    enough. Returned variables keep their own. An array is laid out as it was when recorded, so that sums run in the
+    same order. What is read for the last time in a region of several threads is free after the region, and in it for
+    what the threads write in the same parts.
     """
 
     def __init__(self, program: Program) -> None:
         self.arrays: dict[Var, np.ndarray] = {}
         self.pieces: dict[Var, np.ndarray] = {}  # the memory of every result that is still needed
         self.free: list[np.ndarray] = []
+        self.unread: list[tuple[Var, np.ndarray, bool]] = []  # free after this region; whether read in parts
         self.memory = 0
         self.last: dict[Var, int] = {}
         for i, call in enumerate(program.calls):
@@ -173,7 +181,14 @@ class Plan:
                 self.place(i, call)
             for root in {var.root for var in (*call.reads(), call.out)}:
                 if self.last[root] == i and root in self.pieces:
-                    self.free.append(self.pieces.pop(root))
+                    piece = self.pieces.pop(root)
+                    if call.region is None:
+                        self.free.append(piece)
+                    else:
+                        self.unread.append((root, piece, call.elementwise))
+            if call.region and call.region is not next((other.region for other in program.calls[i + 1 : i + 2]), None):
+                self.free += [piece for _, piece, _ in self.unread]
+                self.unread.clear()
 
     def place(self, i: int, call: Call) -> None:
         """Choose the memory of what call number i computes."""
@@ -181,8 +196,11 @@ class Plan:
         size = out.dtype.itemsize * math.prod(out.shape)
         fitting = [k for k, piece in enumerate(self.free) if piece.nbytes >= size]
         given = self.given_up(i, call) if call.elementwise and out is call.out and out.size > 1 else None
+        parted = [k for k, (x, _, in_parts) in enumerate(self.unread) if in_parts and in_same_places(x, out)]
         if given is not None:
             self.pieces[out] = self.pieces.pop(given)
+        elif call.elementwise and parted:
+            self.pieces[out] = self.unread.pop(parted[0])[1]
         elif fitting:
             self.pieces[out] = self.free.pop(min(fitting, key=lambda k: self.free[k].nbytes))
         else:
@@ -218,6 +236,11 @@ class Plan:
 
 def alike(x: Var, y: Var) -> bool:
     return x.shape == y.shape and x.dtype == y.dtype
+
+
+def in_same_places(x: Var, y: Var) -> bool:
+    """Whether the elements of two arrays in the same memory are at the same places."""
+    return x.size == y.size and x.dtype.itemsize == y.dtype.itemsize
 
 
 def may_overlap(x: Var, y: Var) -> bool:
@@ -256,12 +279,29 @@ def statement(call: Call, show: Callable[[Any], str], name: str = "") -> str:
     if call.function is np.copyto:
         return f"{name}({', '.join([show(call.out), *parts])})"
     if call.function is operator.getitem:
-        return f"{show(call.out)} = {parts[0]}[{parts[1]}]"
+        return f"{show(call.out)} = {parts[0]}[{subscript(call.args[1], show)}]"
     if call.function in METHODS:  # several times quicker than numpy's function of that name
         return f"{show(call.out)} = {parts[0]}.{call.function.__name__}({', '.join(parts[1:])})"
     if call.into:
         return f"{name}({', '.join([*parts, f'out={show(call.out)}'])})"
     return f"{show(call.out)} = {name}({', '.join(parts)})"
+
+
+def subscript(key: Any, show: Callable[[Any], str]) -> str:
+    """What stands between the brackets."""
+    if isinstance(key, tuple) and key:
+        return ", ".join(subscript(k, show) for k in key) + "," * (len(key) == 1)
+    if key is Ellipsis:
+        return "..."
+    if isinstance(key, slice):
+        start, stop, step = ("" if k is None else str(k) for k in (key.start, key.stop, key.step))
+        return f"{start}:{stop}" + f":{step}" * bool(step)
+    return show(key)
+
+
+def remark(x: Var) -> str:
+    """What an array is."""
+    return f"{'x'.join(map(str, x.shape)) or 'scalar'} {x.dtype}"
 
 
 def identifier(label: str) -> str:
@@ -294,7 +334,8 @@ class Names:
 
 
 class Source:
-    """The source of a program: a function of its inputs that returns copies of its outputs, in a tuple.
+    """The source of a program: a function of its inputs that returns copies of its outputs, in a tuple. What other
+    threads may do meanwhile are functions of their own below it.
 
     Where an array has its place for good, so have its views: they are made here, once. Only inputs, and what a call
     allocates anew, are looked at again at each replay.
@@ -305,28 +346,54 @@ class Source:
         self.plan = Plan(program)
         self.places: dict[Any, np.ndarray] = {}  # arrays of one place, shape and dtype share one name
         self.local = {var: self.names.new(identifier(var.label)) for var in program.inputs}
-        self.lines: list[str] = []
-        self.remarks: list[str] = []
-        for call in program.calls:
-            name = self.function(call.function)
-            self.add(statement(call, self.show, name), call.out)
+        self.lines: list[tuple[str, str]] = []  # of the function, with remarks
+        self.helpers: dict[str, tuple[str, list[tuple[str, str]]]] = {}  # other functions: their arguments, their lines
+        self.shared: dict[str, list[str]] = {}  # the helpers at work at one time
+        for region, calls in groupby(program.calls, lambda call: call.region):
+            if region is None:
+                for call in calls:
+                    self.lines.append(self.line(call))
+            else:
+                self.fork(region, list(calls))
         outputs = [f"{self.show(var)}.copy()" for var in variables(program.outputs)]
         title = self.names.new(identifier(title))
-        head = f"def {title}({', '.join(self.local[var] for var in program.inputs)}):"
-        end = f"return ({', '.join(outputs)}{',' * (len(outputs) == 1)})"
-        self.text = "\n    ".join([head, *self.lines, end]) + "\n"
-        width = min(88, max(map(len, self.lines), default=0))
-        rows = [f"{i:3}  {a:{width}}  # {b}" for i, (a, b) in enumerate(zip(self.lines, self.remarks, strict=True))]
-        self.listing = "\n".join([head, *rows, f"     {end}"])
+        self.lines.append((f"return ({', '.join(outputs)}{',' * (len(outputs) == 1)})", ""))
+        functions = {title: (", ".join(self.local[var] for var in program.inputs), self.lines), **self.helpers}
+        remarked = [line for _, lines in functions.values() for line, about in lines if about]
+        width = min(88, max(map(len, remarked), default=0))
+        texts, listings = [], []
+        for name, (given, lines) in functions.items():
+            head = f"def {name}({given}):"
+            texts.append("\n    ".join([head, *(line for line, _ in lines)]) + "\n")
+            rows = [f"{i:3}  {a:{width}}  # {b}" if b else f"     {a}" for i, (a, b) in enumerate(lines)]
+            listings.append("\n".join([head, *rows]))
+        self.text, self.listing = "\n\n".join(texts), "\n\n".join(listings)
         file = f"<recorded {title} {id(self):x}>"
         linecache.cache[file] = (len(self.text), None, self.text.splitlines(True), file)
         exec(compile(self.text, file, "exec"), self.names.bound)
-        self.run = self.names.bound.pop(title)  # else it would hold itself
+        made = {name: self.names.bound.pop(name) for name in functions}
+        names, experience = dict(self.names.bound), Experience()
+        for i, (name, helpers) in enumerate(self.shared.items()):  # a function that can find itself would hold itself
+            parts: list[Any] = [types.FunctionType(made[helper].__code__, names, helper) for helper in helpers]
+            self.names.bound[name] = Shared(parts, experience, i == 0)
+        self.run = made[title]
         weakref.finalize(self.run, linecache.cache.pop, file, None)
 
-    def add(self, line: str, out: Var) -> None:
-        self.lines.append(line)
-        self.remarks.append(f"{'x'.join(map(str, out.shape)) or 'scalar'} {out.dtype}")
+    def line(self, call: Call) -> tuple[str, str]:
+        """A call as Python, and its result's shape and dtype."""
+        return statement(call, self.show, self.function(call.function)), remark(call.out)
+
+    def fork(self, region: Any, calls: list[Call]) -> None:
+        """Write calls that several threads go through: what the others do, as functions of their own."""
+        pieces = [[piece for call in calls for piece in region.pieces(call, i)] for i in range(region.threads)]
+        own, *others = [[self.line(piece) for piece in some] for some in pieces]
+        seen = {canonical(v): v for some in pieces[1:] for piece in some for v in (*piece.reads(), piece.out)}
+        given = ", ".join(self.local[v] for v in seen if v in self.local)
+        name = self.names.new("shared")
+        self.shared[name] = [self.names.new("helper") for _ in others]
+        self.helpers |= zip(self.shared[name], ((given, lines) for lines in others), strict=True)
+        self.lines.append((f"with {name}({given}):", f"{region.threads} threads"))
+        self.lines += [(f"    {line}", about) for line, about in own]
 
     def function(self, f: Any) -> str:
         """The name by which the source calls `f`."""
@@ -356,7 +423,8 @@ class Source:
             self.local[x] = self.names.new(self.wanted(x))
             if base:
                 f, args, kwargs = x.view
-                self.add(statement(Call(f, (x.base, *args), kwargs, x, into=False), self.show), x)
+                look = Call(f, (x.base, *args), kwargs, x, into=False)
+                self.lines.append((statement(look, self.show), remark(x)))
         return self.local[x]
 
     def wanted(self, var: Var) -> str:
@@ -364,11 +432,13 @@ class Source:
         if var.label:
             return identifier(var.label)
         if var.base is not None:
-            base, turned = var, False
+            base, looks = var, []
             while base.base is not None and not base.label:
-                turned = turned or (base.view is not None and base.view[0] in (np.transpose, np.swapaxes))
+                looks.append(base.view and base.view[0])
                 base = base.base
-            return f"{identifier(base.label) if base.label else self.show(base)}{'_T' if turned else ''}"
+            name = identifier(base.label) if base.label else self.show(base)
+            turned = np.transpose in looks or np.swapaxes in looks
+            return f"{name}{'_T' * turned}{'_part' * (operator.getitem in looks)}"
         if var.kind == "constant" and not var.shape:
             return identifier(f"{float(var.array):g}")
         return {"result": "t", "state": "array"}.get(var.kind, var.kind)

@@ -14,7 +14,7 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,7 +25,7 @@ SHARED = 8_000_000  # the same, from which on a worker saves more time than it t
 
 
 class Worker:
-    """A thread, and the one product that it is to compute next."""
+    """A thread, and what it is to do next."""
 
     def __init__(self) -> None:
         self.call, self.working = threading.Lock(), threading.Lock()
@@ -40,7 +40,7 @@ class Worker:
                 self.compute()
 
     def give(self, *task: Any) -> None:
-        """Wake the thread for x, y, out. The caller's way to treat overflow goes with it."""
+        """Wake the thread for a function and its arguments. The caller's way to treat overflow goes with it."""
         with self.working:
             self.task, self.error = (contextvars.copy_context(), *task), None
         if self.call.locked():  # else it is about to wake already
@@ -49,9 +49,9 @@ class Worker:
     def compute(self) -> None:
         task, self.task = self.task, None
         if task:
-            context, x, y, out = task
+            context, *call = task
             try:
-                context.run(np.matmul, x, y, out=out)
+                context.run(*call)
             except Exception as error:  # what numpy's errstate, or a warning that is an error, raises
                 self.error = error
 
@@ -117,7 +117,7 @@ class Experience:
     quicker: bool  # whether it was quicker to share, as far as is known
 
     def __init__(self) -> None:
-        self.calls, self.quicker = 0, False
+        self.calls, self.shared, self.quicker = 0, False, False
 
     def advice(self) -> bool:
         """Whether to share this time."""
@@ -148,20 +148,77 @@ def experience_with(thread: int, *size: Any) -> Experience:
 def share(x: Any, y: Any, out: Any, helpers: int, size: int) -> None:
     """Compute a product of stacks, the last `size` of them by each of so many workers."""
     own = len(x) - size * helpers
-    with turn:
-        while len(team) < helpers:
-            team.append(Worker())
-        workers = team[:helpers]
+    parts = [slice(start, start + size) for start in range(own, len(x), size)]
+    with Helped([(np.matmul, x[part], y if y.ndim == 2 else y[part], out[part]) for part in parts]):
+        np.matmul(x[:own], y if y.ndim == 2 else y[:own], out=out[:own])
+
+
+class Helped:
+    """`with Helped(tasks, rest):` workers do tasks, each a function and its arguments, while the caller does what is
+    inside, and then the rest, which are such tasks too."""
+
+    def __init__(self, tasks: list[Any], rest: list[Any] | None = None) -> None:
+        self.tasks, self.rest, self.turn = tasks, rest or [], turn
+        self.workers: list[Worker] = []
+
+    def __enter__(self) -> None:
+        if not self.tasks:
+            return
+        self.turn.acquire()
         try:
-            for start, worker in zip(range(own, len(x), size), workers, strict=True):
-                part = slice(start, start + size)
-                worker.give(x[part], y if y.ndim == 2 else y[part], out[part])
-            np.matmul(x[:own], y if y.ndim == 2 else y[:own], out=out[:own])
+            while len(team) < len(self.tasks):
+                team.append(Worker())
+            self.workers = team[: len(self.tasks)]
+            for worker, task in zip(self.workers, self.tasks, strict=True):
+                worker.give(*task)
+        except BaseException as error:
+            self.__exit__(error)
+            raise
+
+    def __exit__(self, error: Any, *more: Any) -> None:
+        try:
+            if error is None:
+                run(self.rest)
         finally:
-            finish(workers)
-        for worker in workers:
-            if worker.error is not None:
-                raise worker.error
+            if self.tasks:
+                try:
+                    finish(self.workers)
+                finally:
+                    self.turn.release()
+        if error is None:
+            for worker in self.workers:
+                if worker.error is not None:
+                    raise worker.error
+
+
+class Shared:
+    """What is left to other threads at one place of a program: `with shared(*args):` while its caller does the rest.
+
+    parts       functions of these arguments, each for one thread
+    experience  the program's, whether it is quicker to share; at the `first` such place it is asked again
+    """
+
+    def __init__(self, parts: list[Callable[..., Any]], experience: Experience, first: bool) -> None:
+        self.parts, self.experience, self.first = parts, experience, first
+
+    def __call__(self, *args: Any) -> Helped:
+        """Where there are fewer threads than parts, each does several; where none is free, the caller does all."""
+        helpers = min(threads - 1, len(self.parts))
+        if helpers and self.first:
+            self.experience.advice()
+        tasks = [(part, *args) for part in self.parts]
+        if not helpers or not self.experience.shared or turn.locked():
+            return Helped([], tasks)
+        if helpers == len(tasks):
+            return Helped(tasks)
+        each = (len(tasks) + 1) // (helpers + 1)
+        return Helped([(run, tasks[i * each : (i + 1) * each]) for i in range(helpers)], tasks[helpers * each :])
+
+
+def run(tasks: list[Any]) -> None:
+    """Do one task after the other."""
+    for function, *args in tasks:
+        function(*args)
 
 
 def cores() -> int:

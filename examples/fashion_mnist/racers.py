@@ -553,11 +553,10 @@ RACERS = {
 def bounds(task: Task) -> dict[str, Any]:
     """Where the time of our recorded step goes, in microseconds, call by call.
 
-    The source of the program is run with a look at the clock between its lines, so that each call finds the caches as
-    in a real step; what a look takes is taken off again.
+    The source of the program is run with a look at the clock between its statements, so that each call finds the caches
+    as in a real step; what a look takes is taken off again. What several threads share is one statement.
     """
     import vector
-    from vector.workers import shared_matmul
 
     use_our_threads()
     step, gather = vector.compile(our_step(task), exact=False), gatherer(task)
@@ -565,7 +564,7 @@ def bounds(task: Task) -> dict[str, Any]:
     x, y = gather(next(order))
     step(x, y)
     program, run = step.program, step.latest.run
-    lines = [line.strip() for line in step.source.splitlines()[1:]]
+    lines = [" ".join(statement.split()) for statement in statements(step.source)[1:]]
     inside = clocked(step.source, run.__globals__)
     empty = clocked("\n".join(["def f(x, y):", *["    pass"] * 20, "    return ()"]), {})
     look = typical(np.diff([empty(x, y) for _ in range(500)], axis=1).ravel())
@@ -575,9 +574,9 @@ def bounds(task: Task) -> dict[str, Any]:
         times.append(np.diff(inside(x, y)))
     spent = (typical(np.array(times)) - look) * 1e6
     calls = {call: float(us) for call, us in zip(lines, spent, strict=True)}
-    products = sum(us for call, us in calls.items() if call.startswith(("np.matmul", "shared_matmul", "np.dot")))
+    products = sum(us for call, us in calls.items() if "np.matmul(" in call or "np.dot(" in call)
     arrays = [var for call in program.calls for var in (*call.reads(), call.out)]
-    matmuls = [call for call in program.calls if call.function in (np.matmul, shared_matmul)]
+    matmuls = [call for call in program.calls if call.function is np.matmul]
     work = sum(2 * call.out.size * call.args[0].shape[-1] for call in matmuls)
     large = np.ones((1024, 1024), np.float32)
     whole, program_alone, gathering = best(lambda: step(x, y), lambda: run(x, y), lambda: gather(next(order)))
@@ -603,16 +602,27 @@ def typical(times: np.ndarray) -> Any:
 
 
 def clocked(source: str, names: dict[str, Any]) -> Callable[..., list[float]]:
-    """A function's source as one that returns the clock's times before its first line and after each."""
-    head, *body = source.rstrip().splitlines()
+    """A function's source as one that returns the clock's times before its first statement and after each."""
+    head, *body = statements(source)
     body[-1] = body[-1].replace("return ", "result = ", 1)
     lines = [head, "    times_ = [clock_()]"]
-    for line in body:
-        lines += [line, "    look_(times_, clock_())"]
+    for statement in body:
+        lines += [statement, "    look_(times_, clock_())"]
     lines.append("    return times_")
     bound = names | {"clock_": time.perf_counter, "look_": list.append}
     exec("\n".join(lines), bound)
     return bound[head.split()[1].partition("(")[0]]
+
+
+def statements(source: str) -> list[str]:
+    """The head of the first function in a source, and its statements, each with what is indented below it."""
+    made: list[str] = []
+    for line in source.split("\n\n")[0].splitlines():
+        if line.startswith(" " * 8):
+            made[-1] += f"\n{line}"
+        else:
+            made.append(line)
+    return made
 
 
 def price_of_a_call() -> float:

@@ -1,0 +1,223 @@
+"""Passes: threads share a program's large products, and each goes on with what follows from its part of one.
+
+What one processor wrote, another has to fetch before it can read it. So the thread that computes some rows of a
+weight's gradient also updates these rows of the weight, and it is given the same ones, or nearly, in the next product.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from .joining import IN_ORDER, covers, part
+from .program import Call, Program, Var, may_overlap
+from .workers import WAKE, work, worth_sharing
+
+
+class Tiles:
+    """A region of calls that several threads go through at once: a product of stacks, cut into some tiles for each of
+    them, and calls that go element by element, cut where the tiles end.
+
+    The thread that runs the program has number 0 and takes the last tiles, and what is no tile's.
+    """
+
+    def __init__(self, product: Call, threads: int, start: int, size: int) -> None:
+        """The product is to be found from element `start` on in arrays of `size` elements."""
+        tiles, tile = product.out.shape[0], product.out.size // product.out.shape[0]
+        self.threads = min(threads, tiles)
+        each = max(1, int(tiles * helpers_share(product) / self.threads))
+        ends = [each * i for i in range(self.threads)]
+        self.tiles = [slice(ends[-1], tiles), *map(slice, ends, ends[1:])]
+        self.ranges = [[slice(start + tile * s.start, start + tile * s.stop)] for s in self.tiles]
+        self.ranges[0] = [*[slice(0, start)] * (start > 0), slice(start + tile * ends[-1], size)]
+
+    def pieces(self, call: Call, thread: int) -> list[Call]:
+        """What a thread does of a call."""
+        if call.function is np.matmul:
+            x, y, out = [v if len(v.shape) == 2 else cut(v, self.tiles[thread]) for v in (*call.args, call.out)]
+            return [Call(np.matmul, (x, y), {}, out)]
+        return [
+            Call(call.function, tuple(cut(flat(x), r) for x in call.args), {}, cut(flat(call.out), r), call.writes)
+            for r in self.ranges[thread]
+        ]
+
+
+class Terms:
+    """A region of two products, each of which another thread computes."""
+
+    threads = 2
+
+    def __init__(self, *products: Call) -> None:
+        self.products = products
+
+    def pieces(self, call: Call, thread: int) -> list[Call]:
+        """What a thread does of a call."""
+        return [call] if call is self.products[thread] else []
+
+
+def helpers_share(product: Call) -> float:
+    """The part of a product that is left to the other threads, if they get as much as each other: it takes a while to
+    wake them."""
+    return 1 - WAKE / work(*product.args)
+
+
+def flat(x: Any) -> Any:
+    """An array as one axis. A number as it is."""
+    if not isinstance(x, Var) or len(x.shape) < 2:
+        return x
+    return Var("view", x.array.reshape(-1), "", x, (np.reshape, (-1,), {}))
+
+
+def cut(x: Any, where: Any) -> Any:
+    """A part of an array. A number as it is."""
+    if not isinstance(x, Var) or not x.shape:
+        return x
+    return Var("view", x.array[where], "", x, (operator.getitem, (where,), {}))
+
+
+def in_two_terms(program: Program) -> None:
+    """Where two threads share a product x @ y, of which y is a large weight: each multiplies by half of its rows, and
+    then the two are added. So each has to read only this half."""
+    calls = []
+    for call in program.calls:
+        if not is_shared(call) or not reads_a_large_weight(call):
+            calls.append(call)
+            continue
+        x, y = call.args
+        rows = int(y.shape[0] * helpers_share(call) / 2) // 16 * 16
+        products = []
+        for where in (slice(rows, None), slice(0, rows)):
+            factors = cut(x, (..., where)), cut(y, where)
+            products.append(Call(np.matmul, factors, {}, Var("result", call.out.array.copy())))
+        region = Terms(*products)
+        for product in products:
+            product.region = region
+        calls += [*products, Call(np.add, tuple(product.out for product in products), {}, call.out)]
+    program.calls = calls
+
+
+def reads_a_large_weight(call: Call) -> bool:
+    """Whether a product's second factor is more to read than two results are to write and to add."""
+    x, y = call.args
+    rows = len(y.shape) == 2 and x.strides[-1] == y.strides[-1] == y.dtype.itemsize
+    return rows and call.anew and y.root.kind == "state" and 2 * call.out.size <= y.size and worth_sharing(x, y) == 2
+
+
+def hand_out(program: Program) -> None:
+    """Let several threads share what is worth it: large products of stacks, and with them what follows of them element
+    by element, such as the update of a weight."""
+    calls, left = [], program.calls
+    while left:
+        product, *left = left
+        if product.region or not is_shared(product) or len(product.out.shape) < 3:
+            calls.append(product)
+            continue
+        start = first_element(product.out)
+        followers, others = ([], []) if start is None else Search(product, start).follow(left)
+        region = [product, *followers]
+        apart = keep_apart(product, [*followers, *others])
+        tiles = Tiles(product, worth_sharing(*product.args), start or 0, product.out.root.size)
+        for call in region:
+            call.region = tiles
+        calls += [*apart, *others, *region]
+        left = left[len(followers) + len(others) :]
+    program.calls = calls
+
+
+def keep_apart(product: Call, calls: list[Call]) -> list[Call]:
+    """Calls that let a product go on reading an argument of the program while `calls` write to other arrays."""
+    written = dict.fromkeys(call.out.root for call in calls if call.out.root.kind == "state")
+    apart = {}
+    for x in product.reads():
+        if x.root.kind == "input" and written:
+            apart[x] = Call(unless_shared, (x, *written), {}, Var("result", x.array, "apart"), into=False)
+    product.rename(lambda x: apart[x].out if x in apart else x)
+    return list(apart.values())
+
+
+def unless_shared(x: np.ndarray, *others: np.ndarray) -> np.ndarray:
+    """x, or a copy of it where one of the others may lie in its memory."""
+    for y in others:
+        if np.may_share_memory(x, y):
+            return x.copy(order="K")
+    return x
+
+
+def is_shared(call: Call) -> bool:
+    """Whether threads may share a call: a large product of a stack, or of two, or of matrices."""
+    if call.function is not np.matmul or call.kwargs or call.writes:
+        return False
+    x, y = call.args
+    fits = len(x.shape) in (2, 3) and (len(y.shape) == 2 or x.shape[:-2] == y.shape[:-2])
+    return fits and x.dtype == y.dtype == call.out.dtype and worth_sharing(x, y) > 1
+
+
+class Search:
+    """What can follow in each thread from its part of a product."""
+
+    def __init__(self, product: Call, start: int) -> None:
+        """The product begins at element `start` of its array."""
+        root = product.out.root
+        self.size = root.size
+        self.made = {root: (start, start + product.out.size)}  # by the region, and which elements
+        self.whole = {v.root for v in product.reads() if v.root.kind != "input"}  # read by each thread beyond its part
+        self.parts = {root}  # of which each thread reads and writes its part
+
+    def follow(self, calls: list[Call]) -> tuple[list[Call], list[Call]]:
+        """The calls that follow from the product in parts, and those between them that can be done before it."""
+        followers: list[Call] = []
+        others: list[Call] = []
+        before = 0  # of the others, how many come before the last follower
+        for call in calls:
+            if self.goes_in_parts(call):
+                followers.append(call)
+                before = len(others)
+                self.made[call.out.root] = (0, self.size)
+                self.made |= {v.root: (0, self.size) for v in call.reads() if v.root in self.made}
+            elif any(self.is_made(v) for v in (*call.reads(), call.out)):
+                break
+            elif any(may_overlap(call.out.root, x) for x in (*self.whole, *self.parts - self.made.keys())):
+                break  # the region reads what was there before
+            else:
+                others.append(call)
+        return followers, others[:before]
+
+    def is_made(self, x: Var) -> bool:
+        """Whether the region makes some of the elements of x."""
+        near = [root for root in self.made if may_overlap(x.root, root)]
+        if near != [x.root]:
+            return bool(near)
+        start, end = self.made[x.root]
+        first = first_element(x)
+        return first is None or (first < end and start < first + x.size)
+
+    def goes_in_parts(self, call: Call) -> bool:
+        """Whether each thread can do its part of a call, with what the others do at that time out of its way."""
+        numbers = {v.root for v in call.reads() if not v.shape}
+        arrays = {v.root for v in (*call.reads(), call.out) if v.shape}
+        elements = all(
+            v.size == self.size and covers(v, v.root) and v.root.kind != "input"
+            for v in (*call.reads(), call.out)
+            if v.shape
+        )
+        if not call.elementwise or call.kwargs or not call.out.shape or not elements:
+            return False
+        whole, parts = self.whole | numbers, self.parts | arrays
+        if any(may_overlap(x, y) for x in parts for y in (*whole, *parts) if x is not y or x in whole):
+            return False
+        self.whole, self.parts = whole, parts
+        return True
+
+
+def first_element(x: Var) -> int | None:
+    """Which element of its root x begins with, if it has so many in a row, else None."""
+    first = 0
+    while x.base is not None:
+        if x.view is not None and x.view[0] is part:
+            first += x.view[1][0]
+        elif x.view is not None and x.view[0] not in IN_ORDER:
+            return None
+        x = x.base
+    return first if x.array.flags.c_contiguous else None
