@@ -108,27 +108,25 @@ def reads_a_large_weight(call: Call) -> bool:
 def hand_out(program: Program) -> None:
     """Let several threads share what is worth it: large products of stacks, and with them what follows of them element
     by element, such as the update of a weight."""
-    calls, left = [], program.calls
-    while left:
-        product, *left = left
+    i = 0
+    while i < len(program.calls):
+        product = program.calls[i]
         if product.region or not is_shared(product) or len(product.out.shape) < 3:
-            calls.append(product)
+            i += 1
             continue
         start = first_element(product.out)
-        followers, others = ([], []) if start is None else Search(product, start).follow(left)
-        region = [product, *followers]
-        apart = keep_apart(product, [*followers, *others])
+        followers, others = ([], []) if start is None else Search(product, start).follow(program.calls[i + 1 :])
         tiles = Tiles(product, worth_sharing(*product.args), start or 0, product.out.root.size)
-        for call in region:
+        for call in (product, *followers):
             call.region = tiles
-        calls += [*apart, *others, *region]
-        left = left[len(followers) + len(others) :]
-    program.calls = calls
+        apart = keep_apart(product, [*followers, *others])
+        end = i + 1 + len(followers) + len(others)
+        program.calls[i:end] = [*apart, *others, product, *followers]
 
 
 def keep_apart(product: Call, calls: list[Call]) -> list[Call]:
     """Calls that let a product go on reading an argument of the program while `calls` write to other arrays."""
-    written = dict.fromkeys(call.out.root for call in calls if call.out.root.kind == "state")
+    written = dict.fromkeys(call.out.root for call in calls if call.out.root.kind in ("state", "input"))
     apart = {}
     for x in product.reads():
         if x.root.kind == "input" and written:
@@ -162,7 +160,8 @@ class Search:
         root = product.out.root
         self.size = root.size
         self.made = {root: (start, start + product.out.size)}  # by the region, and which elements
-        self.whole = {v.root for v in product.reads() if v.root.kind != "input"}  # read by each thread beyond its part
+        self.arguments = {v.root for v in product.reads() if v.root.kind == "input"}  # kept apart from others
+        self.whole = {v.root for v in product.reads()} - self.arguments  # read by each thread beyond its part
         self.parts = {root}  # of which each thread reads and writes its part
 
     def follow(self, calls: list[Call]) -> tuple[list[Call], list[Call]]:
@@ -171,6 +170,8 @@ class Search:
         others: list[Call] = []
         before = 0  # of the others, how many come before the last follower
         for call in calls:
+            if call.region:
+                break
             if self.goes_in_parts(call):
                 followers.append(call)
                 before = len(others)
@@ -178,11 +179,15 @@ class Search:
                 self.made |= {v.root: (0, self.size) for v in call.reads() if v.root in self.made}
             elif any(self.is_made(v) for v in (*call.reads(), call.out)):
                 break
-            elif any(may_overlap(call.out.root, x) for x in (*self.whole, *self.parts - self.made.keys())):
-                break  # the region reads what was there before
+            elif self.is_read(call.out.root):
+                break
             else:
                 others.append(call)
         return followers, others[:before]
+
+    def is_read(self, root: Var) -> bool:
+        """Whether the region reads an array, which must be as it was before."""
+        return root in self.arguments or any(may_overlap(root, x) for x in self.whole | (self.parts - self.made.keys()))
 
     def is_made(self, x: Var) -> bool:
         """Whether the region makes some of the elements of x."""

@@ -1,0 +1,317 @@
+"""Programs cut for several threads: the same bits in whatever order the threads do their parts."""
+
+import gc
+import os
+import weakref
+from contextlib import contextmanager
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import part
+from test_compile import OPTIMIZERS, compare, same, tensors_of
+from test_workers import always
+
+import vector
+from vector import Tensor, nn, program, sharing, workers
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Products of any size are worth sharing, and shared where there are threads."""
+    monkeypatch.setattr(workers.Experience, "advice", always)
+    monkeypatch.setattr(workers, "SHARED", 1)
+    monkeypatch.setattr(sharing, "WAKE", 0)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+
+
+def one_after_the_other(helpers_first):
+    """In place of `Shared`: no threads, and all parts before the caller's, or after it. What must not be done at one
+    time gives other results in one of the two orders."""
+
+    class InOrder:
+        def __init__(self, parts, experience, first):
+            self.parts = parts
+
+        @contextmanager
+        def __call__(self, *args):
+            if helpers_first:
+                workers.run([(part, *args) for part in self.parts])
+            yield
+            if not helpers_first:
+                workers.run([(part, *args) for part in self.parts])
+
+    return InOrder
+
+
+ORDERS = {
+    "caller first": one_after_the_other(False),
+    "helpers first": one_after_the_other(True),
+    "at once": workers.Shared,
+}
+
+
+def in_all_orders(make, calls, monkeypatch, **options):
+    """Compare the recorded step with the Python step, in each order. Returns the last one's program."""
+    step = None
+    for shared in ORDERS.values():
+        monkeypatch.setattr(program, "Shared", shared)
+        with workers.use_threads(2), np.errstate(all="ignore"):
+            step = compare(make, calls, **options)
+    return step.program
+
+
+FUNCTIONS = (np.add, np.subtract, np.multiply, np.maximum)
+WHAT = ("product", "product of parts", "new", "in place", "by a number", "number", "turned", "part", "copied", "compared",
+        "into one there was")  # fmt: skip
+
+
+def interpreted(lines):
+    """A maker of a step on 6 by 6 arrays, all of which a thread may do in parts, and some batches: a line is what to do
+    and with which of the arrays that there are."""
+
+    def make():
+        rng = np.random.default_rng(0)
+        own = [Tensor(rng.normal(size=(6, 6)), f"p{i}") for i in range(3)]
+
+        def step(x, y):
+            arrays, numbers = [x, y, *(p.data for p in own)], [np.add.reduce(y, axis=None)]
+            for what, i, j, k in lines:
+                a, b, number = arrays[i % len(arrays)], arrays[j % len(arrays)], numbers[k % len(numbers)]
+                f = FUNCTIONS[k % len(FUNCTIONS)]
+                if what == "product":
+                    arrays.append(np.matmul(a.reshape(3, 2, 6), b).reshape(6, 6) / 6.0)
+                elif what == "product of parts":
+                    arrays.append(np.matmul(a.reshape(6, 2, 3), b.reshape(6, 3, 2)[:, :, :]).reshape(-1)[:24] * number)
+                    arrays[-1] = np.concatenate([arrays[-1], arrays[-1][:12]]).reshape(6, 6)
+                elif what == "new":
+                    arrays.append(f(a, b))
+                elif what == "in place":
+                    f(a, b, out=a)
+                elif what == "by a number":
+                    arrays.append(f(a, number) * 0.5)
+                elif what == "number":
+                    numbers.append(a[i % 6, j % 6])
+                elif what == "turned":
+                    arrays.append(a.T)
+                elif what == "part":
+                    a[i % 5 :] += 0.5
+                elif what == "copied":
+                    np.copyto(a, b)
+                elif what == "compared":
+                    arrays.append(a * (a > b))
+                else:
+                    f(a, b, out=arrays[k % len(arrays)])
+            return arrays[5:]
+
+        return step, own
+
+    rng = np.random.default_rng(1)
+    return make, [[rng.normal(size=(6, 6)), rng.normal(size=(6, 6))] for _ in range(3)]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("cores", [2, 3])
+@part(2)
+@given(lines=st.lists(st.tuples(st.sampled_from(WHAT), *[st.integers(0, 11)] * 3), min_size=2, max_size=12))
+def test_programs(order, cores, lines):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(os, "cpu_count", lambda: cores)
+        monkeypatch.setattr(workers, "SHARED", 1)
+        monkeypatch.setattr(workers.Experience, "advice", always)
+        monkeypatch.setattr(sharing, "WAKE", 0)
+        monkeypatch.setattr(program, "Shared", ORDERS[order])
+        with workers.use_threads(cores), np.errstate(all="ignore"):
+            compare(*interpreted(lines))
+
+
+def training(optimizer, dtype=np.float32, sizes=(40, 40, 20, 10), n=40):
+    """A maker of a step that trains a network of three layers, and some batches."""
+
+    def make():
+        layers = [nn.Dense(a, b, "relu", seed=a, dtype=dtype) for a, b in pairwise(sizes)]
+        model = nn.Sequential(*layers)
+        update = OPTIMIZERS[optimizer](model.parameters())
+        return model.train_step(update, vector.cross_entropy), [*model.parameters(), *tensors_of(update)]
+
+    rng = np.random.default_rng(0)
+    return make, [[rng.random((n, sizes[0])).astype(dtype), rng.integers(0, sizes[-1], n)] for _ in range(6)]
+
+
+@pytest.mark.parametrize("cores", [2, 3, 5])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_networks(optimizer, dtype, cores, eager, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    made = in_all_orders(*training(optimizer, dtype), monkeypatch)
+    assert len({id(call.region) for call in made.calls if call.region}) >= 6  # as many products, and their followers
+    followers = [call for call in made.calls if call.region and call.function is not np.matmul]
+    assert any(call.writes and call.out.root.kind == "state" for call in followers)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_in_two_terms(optimizer, eager, monkeypatch):
+    """Rounded otherwise, but the same by any number of threads in any order."""
+    results = []
+    for shared in (*ORDERS.values(), workers.Shared):
+        monkeypatch.setattr(program, "Shared", shared)
+        with workers.use_threads(1 if len(results) == 3 else 2):
+            make, calls = training(optimizer, sizes=(80, 16, 16, 4), n=16)
+            step, state = make()
+            step = vector.compile(step, exact=False)
+            results.append([step(*args)[0].item() for args in calls] + [np.array(p.data) for p in state])
+    assert all(same(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True))
+    terms = [call for call in step.program.calls if isinstance(call.region, sharing.Terms)]
+    assert [call.args[1].shape for call in terms] == [(48, 16), (32, 16)], str(step.program)
+
+
+def test_how_a_step_is_cut(monkeypatch):
+    """Of a gradient's 14 tiles, with 128 images, the worker computes six, and updates as many rows of the weight."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    make, calls = training("sgd", sizes=(784, 128, 10), n=128)
+    step, _ = make()
+    step = vector.compile(step, exact=False)
+    step(*calls[0])
+    own, *helpers = str(step.program).split("\n\n")
+    assert len(helpers) == 2
+    assert "np.matmul" in helpers[0] and "16x8x128" in helpers[0]
+    assert [line.split("# ")[1] for line in helpers[1].splitlines()[1:]] == ["6x56x128 float32", "43008 float32"]
+    assert own.count("2 threads") == 2 and " 58762 float32" in own
+
+
+def moved_by_a_product(p, x, y):
+    """p -= x @ y, which threads share, and the half of p that it returns."""
+    p.data -= np.matmul(x.reshape(6, 2, 6), y).reshape(12, 6)
+    return p * 0.5
+
+
+OWN = {"the array": lambda a: a, "upside down": lambda a: a[::-1], "another": lambda a: np.ones_like(a)}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_an_argument_in_the_memory_of_a_weight(order, eager, monkeypatch):
+    """The product reads it as it was, though other threads write to the weight by then."""
+    monkeypatch.setattr(program, "Shared", ORDERS[order])
+    rng = np.random.default_rng(0)
+    y, p = rng.normal(size=(6, 6)), Tensor(rng.normal(size=(12, 6)), "p")
+    step = vector.compile(lambda x, y: moved_by_a_product(p, x, y))
+    with workers.use_threads(2):
+        for name in ["another", *OWN, *OWN]:
+            x = OWN[name](p.data)
+            expected = p.data - np.matmul(x.reshape(6, 2, 6), y).reshape(12, 6)
+            step(x, y)
+            assert np.array_equal(p.data, expected), name
+    assert "apart = unless_shared(x_2, p)" in str(step.program)
+    assert step.traces == 2  # its strides are others upside down
+
+
+def test_an_argument_that_nothing_is_written_beside_is_not_looked_at(eager):
+    step = vector.compile(lambda x, y: Tensor(np.matmul(x.reshape(6, 2, 6), y) * 0.5))
+    step(np.ones((12, 6)), np.ones((6, 6)))
+    assert "with shared" in str(step.program) and "unless_shared" not in str(step.program)
+
+
+@pytest.mark.parametrize("threads", range(1, 7))
+@pytest.mark.parametrize("cores", [2, 3, 4, 5])
+def test_fewer_threads_than_parts(threads, cores, eager, monkeypatch):
+    """Each part is done by one thread, by no more threads than there may be."""
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    given = []
+    monkeypatch.setattr(workers.Worker, "give", lambda self, *task: given.append(self) or workers.run([task]))
+    p = Tensor(np.ones((12, 6)), "p")
+    step = vector.compile(lambda x, y: moved_by_a_product(p, x, y))
+    x, y = np.random.default_rng(0).normal(size=(12, 6)), np.eye(6) * 0.5
+    with workers.use_threads(threads):
+        step(x, y)
+        del given[:]
+        step(x, y)
+    assert np.array_equal(p.data, 1.0 - 0.5 * x - 0.5 * x)
+    assert len({*given}) == len(given) == min(threads, cores) - 1
+
+
+def test_the_first_of_a_step_asks_for_advice(eager, monkeypatch):
+    """So that all of a step is done by the same threads."""
+    asked = []
+    monkeypatch.setattr(workers.Experience, "advice", lambda self: asked.append(self) or always(self))
+    make, calls = training("sgd")
+    step = vector.compile(make()[0])
+    with workers.use_threads(2):
+        for args in calls:
+            step(*args)
+    regions = [x for x in step.latest.run.__globals__.values() if isinstance(x, program.Shared)]
+    assert len(regions) > 2
+    assert [asked.count(x.experience) for x in regions] == [len(calls) - 1] * len(regions)
+    before = len(asked)
+    step(*calls[0])  # one thread: nobody is asked
+    assert len(asked) == before
+
+
+def test_what_advice_says_is_done(eager, monkeypatch):
+    given, advice = [], iter([False, True, True, False])
+    monkeypatch.setattr(workers.Experience, "advice", lambda self: setattr(self, "shared", next(advice)))
+    monkeypatch.setattr(workers.Worker, "give", lambda self, *task: given.append(len(given)) or workers.run([task]))
+    make, calls = training("sgd")
+    step = vector.compile(make()[0])
+    step(*calls[0])
+    seen = []
+    with workers.use_threads(2):
+        for args in calls[:4]:
+            step(*args)
+            seen.append(len(given))
+    regions = str(step.program).count("with shared")
+    assert seen == [0, regions, 2 * regions, 2 * regions]
+
+
+def test_a_step_while_the_team_has_something_to_do_is_done_alone(eager):
+    make, calls = training("sgd")
+    step, state = make()
+    step = vector.compile(step)
+    other, expected = make()
+    with workers.use_threads(2):
+        for args in calls:
+            with workers.turn:
+                step(*args)
+            other(*args)
+    assert all(np.array_equal(a.data, b.data) for a, b in zip(state, expected, strict=True))
+
+
+def test_an_error_in_a_part_is_raised(eager):
+    """Whoever comes to it, and the team is free afterwards."""
+    p = Tensor(np.ones((12, 6)), "p")
+    step = vector.compile(lambda x, y: moved_by_a_product(p, x, y))
+    y = np.eye(6)
+    step(np.ones((12, 6)), y)
+    for row in (0, 11):
+        x = np.ones((12, 6))
+        x[row] = 1e308
+        for threads in (1, 2):
+            p.data[...] = -1e308
+            with workers.use_threads(threads), np.errstate(over="raise"), pytest.raises(FloatingPointError):
+                step(x, y)
+            assert not workers.turn.locked()
+            p.data[...] = 1.0
+            with workers.use_threads(threads):
+                step(np.ones((12, 6)), y)
+            assert np.array_equal(p.data, np.zeros((12, 6)))
+
+
+def test_a_program_is_let_go_with_its_step(eager):
+    """Nothing in it holds itself, which only the collector of circles would find."""
+    make, calls = training("sgd")
+    step = vector.compile(make()[0])
+    with workers.use_threads(2):
+        step(*calls[0])
+        step(*calls[1])
+    assert "def helper" in step.source
+    seen = [
+        weakref.ref(step.latest),
+        *(weakref.ref(x) for x in step.latest.run.__globals__.values() if isinstance(x, program.Shared)),
+    ]
+    gc.disable()
+    try:
+        del step
+        assert len(seen) > 2 and not any(look() for look in seen)
+    finally:
+        gc.enable()
