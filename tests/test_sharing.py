@@ -64,8 +64,9 @@ def in_all_orders(make, calls, monkeypatch, **options):
 
 
 FUNCTIONS = (np.add, np.subtract, np.multiply, np.maximum)
-WHAT = ("product", "product of parts", "new", "in place", "by a number", "number", "turned", "part", "copied", "compared",
-        "into one there was")  # fmt: skip
+WHAT = "product, product of parts, new, in place, by a number, number, turned, part, copied, compared, there".split(
+    ", "
+)
 
 
 def interpreted(lines):
