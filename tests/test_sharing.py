@@ -2,8 +2,9 @@
 
 import gc
 import os
+import signal
 import weakref
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 
 import numpy as np
@@ -35,6 +36,9 @@ def one_after_the_other(helpers_first):
         def __init__(self, parts, experience, first):
             self.parts = parts
 
+        def turn(self):
+            return nullcontext()
+
         @contextmanager
         def __call__(self, *args):
             if helpers_first:
@@ -64,9 +68,8 @@ def in_all_orders(make, calls, monkeypatch, **options):
 
 
 FUNCTIONS = (np.add, np.subtract, np.multiply, np.maximum)
-WHAT = "product, product of parts, new, in place, by a number, number, turned, part, copied, compared, there".split(
-    ", "
-)
+WHAT = ("product", "product of parts", "new", "in place", "by a number", "by one of", "number", "turned", "part")
+WHAT += ("copied", "compared", "there")
 
 
 def interpreted(lines):
@@ -93,6 +96,8 @@ def interpreted(lines):
                     f(a, b, out=a)
                 elif what == "by a number":
                     arrays.append(f(a, number) * 0.5)
+                elif what == "by one of":
+                    arrays.append(f(a, b[k % 6 : k % 6 + 1, j % 6]))
                 elif what == "number":
                     numbers.append(a[i % 6, j % 6])
                 elif what == "turned":
@@ -105,7 +110,7 @@ def interpreted(lines):
                     arrays.append(a * (a > b))
                 else:
                     f(a, b, out=arrays[k % len(arrays)])
-            return arrays[5:]
+            return arrays[-2:]
 
         return step, own
 
@@ -316,3 +321,104 @@ def test_a_program_is_let_go_with_its_step(eager):
         assert len(seen) > 2 and not any(look() for look in seen)
     finally:
         gc.enable()
+
+
+def by_the_first(x, y):
+    """Its memory is free once the first element is read, but each thread reads it."""
+    r, g = np.exp(x[:, :, :2] + 0.0), np.matmul(x, y)
+    first = g * r[0:1, 0, 0]
+    return Tensor(first * (g + 1.0) / (g - 2.0))
+
+
+def argument_written_after(x, y):
+    z = np.matmul(x, y)
+    x *= 2.0
+    return Tensor(z * 3.0)
+
+
+def other_argument_written_after(x, y):
+    z = np.matmul(x, y)
+    y += 1.0
+    return Tensor(z * 3.0)
+
+
+def of_one_matrix(x, y):
+    return Tensor(np.matmul(x[:1], y)), Tensor(np.matmul(x, y))
+
+
+CASES = {f.__name__: f for f in (by_the_first, argument_written_after, other_argument_written_after, of_one_matrix)}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_cases(name, eager, monkeypatch):
+    rng = np.random.default_rng(0)
+    calls = [[rng.normal(size=(4, 3, 5)), rng.normal(size=(5, 2))] for _ in range(3)]
+    made = in_all_orders(lambda: (CASES[name], []), calls, monkeypatch)
+    assert str(made).count("2 threads") == 1 and "1 threads" not in str(made)
+
+
+def test_an_argument_in_the_memory_of_another_that_is_written(eager, monkeypatch):
+    for shared in ORDERS.values():
+        monkeypatch.setattr(program, "Shared", shared)
+        step = vector.compile(lambda x, y, z: other_argument_written(x, y, z))
+        for look in (np.copy, np.asarray):
+            z = np.random.default_rng(0).normal(size=(4, 3, 5))
+            x, y = look(z), np.ones((5, 2))
+            expected = np.matmul(x, y) * 3.0
+            with workers.use_threads(2):
+                assert np.array_equal(step(x, y, z).data, expected)
+        assert "unless_shared" in str(step.program)
+
+
+def other_argument_written(x, y, z):
+    product = np.matmul(x, y)
+    z *= 2.0
+    return Tensor(product * 3.0)
+
+
+def test_two_terms_of_few_rows(eager):
+    """Fewer than 32 are not worth it."""
+    w = Tensor(np.ones((24, 8), np.float32), "w")
+    step = vector.compile(lambda x: Tensor(x) @ w, exact=False)
+    step(np.ones((2, 24), np.float32))
+    assert "shared" not in str(step.program)
+
+
+def test_large_products_that_come_in_between_are_cut_too(monkeypatch):
+    """What updates a weight begins with its gradient, before which the gradients of the layers below are computed."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    make, calls = training("adam", sizes=(300, 256, 256, 10), n=256)
+    step = vector.compile(make()[0])
+    step(*calls[0])
+    large = [call for call in step.program.calls if sharing.may_be_shared(call)]
+    assert len(large) == 5 and all(call.region for call in large)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer")
+def test_an_interrupt_lets_go_of_the_team(eager):
+    """Whenever it comes."""
+
+    class Stop(Exception):
+        pass
+
+    def stop(*args):
+        raise Stop
+
+    make, calls = training("sgd")
+    step = vector.compile(make()[0])
+    step(*calls[0])
+    before, stopped = signal.signal(signal.SIGALRM, stop), 0
+    try:
+        with workers.use_threads(2):
+            for i in range(2000):
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, 1e-6 + 1e-6 * (i % 500))
+                    step(*calls[0])
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+                except Stop:
+                    stopped += 1
+                assert not workers.turn.locked()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert stopped > 100

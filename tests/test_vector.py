@@ -468,6 +468,13 @@ TILES = [
 ]
 
 
+@pytest.mark.parametrize("n, m", [(8, 600), (1000, 1000), (4000, 2000)])
+def test_a_column_times_a_row(n, m):
+    """The product is padded with zeros, and large ones are cut into tiles."""
+    x, y = np.arange(1.0, n + 1).reshape(n, 1), np.arange(1.0, m + 1).reshape(1, m)
+    assert np.array_equal(vector.matmul(x, y).data, np.multiply(x, y))
+
+
 @pytest.mark.parametrize("sizes, x_lies, y_lies, tiles, others", TILES)
 def test_row_tiles(sizes, x_lies, y_lies, tiles, others, monkeypatch):
     n, k, m = sizes

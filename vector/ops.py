@@ -586,7 +586,7 @@ def matmul_(x, y):
         x = np.swapaxes(np.concatenate((row, np.zeros_like(row)), axis=-2), -1, -2)
         y = np.concatenate((y, np.zeros_like(y)), axis=-2)
     if x.ndim == y.ndim == 2 and (tiles := row_tiles(x, y)) > 1:
-        return tiled(np.reshape(x, (tiles, n // tiles, k)), y)
+        return tiled(np.reshape(x, (tiles, n // tiles, x.shape[1])), y)
     return np.matmul(x, y)
 
 

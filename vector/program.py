@@ -185,7 +185,8 @@ class Plan:
                     if call.region is None:
                         self.free.append(piece)
                     else:
-                        self.unread.append((root, piece, call.elementwise))
+                        whole = [v for v in call.reads() if v.root is root and not v.shape]  # by each thread
+                        self.unread.append((root, piece, call.elementwise and not whole))
             if call.region and call.region is not next((other.region for other in program.calls[i + 1 : i + 2]), None):
                 self.free += [piece for _, piece, _ in self.unread]
                 self.unread.clear()
@@ -348,7 +349,7 @@ class Source:
         self.local = {var: self.names.new(identifier(var.label)) for var in program.inputs}
         self.lines: list[tuple[str, str]] = []  # of the function, with remarks
         self.helpers: dict[str, tuple[str, list[tuple[str, str]]]] = {}  # other functions: their arguments, their lines
-        self.shared: dict[str, list[str]] = {}  # the helpers at work at one time
+        self.regions: dict[str, list[str]] = {}  # the helpers at work at one time
         for region, calls in groupby(program.calls, lambda call: call.region):
             if region is None:
                 for call in calls:
@@ -373,7 +374,7 @@ class Source:
         exec(compile(self.text, file, "exec"), self.names.bound)
         made = {name: self.names.bound.pop(name) for name in functions}
         names, experience = dict(self.names.bound), Experience()
-        for i, (name, helpers) in enumerate(self.shared.items()):  # a function that can find itself would hold itself
+        for i, (name, helpers) in enumerate(self.regions.items()):  # a function that can find itself would hold itself
             parts: list[Any] = [types.FunctionType(made[helper].__code__, names, helper) for helper in helpers]
             self.names.bound[name] = Shared(parts, experience, i == 0)
         self.run = made[title]
@@ -390,9 +391,9 @@ class Source:
         seen = {canonical(v): v for some in pieces[1:] for piece in some for v in (*piece.reads(), piece.out)}
         given = ", ".join(self.local[v] for v in seen if v in self.local)
         name = self.names.new("shared")
-        self.shared[name] = [self.names.new("helper") for _ in others]
-        self.helpers |= zip(self.shared[name], ((given, lines) for lines in others), strict=True)
-        self.lines.append((f"with {name}({given}):", f"{region.threads} threads"))
+        self.regions[name] = [self.names.new("helper") for _ in others]
+        self.helpers |= zip(self.regions[name], ((given, lines) for lines in others), strict=True)
+        self.lines.append((f"with {name}.turn(), {name}({given}):", f"{region.threads} threads"))
         self.lines += [(f"    {line}", about) for line, about in own]
 
     def function(self, f: Any) -> str:

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from .joining import IN_ORDER, covers, part
+from .joining import IN_ORDER, JOINED, covers, part
 from .program import Call, Program, Var, may_overlap
 from .workers import WAKE, work, worth_sharing
+
+IN_PARTS = (*JOINED, np.copyto)  # calls that give an element the same bits wherever it is cut
 
 
 class Tiles:
@@ -27,7 +29,7 @@ class Tiles:
         """The product is to be found from element `start` on in arrays of `size` elements."""
         tiles, tile = product.out.shape[0], product.out.size // product.out.shape[0]
         self.threads = min(threads, tiles)
-        each = max(1, int(tiles * helpers_share(product) / self.threads))
+        each = max(1, int(tiles * left_to_helpers(product) / self.threads))
         ends = [each * i for i in range(self.threads)]
         self.tiles = [slice(ends[-1], tiles), *map(slice, ends, ends[1:])]
         self.ranges = [[slice(start + tile * s.start, start + tile * s.stop)] for s in self.tiles]
@@ -57,7 +59,7 @@ class Terms:
         return [call] if call is self.products[thread] else []
 
 
-def helpers_share(product: Call) -> float:
+def left_to_helpers(product: Call) -> float:
     """The part of a product that is left to the other threads, if they get as much as each other: it takes a while to
     wake them."""
     return 1 - WAKE / work(*product.args)
@@ -82,11 +84,13 @@ def in_two_terms(program: Program) -> None:
     then the two are added. So each has to read only this half."""
     calls = []
     for call in program.calls:
-        if not is_shared(call) or not reads_a_large_weight(call):
+        rows = 0
+        if may_be_shared(call) and reads_a_large_weight(call):
+            x, y = call.args
+            rows = int(y.shape[0] * left_to_helpers(call) / 2) // 16 * 16
+        if not rows:
             calls.append(call)
             continue
-        x, y = call.args
-        rows = int(y.shape[0] * helpers_share(call) / 2) // 16 * 16
         products = []
         for where in (slice(rows, None), slice(0, rows)):
             factors = cut(x, (..., where)), cut(y, where)
@@ -111,7 +115,7 @@ def hand_out(program: Program) -> None:
     i = 0
     while i < len(program.calls):
         product = program.calls[i]
-        if product.region or not is_shared(product) or len(product.out.shape) < 3:
+        if product.region or not may_be_shared(product) or product.out.shape[:-2] in ((), (1,)):
             i += 1
             continue
         start = first_element(product.out)
@@ -125,7 +129,8 @@ def hand_out(program: Program) -> None:
 
 
 def keep_apart(product: Call, calls: list[Call]) -> list[Call]:
-    """Calls that let a product go on reading an argument of the program while `calls` write to other arrays."""
+    """Calls that let a product go on reading an argument of the program while `calls` write to other arrays: only at
+    each replay is it known in whose memory an argument lies."""
     written = dict.fromkeys(call.out.root for call in calls if call.out.root.kind in ("state", "input"))
     apart = {}
     for x in product.reads():
@@ -143,7 +148,7 @@ def unless_shared(x: np.ndarray, *others: np.ndarray) -> np.ndarray:
     return x
 
 
-def is_shared(call: Call) -> bool:
+def may_be_shared(call: Call) -> bool:
     """Whether threads may share a call: a large product of a stack, or of two, or of matrices."""
     if call.function is not np.matmul or call.kwargs or call.writes:
         return False
@@ -162,7 +167,7 @@ class Search:
         self.made = {root: (start, start + product.out.size)}  # by the region, and which elements
         self.arguments = {v.root for v in product.reads() if v.root.kind == "input"}  # kept apart from others
         self.whole = {v.root for v in product.reads()} - self.arguments  # read by each thread beyond its part
-        self.parts = {root}  # of which each thread reads and writes its part
+        self.in_parts = {root}  # of which each thread reads and writes its part
 
     def follow(self, calls: list[Call]) -> tuple[list[Call], list[Call]]:
         """The calls that follow from the product in parts, and those between them that can be done before it."""
@@ -187,7 +192,9 @@ class Search:
 
     def is_read(self, root: Var) -> bool:
         """Whether the region reads an array, which must be as it was before."""
-        return root in self.arguments or any(may_overlap(root, x) for x in self.whole | (self.parts - self.made.keys()))
+        return root in self.arguments or any(
+            may_overlap(root, x) for x in self.whole | (self.in_parts - self.made.keys())
+        )
 
     def is_made(self, x: Var) -> bool:
         """Whether the region makes some of the elements of x."""
@@ -207,12 +214,13 @@ class Search:
             for v in (*call.reads(), call.out)
             if v.shape
         )
-        if not call.elementwise or call.kwargs or not call.out.shape or not elements:
+        if call.function not in IN_PARTS or call.kwargs or not call.out.shape or not elements:
             return False
-        whole, parts = self.whole | numbers, self.parts | arrays
-        if any(may_overlap(x, y) for x in parts for y in (*whole, *parts) if x is not y or x in whole):
-            return False
-        self.whole, self.parts = whole, parts
+        whole, in_parts = self.whole | numbers, self.in_parts | arrays
+        beside = [(x, y) for x in in_parts for y in (*whole, *in_parts) if x is not y]
+        if whole & in_parts or any(may_overlap(x, y) for x, y in beside):
+            return False  # else a thread would find there what another one writes, or not yet
+        self.whole, self.in_parts = whole, in_parts
         return True
 
 

@@ -149,30 +149,27 @@ def share(x: Any, y: Any, out: Any, helpers: int, size: int) -> None:
     """Compute a product of stacks, the last `size` of them by each of so many workers."""
     own = len(x) - size * helpers
     parts = [slice(start, start + size) for start in range(own, len(x), size)]
-    with Helped([(np.matmul, x[part], y if y.ndim == 2 else y[part], out[part]) for part in parts]):
+    with turn, Helped([(np.matmul, x[part], y if y.ndim == 2 else y[part], out[part]) for part in parts]):
         np.matmul(x[:own], y if y.ndim == 2 else y[:own], out=out[:own])
 
 
 class Helped:
-    """`with Helped(tasks, rest):` workers do tasks, each a function and its arguments, while the caller does what is
-    inside, and then the rest, which are such tasks too."""
+    """`with turn, Helped(tasks, rest):` workers do tasks, each a function and its arguments, while the caller does what
+    is inside, and then the rest, which are such tasks too."""
 
     def __init__(self, tasks: list[Any], rest: list[Any] | None = None) -> None:
-        self.tasks, self.rest, self.turn = tasks, rest or [], turn
+        self.tasks, self.rest = tasks, rest or []
         self.workers: list[Worker] = []
 
     def __enter__(self) -> None:
-        if not self.tasks:
-            return
-        self.turn.acquire()
         try:
             while len(team) < len(self.tasks):
                 team.append(Worker())
             self.workers = team[: len(self.tasks)]
             for worker, task in zip(self.workers, self.tasks, strict=True):
                 worker.give(*task)
-        except BaseException as error:
-            self.__exit__(error)
+        except BaseException:
+            finish(self.workers)
             raise
 
     def __exit__(self, error: Any, *more: Any) -> None:
@@ -180,11 +177,7 @@ class Helped:
             if error is None:
                 run(self.rest)
         finally:
-            if self.tasks:
-                try:
-                    finish(self.workers)
-                finally:
-                    self.turn.release()
+            finish(self.workers)
         if error is None:
             for worker in self.workers:
                 if worker.error is not None:
@@ -192,7 +185,8 @@ class Helped:
 
 
 class Shared:
-    """What is left to other threads at one place of a program: `with shared(*args):` while its caller does the rest.
+    """What is left to other threads at one place of a program, while its caller does the rest:
+    `with shared.turn(), shared(*args):`.
 
     parts       functions of these arguments, each for one thread
     experience  the program's, whether it is quicker to share; at the `first` such place it is asked again
@@ -200,19 +194,24 @@ class Shared:
 
     def __init__(self, parts: list[Callable[..., Any]], experience: Experience, first: bool) -> None:
         self.parts, self.experience, self.first = parts, experience, first
+        self.helpers = 0
+        self.free = threading.Lock()
 
-    def __call__(self, *args: Any) -> Helped:
-        """Where there are fewer threads than parts, each does several; where none is free, the caller does all."""
+    def turn(self) -> threading.Lock:
+        """Decide how many workers help. Returns what to hold meanwhile: the team's turn, or what nobody else asks for.
+        Only a lock is sure to be let go, whenever a signal comes."""
         helpers = min(threads - 1, len(self.parts))
         if helpers and self.first:
             self.experience.advice()
+        self.helpers = helpers if self.experience.shared and not turn.locked() else 0
+        return turn if self.helpers else self.free
+
+    def __call__(self, *args: Any) -> Helped:
+        """Where there are fewer threads than parts, each does several; where none is free, the caller does all."""
         tasks = [(part, *args) for part in self.parts]
-        if not helpers or not self.experience.shared or turn.locked():
-            return Helped([], tasks)
-        if helpers == len(tasks):
-            return Helped(tasks)
-        each = (len(tasks) + 1) // (helpers + 1)
-        return Helped([(run, tasks[i * each : (i + 1) * each]) for i in range(helpers)], tasks[helpers * each :])
+        each = (len(tasks) + 1) // (self.helpers + 1)
+        given = [(run, tasks[i * each : (i + 1) * each]) for i in range(self.helpers)]
+        return Helped(given, tasks[self.helpers * each :])
 
 
 def run(tasks: list[Any]) -> None:
