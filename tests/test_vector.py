@@ -469,7 +469,7 @@ TILES = [
 
 
 @pytest.mark.parametrize("n, m", [(8, 600), (1000, 1000), (4000, 2000)])
-def test_a_column_times_a_row(n, m):
+def test_a_large_column_times_a_row(n, m):
     """The product is padded with zeros, and large ones are cut into tiles."""
     x, y = np.arange(1.0, n + 1).reshape(n, 1), np.arange(1.0, m + 1).reshape(1, m)
     assert np.array_equal(vector.matmul(x, y).data, np.multiply(x, y))
