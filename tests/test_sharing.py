@@ -225,7 +225,7 @@ def test_fewer_threads_than_parts(threads, cores, eager, monkeypatch):
     """Each part is done by one thread, by no more threads than there may be."""
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
     given = []
-    monkeypatch.setattr(workers.Worker, "give", lambda self, *task: given.append(self) or workers.run([task]))
+    monkeypatch.setattr(workers.Worker, "give", lambda self, task: given.append(self) or workers.run([task]))
     p = Tensor(np.ones((12, 6)), "p")
     step = vector.compile(lambda x, y: moved_by_a_product(p, x, y))
     x, y = np.random.default_rng(0).normal(size=(12, 6)), np.eye(6) * 0.5
@@ -257,7 +257,7 @@ def test_the_first_of_a_step_asks_for_advice(eager, monkeypatch):
 def test_what_advice_says_is_done(eager, monkeypatch):
     given, advice = [], iter([False, True, True, False])
     monkeypatch.setattr(workers.Experience, "advice", lambda self: setattr(self, "shared", next(advice)))
-    monkeypatch.setattr(workers.Worker, "give", lambda self, *task: given.append(len(given)) or workers.run([task]))
+    monkeypatch.setattr(workers.Worker, "give", lambda self, task: given.append(len(given)) or workers.run([task]))
     make, calls = training("sgd")
     step = vector.compile(make()[0])
     step(*calls[0])

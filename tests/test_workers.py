@@ -54,7 +54,7 @@ def test_each_thread_has_its_part(monkeypatch):
     """The caller's is larger by what it does until the others are awake; too small a product is all its own."""
     parts = []
     monkeypatch.setattr(workers.Experience, "advice", lambda self: True)
-    monkeypatch.setattr(workers.Worker, "give", lambda self, f, x, y, out: parts.append(len(x)))
+    monkeypatch.setattr(workers.Worker, "give", lambda self, task: parts.append(len(task[1])))
     monkeypatch.setattr(workers, "finish", lambda team: None)
     x, y = np.zeros((16, 8, 784), np.float32), np.zeros((784, 128), np.float32)  # 12.8 million multiply-adds
     for threads in (1, 2, 3):

@@ -39,7 +39,7 @@ class Worker:
             with self.working:
                 self.compute()
 
-    def give(self, *task: Any) -> None:
+    def give(self, task: tuple[Any, ...]) -> None:
         """Wake the thread for a function and its arguments. The caller's way to treat overflow goes with it."""
         with self.working:
             self.task, self.error = (contextvars.copy_context(), *task), None
@@ -162,17 +162,20 @@ class Helped:
         self.workers: list[Worker] = []
 
     def __enter__(self) -> None:
-        try:
-            while len(team) < len(self.tasks):
-                team.append(Worker())
-            self.workers = team[: len(self.tasks)]
-            for worker, task in zip(self.workers, self.tasks, strict=True):
-                worker.give(*task)
-        except BaseException:
-            finish(self.workers)
-            raise
+        if self.tasks:
+            try:
+                self.workers = hired(len(self.tasks))
+                for worker, task in zip(self.workers, self.tasks, strict=True):
+                    worker.give(task)
+            except BaseException:
+                finish(self.workers)
+                raise
 
     def __exit__(self, error: Any, *more: Any) -> None:
+        if not self.workers:
+            if error is None:
+                run(self.rest)
+            return
         try:
             if error is None:
                 run(self.rest)
@@ -182,6 +185,13 @@ class Helped:
             for worker in self.workers:
                 if worker.error is not None:
                     raise worker.error
+
+
+def hired(number: int) -> list[Worker]:
+    """So many workers, the same ones each time."""
+    while len(team) < number:
+        team.append(Worker())
+    return team[:number]
 
 
 class Shared:
@@ -209,6 +219,8 @@ class Shared:
     def __call__(self, *args: Any) -> Helped:
         """Where there are fewer threads than parts, each does several; where none is free, the caller does all."""
         tasks = [(part, *args) for part in self.parts]
+        if not self.helpers:
+            return Helped([], tasks)
         each = (len(tasks) + 1) // (self.helpers + 1)
         given = [(run, tasks[i * each : (i + 1) * each]) for i in range(self.helpers)]
         return Helped(given, tasks[self.helpers * each :])
