@@ -52,7 +52,8 @@ MODULES = {
     "vector/autodiff.py": ["vector memory errors", "semantics mutation", "anomaly judges compile compile_refusals"],
     "vector/passes.py": ["passes workers", "readme", "compile compile_refusals fit"],
     "vector/joining.py": ["passes", "readme", "compile fit"],
-    "vector/workers.py": ["workers", "vector fit", "compile long"],
+    "vector/sharing.py": ["sharing", "passes workers", "compile fit"],
+    "vector/workers.py": ["workers sharing", "vector fit", "compile long"],
 }
 PROFILE = hypothesis.settings(
     max_examples=20,

@@ -182,7 +182,10 @@ def test_how_a_step_is_cut(monkeypatch):
     step(*calls[0])
     own, *helpers = str(step.program).split("\n\n")
     assert len(helpers) == 2
-    assert "np.matmul" in helpers[0] and "16x8x128" in helpers[0]
+    assert [text.count("np.matmul") for text in (own, *helpers)] == [3, 1, 1]
+    (larger, smaller) = (call for call in step.program.calls if isinstance(call.region, sharing.Terms))
+    assert (larger.args[1].shape, smaller.args[1].shape) == ((448, 128), (336, 128))
+    assert larger.region.pieces(larger, 0) == [larger] and smaller.region.pieces(smaller, 1) == [smaller]
     assert [line.split("# ")[1] for line in helpers[1].splitlines()[1:]] == ["6x56x128 float32", "43008 float32"]
     assert own.count("2 threads") == 2 and " 58762 float32" in own
 
@@ -321,6 +324,35 @@ def test_a_program_is_let_go_with_its_step(eager):
         assert len(seen) > 2 and not any(look() for look in seen)
     finally:
         gc.enable()
+
+
+def product(*shape):
+    """A call that multiplies (t, n, k) by (k, m), of zeros."""
+    t, n, k, m = shape
+    x, y, out = (program.Var("state", np.zeros(shape, np.float32)) for shape in [(t, n, k), (k, m), (t, n, m)])
+    return program.Call(np.matmul, (x, y), {}, out)
+
+
+@pytest.mark.parametrize(
+    "shape, threads, tiles",
+    [
+        ((14, 56, 128, 128), 2, [(6, 14), (0, 6)]),  # by the caller, and by the others: it takes a while to wake them
+        ((48, 8, 784, 128), 3, [(30, 48), (0, 15), (15, 30)]),
+        ((3, 8, 10, 10), 2, [(1, 3), (0, 1)]),  # nothing would be left to the others, but they get one
+        ((3, 900, 100, 100), 9, [(2, 3), (0, 1), (1, 2)]),
+        ((2, 900, 100, 100), 2, [(1, 2), (0, 1)]),
+    ],
+)
+def test_who_gets_which_tiles(shape, threads, tiles):
+    call = product(*shape)
+    made = sharing.Tiles(call, threads, 5, call.out.size + 7)
+    each = shape[1] * shape[3]
+    assert made.threads == len(made.tiles) == len(made.ranges) == len(tiles)
+    assert [(s.start, s.stop) for s in made.tiles] == tiles
+    (a, b), *others = [[(r.start, r.stop) for r in ranges] for ranges in made.ranges]
+    assert a == (0, 5) and b == (5 + each * tiles[0][0], call.out.size + 7)  # before and after the tiles, too
+    assert others == [[(5 + each * start, 5 + each * stop)] for start, stop in tiles[1:]]
+    assert sharing.Tiles(call, threads, 0, call.out.size).ranges[0] == [slice(each * tiles[0][0], call.out.size)]
 
 
 def by_the_first(x, y):
