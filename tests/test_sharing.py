@@ -378,7 +378,13 @@ def of_one_matrix(x, y):
     return Tensor(np.matmul(x[:1], y)), Tensor(np.matmul(x, y))
 
 
+def of_integers(x, y):
+    """A plain number among the followers."""
+    return Tensor((np.matmul((x * 9.0).astype(int), (y * 9.0).astype(int)) * 3 - 1) * 0.5)
+
+
 CASES = {f.__name__: f for f in (by_the_first, argument_written_after, other_argument_written_after, of_one_matrix)}
+CASES["of_integers"] = of_integers
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -406,6 +412,41 @@ def other_argument_written(x, y, z):
     product = np.matmul(x, y)
     z *= 2.0
     return Tensor(product * 3.0)
+
+
+def multiplied(x, y, f=lambda v: v):
+    """A program of one product of x, an argument, and another look at y, a state."""
+    state = program.Var("state", y)
+    look = state if f(y) is y else program.Var("view", f(y), base=state, view=(f, (), {}))
+    out = program.Var("result", np.matmul(x, f(y)))
+    return program.Program([program.Call(np.matmul, (program.Var("input", x), look), {}, out)], [], out)
+
+
+TERMS = {  # the shapes of both factors, how the second is looked at, how many cores, and whether each reads half of it
+    "a large weight": ((4, 8, 64), (64, 32), None, 2, True),
+    "no stack": ((32, 64), (64, 32), None, 2, True),
+    "twice as large as the result": ((32, 64), (64, 31), None, 2, True),
+    "less": ((33, 64), (64, 31), None, 2, False),
+    "of more cores": ((32, 64), (64, 32), None, 3, False),
+    "turned": ((32, 64), (32, 64), np.transpose, 2, False),
+    "in part": ((32, 64), (65, 32), lambda y: y[1:], 2, False),
+    "a stack": ((2, 8, 64), (2, 64, 32), None, 2, False),
+}
+
+
+@pytest.mark.parametrize("x, y, look, cores, halved", TERMS.values(), ids=TERMS)
+def test_what_is_computed_in_two_terms(x, y, look, cores, halved, eager, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    made = multiplied(np.ones(x), np.ones(y), *[look] * bool(look))
+    sharing.in_two_terms(made)
+    assert [call.function for call in made.calls] == ([np.matmul, np.matmul, np.add] if halved else [np.matmul])
+
+
+def test_an_argument_is_not_computed_in_two_terms(eager):
+    made = multiplied(np.ones((32, 64)), np.ones((64, 32)))
+    made.calls[0].args[1].kind = "input"
+    sharing.in_two_terms(made)
+    assert len(made) == 1
 
 
 def test_two_terms_of_few_rows(eager):

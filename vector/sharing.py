@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .joining import IN_ORDER, JOINED, covers, part
-from .program import Call, Program, Var, may_overlap
+from .program import Call, Program, Var, canonical, may_overlap
 from .workers import WAKE, work, worth_sharing
 
 IN_PARTS = (*JOINED, np.copyto)  # calls that give an element the same bits wherever it is cut
@@ -33,7 +33,7 @@ class Tiles:
         ends = [each * i for i in range(self.threads)]
         self.tiles = [slice(ends[-1], tiles), *map(slice, ends, ends[1:])]
         self.ranges = [[slice(start + tile * s.start, start + tile * s.stop)] for s in self.tiles]
-        self.ranges[0] = [*[slice(0, start)] * (start > 0), slice(start + tile * ends[-1], size)]
+        self.ranges[0] = [*[slice(0, start)] * bool(start), slice(start + tile * ends[-1], size)]
 
     def pieces(self, call: Call, thread: int) -> list[Call]:
         """What a thread does of a call."""
@@ -103,10 +103,10 @@ def in_two_terms(program: Program) -> None:
 
 
 def reads_a_large_weight(call: Call) -> bool:
-    """Whether a product's second factor is more to read than two results are to write and to add."""
+    """Whether a product's second factor is a weight, and more to read than two results are to write and to add."""
     x, y = call.args
-    rows = len(y.shape) == 2 and x.strides[-1] == y.strides[-1] == y.dtype.itemsize
-    return rows and call.anew and y.root.kind == "state" and 2 * call.out.size <= y.size and worth_sharing(x, y) == 2
+    weight = canonical(y).kind == "state" and len(y.shape) == 2
+    return weight and 2 * call.out.size <= y.size and worth_sharing(x, y) == 2
 
 
 def hand_out(program: Program) -> None:
@@ -182,9 +182,7 @@ class Search:
                 before = len(others)
                 self.made[call.out.root] = (0, self.size)
                 self.made |= {v.root: (0, self.size) for v in call.reads() if v.root in self.made}
-            elif any(self.is_made(v) for v in (*call.reads(), call.out)):
-                break
-            elif self.is_read(call.out.root):
+            elif self.is_read(call.out.root) or any(self.is_made(v) for v in (*call.reads(), call.out)):
                 break
             else:
                 others.append(call)
@@ -192,9 +190,8 @@ class Search:
 
     def is_read(self, root: Var) -> bool:
         """Whether the region reads an array, which must be as it was before."""
-        return root in self.arguments or any(
-            may_overlap(root, x) for x in self.whole | (self.in_parts - self.made.keys())
-        )
+        read = self.whole | (self.in_parts - self.made.keys())
+        return root in self.arguments or any(may_overlap(root, x) for x in read)
 
     def is_made(self, x: Var) -> bool:
         """Whether the region makes some of the elements of x."""
