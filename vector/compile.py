@@ -352,7 +352,8 @@ def compile(step: Callable[..., Any] | None = None, *, exact: bool = True) -> An
     The first call is itself one training step. Frozen in a recording are the shapes and dtypes of the arguments (new
     ones make a new recording), the branches taken, and plain Python numbers. What changes from step to step lives in
     tensors: parameters, momenta, the learning rate. The step returns a tensor, or tensors in tuples, lists, dicts.
-    With `exact=False`, passes that round in another order may run too.
+    With `exact=False`, passes that round in another order may run too. After an error or an interrupt in the middle of
+    a step some weights may be updated, or some rows of one, and others not.
     """
     if step is None:
         return functools.partial(CompiledStep, exact=exact)

@@ -162,12 +162,10 @@ class Search:
 
     def __init__(self, product: Call, start: int) -> None:
         """The product begins at element `start` of its array."""
-        root = product.out.root
-        self.size = root.size
-        self.made = {root: (start, start + product.out.size)}  # by the region, and which elements
-        self.arguments = {v.root for v in product.reads() if v.root.kind == "input"}  # kept apart from others
-        self.whole = {v.root for v in product.reads()} - self.arguments  # read by each thread beyond its part
-        self.in_parts = {root}  # of which each thread reads and writes its part
+        self.root, self.start, self.end = product.out.root, start, start + product.out.size
+        self.whole = {v.root for v in product.reads() if v.root.kind != "input"}  # read by each thread beyond its part
+        self.made = {self.root}  # of which each thread writes its part
+        self.in_parts: set[Var] = set()  # of which followers read and write a part in each thread
 
     def follow(self, calls: list[Call]) -> tuple[list[Call], list[Call]]:
         """The calls that follow from the product in parts, and those between them that can be done before it."""
@@ -180,8 +178,6 @@ class Search:
             if self.goes_in_parts(call):
                 followers.append(call)
                 before = len(others)
-                self.made[call.out.root] = (0, self.size)
-                self.made |= {v.root: (0, self.size) for v in call.reads() if v.root in self.made}
             elif self.is_read(call.out.root) or any(self.is_made(v) for v in (*call.reads(), call.out)):
                 break
             else:
@@ -189,35 +185,30 @@ class Search:
         return followers, others[:before]
 
     def is_read(self, root: Var) -> bool:
-        """Whether the region reads an array, which must be as it was before."""
-        read = self.whole | (self.in_parts - self.made.keys())
-        return root in self.arguments or any(may_overlap(root, x) for x in read)
+        """Whether the region reads an array that it does not make, which so must be as it was before."""
+        return any(may_overlap(root, x) for x in self.whole | (self.in_parts - self.made))
 
     def is_made(self, x: Var) -> bool:
         """Whether the region makes some of the elements of x."""
-        near = [root for root in self.made if may_overlap(x.root, root)]
-        if near != [x.root]:
-            return bool(near)
-        start, end = self.made[x.root]
         first = first_element(x)
-        return first is None or (first < end and start < first + x.size)
+        if x.root is self.root and x.root not in self.in_parts and first is not None:  # only the product is made there
+            return first < self.end and self.start < first + x.size
+        return any(may_overlap(x.root, root) for root in self.made)
 
     def goes_in_parts(self, call: Call) -> bool:
         """Whether each thread can do its part of a call, with what the others do at that time out of its way."""
-        numbers = {v.root for v in call.reads() if not v.shape}
-        arrays = {v.root for v in (*call.reads(), call.out) if v.shape}
-        elements = all(
-            v.size == self.size and covers(v, v.root) and v.root.kind != "input"
-            for v in (*call.reads(), call.out)
-            if v.shape
-        )
-        if call.function not in IN_PARTS or call.kwargs or not call.out.shape or not elements:
+        arrays = [v for v in (*call.reads(), call.out) if v.shape]
+        if call.function not in IN_PARTS or call.kwargs or not call.out.shape:
             return False
-        whole, in_parts = self.whole | numbers, self.in_parts | arrays
-        beside = [(x, y) for x in in_parts for y in (*whole, *in_parts) if x is not y]
-        if whole & in_parts or any(may_overlap(x, y) for x, y in beside):
+        if not all(v.size == self.root.size and covers(v, v.root) for v in arrays):
+            return False
+        whole = self.whole | {v.root for v in call.reads() if not v.shape}
+        in_parts = self.in_parts | {v.root for v in arrays}
+        beside = [(x, y) for x in in_parts | self.made for y in (*whole, *in_parts) if x is not y]
+        if whole & (in_parts | self.made) or any(may_overlap(x, y) for x, y in beside):
             return False  # else a thread would find there what another one writes, or not yet
         self.whole, self.in_parts = whole, in_parts
+        self.made.add(call.out.root)
         return True
 
 
