@@ -1,6 +1,7 @@
 """Programs cut for several threads: the same bits in whatever order the threads do their parts."""
 
 import gc
+import operator
 import os
 import signal
 import weakref
@@ -16,7 +17,7 @@ from test_compile import OPTIMIZERS, compare, same, tensors_of
 from test_workers import always
 
 import vector
-from vector import Tensor, nn, program, sharing, workers
+from vector import Tensor, joining, nn, program, sharing, workers
 
 
 @pytest.fixture
@@ -383,8 +384,14 @@ def of_integers(x, y):
     return Tensor((np.matmul((x * 9.0).astype(int), (y * 9.0).astype(int)) * 3 - 1) * 0.5)
 
 
+def padded(x, y):
+    """The product is a part of another array, of which no elements are in a row for `Search`."""
+    z = np.matmul(x, y)
+    return Tensor(np.concatenate((z, np.zeros_like(x)[:, :, :2]), axis=0) * 2.0)
+
+
 CASES = {f.__name__: f for f in (by_the_first, argument_written_after, other_argument_written_after, of_one_matrix)}
-CASES["of_integers"] = of_integers
+CASES |= {f.__name__: f for f in (of_integers, padded)}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -393,6 +400,102 @@ def test_cases(name, eager, monkeypatch):
     calls = [[rng.normal(size=(4, 3, 5)), rng.normal(size=(5, 2))] for _ in range(3)]
     made = in_all_orders(lambda: (CASES[name], []), calls, monkeypatch)
     assert str(made).count("2 threads") == 1 and "1 threads" not in str(made)
+
+
+# What follows a product g of four matrices of 3 by 2, as text, and how many calls each thread does in parts. There are
+# weights p, q and r of the same shape and w, which the product reads, and numbers s and t.
+AFTER = {
+    "p.data -= g": 2,
+    "p.data -= g * s.data": 3,
+    "p.data -= g; q.data *= 0.5; r.data += q.data": 4,
+    "q.data *= 0.5; p.data -= g": 3,
+    "p.data -= g; w.data += 1.0; p.data *= 0.5": 2,  # which the product reads
+    "h = g * s.data; s.data += 1.0; p.data -= h": 2,  # which a thread may not have read
+    "h = g * s.data; p.data -= h; s.data *= 0.5; q.data += s.data": 3,
+    "h = g * p.data[0:1, 0, 0]; p.data -= h": 2,
+    "h = g * p.data[0:1, 0, 0]; p.data -= g; q.data += h": 2,
+    "p.data -= g; q.data *= p.data[0:1, 0, 0]": 2,
+    "p.data -= g; q.data *= g[0:1, 0, 0]": 2,
+    "q.data *= g[0:1, 0, 0]; p.data -= g": 1,
+    "p.data -= g; p.data[0] = 0.0; q.data *= 0.5": 2,
+    "q.data *= p.data; p.data[0] = 0.0; q.data += g": 2,  # read in parts, and written in another way
+    "p.data -= g; h = np.add.reduce(p.data, axis=None); q.data *= h": 2,
+    "h = np.add.reduce(q.data, axis=None); p.data -= g; r.data *= h": 3,
+    "p.data -= g; q.data -= p.data[::-1]": 2,
+    "p.data[::-1] -= g": 1,
+    "p.data -= g; o.data *= 0.5; q.data *= 0.5": 2,  # o lies where a part of p and q lies
+    "o.data *= 0.5; p.data -= g": 2,
+    "h = np.add.reduce(o.data, axis=None); p.data -= g * h": 3,
+    "p.data -= g; h = np.add.reduce(o.data, axis=None); q.data += h": 2,
+    "np.subtract(p.data, g, out=p.data, where=p.data > 0.0)": 1,
+    "np.copyto(p.data, g); q.data += g": 3,
+    "p.data -= np.exp(g)": 1,  # rounded as it likes
+    "p.data -= x2; p.data -= g": 2,  # x2 may lie in the memory of p
+    "p.data -= g; x2 *= 2.0": 2,
+    "return g * x2 * 2.0": 3,
+    "p.data -= g; return np.matmul(x, w.data), p.data * 2.0": 2,
+}
+
+
+@pytest.mark.parametrize("text", AFTER)
+def test_what_follows_a_product(text, eager, monkeypatch):
+    lines = [f"    {line}" for line in ["g = np.matmul(x, w.data)", *text.split("; "), "return None"]]
+    rng = np.random.default_rng(0)
+
+    def make():
+        both = rng.normal(size=(8, 3, 2))
+        names = {name: Tensor(x, name) for name, x in [("p", both[:4]), ("q", both[4:]), ("o", both[2:6])]}
+        names |= {
+            name: Tensor(np.full(shape, 0.5), name) for name, shape in [("r", (4, 3, 2)), ("w", (5, 2)), ("s", ())]
+        }
+        names["np"] = np
+        exec("\n".join(["def step(x, x2):", *lines]), names)
+        return names["step"], [names[name] for name in "pqrws"]
+
+    calls = [[rng.normal(size=(4, 3, 5)), rng.normal(size=(4, 3, 2))] for _ in range(4)]
+    made = in_all_orders(again(make, rng), calls, monkeypatch)
+    first = next(i for i, call in enumerate(made.calls) if call.region)
+    region = [call for call in made.calls if call.region is made.calls[first].region]
+    assert region == made.calls[first : first + len(region)]
+    assert len(region) == AFTER[text], str(made)
+
+
+def again(make, rng):
+    """A maker that begins with the same random numbers each time."""
+    state = rng.bit_generator.state
+
+    def made():
+        rng.bit_generator.state = state
+        return make()
+
+    return made
+
+
+def test_unless_shared():
+    x = np.zeros((4, 6)).T[1:5]
+    assert sharing.unless_shared(x) is sharing.unless_shared(x, np.ones(3), np.ones(4)) is x
+    copy = sharing.unless_shared(x, np.ones(3), x.base[:1])
+    assert not np.may_share_memory(copy, x) and copy.shape == x.shape and copy.strides[0] < copy.strides[1]
+
+
+def test_what_a_product_makes_of_a_joined_array(eager):
+    """Elements 10 to 34 of an array: others may be made before it, or after it, until a follower reads them."""
+    whole = program.Var("result", np.zeros(60))
+    call = product(4, 3, 5, 2)
+
+    def elements(start, end):
+        return program.Var(
+            "view", whole.array[start:end], base=whole, view=(joining.part, (start, end, (end - start,)), {})
+        )
+
+    call.out = elements(10, 34)
+    search = sharing.Search(call, sharing.first_element(call.out))
+    seen = [(0, 10), (0, 11), (9, 10), (10, 11), (20, 21), (33, 34), (34, 60), (33, 60), (0, 60)]
+    assert [search.is_made(elements(*x)) for x in seen] == [False, True, False, True, True, True, False, True, True]
+    other = program.Var("view", whole.array[34:], base=whole, view=(operator.getitem, (slice(34, None),), {}))
+    assert search.is_made(other)  # who knows
+    assert search.goes_in_parts(program.Call(np.add, (whole, 1.0), {}, program.Var("result", np.zeros(60))))
+    assert all(search.is_made(elements(*x)) for x in seen)
 
 
 def test_an_argument_in_the_memory_of_another_that_is_written(eager, monkeypatch):
