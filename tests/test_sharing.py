@@ -432,6 +432,7 @@ AFTER = {
     "p.data -= np.exp(g)": 1,  # rounded as it likes
     "p.data -= x2; p.data -= g": 2,  # x2 may lie in the memory of p
     "p.data -= g; x2 *= 2.0": 2,
+    "k = np.matmul(x * 2.0, w.data); p.data -= g; q.data -= k": 1,  # that of k, which comes first now
     "return g * x2 * 2.0": 1,  # x2 may lie in the memory of w
     "p.data -= g; return np.matmul(x, w.data), p.data * 2.0": 2,
 }
@@ -458,6 +459,18 @@ def test_what_follows_a_product(text, eager, monkeypatch):
     region = [call for call in made.calls if call.region is made.calls[first].region]
     assert region == made.calls[first : first + len(region)]
     assert len(region) == AFTER[text], str(made)
+
+
+def test_what_nothing_follows_stays_where_it_is(eager):
+    q, w = Tensor(np.ones((4, 3, 2)), "q"), Tensor(np.ones((5, 2)), "w")
+    step = vector.compile(lambda x: Tensor(np.exp(np.matmul(x, w.data) * np.add.reduce(q.data, axis=None) / 2.0)))
+    step(np.ones((4, 3, 5)))
+    made = [call.function for call in step.program.calls]
+    assert made.index(np.add.reduce) < made.index(np.matmul)  # for a follower
+    step = vector.compile(lambda x: Tensor(np.exp(np.matmul(x, w.data)) * np.add.reduce(q.data, axis=None) / 2.0))
+    step(np.ones((4, 3, 5)))
+    made = [call.function for call in step.program.calls]
+    assert made.index(np.add.reduce) > made.index(np.matmul)
 
 
 def again(make, rng):
@@ -533,7 +546,7 @@ TERMS = {  # the shapes of both factors, how the second is looked at, how many c
     "of more cores": ((32, 64), (64, 32), None, 3, False),
     "turned": ((32, 64), (32, 64), np.transpose, 2, False),
     "in part": ((32, 64), (65, 32), lambda y: y[1:], 2, False),
-    "a stack": ((2, 8, 64), (2, 64, 32), None, 2, False),
+    "a stack": ((64, 1, 8), (64, 8, 64), None, 2, False),
 }
 
 
@@ -543,6 +556,16 @@ def test_what_is_computed_in_two_terms(x, y, look, cores, halved, eager, monkeyp
     made = multiplied(np.ones(x), np.ones(y), *[look] * bool(look))
     sharing.in_two_terms(made)
     assert [call.function for call in made.calls] == ([np.matmul, np.matmul, np.add] if halved else [np.matmul])
+
+
+@pytest.mark.parametrize("worth, calls", [(70_000, 1), (40_000, 3), (20_000, 1)])
+def test_two_terms_are_for_two_threads(worth, calls, eager, monkeypatch):
+    """Of 65,536 multiply-adds, by how many of them a thread is worth its while."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(workers, "SHARED", worth)
+    made = multiplied(np.ones((32, 64), np.float32), np.ones((64, 32), np.float32))
+    sharing.in_two_terms(made)
+    assert len(made) == calls
 
 
 def test_an_argument_is_not_computed_in_two_terms(eager):
