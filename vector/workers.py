@@ -155,7 +155,7 @@ def share(x: Any, y: Any, out: Any, helpers: int, size: int) -> None:
 
 class Helped:
     """`with turn, Helped(tasks, rest):` workers do tasks, each a function and its arguments, while the caller does what
-    is inside, and then the rest, which are such tasks too."""
+    is inside, and then the rest, which are such tasks too. Without tasks the caller does all."""
 
     def __init__(self, tasks: list[Any], rest: list[Any] | None = None) -> None:
         self.tasks, self.rest = tasks, rest or []
@@ -172,10 +172,6 @@ class Helped:
                 raise
 
     def __exit__(self, error: Any, *more: Any) -> None:
-        if not self.workers:
-            if error is None:
-                run(self.rest)
-            return
         try:
             if error is None:
                 run(self.rest)
