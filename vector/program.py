@@ -388,7 +388,7 @@ class Source:
         """Write calls that several threads go through: what the others do, as functions of their own."""
         pieces = [[piece for call in calls for piece in region.pieces(call, i)] for i in range(region.threads)]
         own, *others = [[self.line(piece) for piece in some] for some in pieces]
-        seen = {canonical(v): v for some in pieces[1:] for piece in some for v in (*piece.reads(), piece.out)}
+        seen = dict.fromkeys(canonical(v) for some in pieces[1:] for piece in some for v in (*piece.reads(), piece.out))
         given = ", ".join(self.local[v] for v in seen if v in self.local)
         name = self.names.new("shared")
         self.regions[name] = [self.names.new("helper") for _ in others]

@@ -164,7 +164,9 @@ class Helped:
     def __enter__(self) -> None:
         if self.tasks:
             try:
-                self.workers = hired(len(self.tasks))
+                while len(team) < len(self.tasks):
+                    team.append(Worker())
+                self.workers = team[: len(self.tasks)]
                 for worker, task in zip(self.workers, self.tasks, strict=True):
                     worker.give(task)
             except BaseException:
@@ -181,13 +183,6 @@ class Helped:
             for worker in self.workers:
                 if worker.error is not None:
                     raise worker.error
-
-
-def hired(number: int) -> list[Worker]:
-    """So many workers, the same ones each time."""
-    while len(team) < number:
-        team.append(Worker())
-    return team[:number]
 
 
 class Shared:
