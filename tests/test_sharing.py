@@ -5,7 +5,6 @@ import operator
 import os
 import signal
 import weakref
-from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 
 import numpy as np
@@ -25,44 +24,33 @@ def eager(monkeypatch):
     """Products of any size are worth sharing, and shared where there are threads."""
     monkeypatch.setattr(workers.Experience, "advice", always)
     monkeypatch.setattr(workers, "SHARED", 1)
-    monkeypatch.setattr(sharing, "WAKE", 0)
+    monkeypatch.setattr(workers, "WAKE", 0)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
 
 
-def one_after_the_other(helpers_first):
-    """In place of `Shared`: no threads, and all parts before the caller's, or after it. What must not be done at one
+def one_after_the_other(backwards):
+    """In place of `share`: no threads, and the caller's part after the others, or before. What must not be done at one
     time gives other results in one of the two orders."""
 
-    class InOrder:
-        def __init__(self, parts, experience, first):
-            self.parts = parts
+    def share(part, count, helpers, *args):
+        for i in sorted(range(count), reverse=backwards):
+            part(i, *args)
 
-        def turn(self):
-            return nullcontext()
-
-        @contextmanager
-        def __call__(self, *args):
-            if helpers_first:
-                workers.run([(part, *args) for part in self.parts])
-            yield
-            if not helpers_first:
-                workers.run([(part, *args) for part in self.parts])
-
-    return InOrder
+    return share
 
 
 ORDERS = {
-    "caller first": one_after_the_other(False),
-    "helpers first": one_after_the_other(True),
-    "at once": workers.Shared,
+    "caller first": one_after_the_other(True),
+    "helpers first": one_after_the_other(False),
+    "at once": workers.share,
 }
 
 
 def in_all_orders(make, calls, monkeypatch, **options):
     """Compare the recorded step with the Python step, in each order. Returns the last one's program."""
     step = None
-    for shared in ORDERS.values():
-        monkeypatch.setattr(program, "Shared", shared)
+    for share in ORDERS.values():
+        monkeypatch.setattr(program, "share", share)
         with workers.use_threads(2), np.errstate(all="ignore"):
             step = compare(make, calls, **options)
     return step.program
@@ -128,8 +116,8 @@ def test_programs(order, cores, lines):
         monkeypatch.setattr(os, "cpu_count", lambda: cores)
         monkeypatch.setattr(workers, "SHARED", 1)
         monkeypatch.setattr(workers.Experience, "advice", always)
-        monkeypatch.setattr(sharing, "WAKE", 0)
-        monkeypatch.setattr(program, "Shared", ORDERS[order])
+        monkeypatch.setattr(workers, "WAKE", 0)
+        monkeypatch.setattr(program, "share", ORDERS[order])
         with workers.use_threads(cores), np.errstate(all="ignore"):
             compare(*interpreted(lines))
 
@@ -162,8 +150,8 @@ def test_networks(optimizer, dtype, cores, eager, monkeypatch):
 def test_in_two_terms(optimizer, eager, monkeypatch):
     """Rounded otherwise, but the same by any number of threads in any order."""
     results = []
-    for shared in (*ORDERS.values(), workers.Shared):
-        monkeypatch.setattr(program, "Shared", shared)
+    for share in (*ORDERS.values(), workers.share):
+        monkeypatch.setattr(program, "share", share)
         with workers.use_threads(1 if len(results) == 3 else 2):
             make, calls = training(optimizer, sizes=(80, 16, 16, 4), n=16)
             step, state = make()
@@ -171,7 +159,7 @@ def test_in_two_terms(optimizer, eager, monkeypatch):
             results.append([step(*args)[0].item() for args in calls] + [np.array(p.data) for p in state])
     assert all(same(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True))
     terms = [call for call in step.program.calls if isinstance(call.region, sharing.Terms)]
-    assert [call.args[1].shape for call in terms] == [(48, 16), (32, 16)], str(step.program)
+    assert [call.args[1].shape for call in terms] == [(32, 16), (48, 16)], str(step.program)
 
 
 def test_how_a_step_is_cut(monkeypatch):
@@ -181,14 +169,14 @@ def test_how_a_step_is_cut(monkeypatch):
     step, _ = make()
     step = vector.compile(step, exact=False)
     step(*calls[0])
-    own, *helpers = str(step.program).split("\n\n")
-    assert len(helpers) == 2
-    assert [text.count("np.matmul") for text in (own, *helpers)] == [3, 1, 1]
-    (larger, smaller) = (call for call in step.program.calls if isinstance(call.region, sharing.Terms))
-    assert (larger.args[1].shape, smaller.args[1].shape) == ((448, 128), (336, 128))
-    assert larger.region.pieces(larger, 0) == [larger] and smaller.region.pieces(smaller, 1) == [smaller]
-    assert [line.split("# ")[1] for line in helpers[1].splitlines()[1:]] == ["6x56x128 float32", "43008 float32"]
-    assert own.count("2 threads") == 2 and " 58762 float32" in own
+    own, first, second = str(step.program).split("\n\n")
+    assert [text.count("np.matmul") for text in (own, first, second)] == [1, 1, 1]
+    smaller, larger = (call for call in step.program.calls if isinstance(call.region, sharing.Terms))
+    assert (smaller.args[1].shape, larger.args[1].shape) == ((336, 128), (448, 128))
+    assert own.count("2 parts") == 2 and own.count("helpers = experience.helpers()") == 1
+    assert first.count("[i]") == 3 and second.count("[i]") == 5
+    about = [line.split("# ")[1] for line in second.splitlines()[1:]]
+    assert about == ["6x56x128 float32 or 8x56x128 float32", "43008 float32 or 58762 float32"]
 
 
 def moved_by_a_product(p, x, y):
@@ -203,7 +191,7 @@ OWN = {"the array": lambda a: a, "upside down": lambda a: a[::-1], "another": la
 @pytest.mark.parametrize("order", ORDERS)
 def test_an_argument_in_the_memory_of_a_weight(order, eager, monkeypatch):
     """The product reads it as it was, though other threads write to the weight by then."""
-    monkeypatch.setattr(program, "Shared", ORDERS[order])
+    monkeypatch.setattr(program, "share", ORDERS[order])
     rng = np.random.default_rng(0)
     y, p = rng.normal(size=(6, 6)), Tensor(rng.normal(size=(12, 6)), "p")
     step = vector.compile(lambda x, y: moved_by_a_product(p, x, y))
@@ -220,7 +208,7 @@ def test_an_argument_in_the_memory_of_a_weight(order, eager, monkeypatch):
 def test_an_argument_that_nothing_is_written_beside_is_not_looked_at(eager):
     step = vector.compile(lambda x, y: Tensor(np.matmul(x.reshape(6, 2, 6), y) * 0.5))
     step(np.ones((12, 6)), np.ones((6, 6)))
-    assert "with shared" in str(step.program) and "unless_shared" not in str(step.program)
+    assert "share(part" in str(step.program) and "unless_shared" not in str(step.program)
 
 
 @pytest.mark.parametrize("threads", range(1, 7))
@@ -229,7 +217,7 @@ def test_fewer_threads_than_parts(threads, cores, eager, monkeypatch):
     """Each part is done by one thread, by no more threads than there may be."""
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
     given = []
-    monkeypatch.setattr(workers.Worker, "give", lambda self, task: given.append(self) or workers.run([task]))
+    monkeypatch.setattr(workers.Worker, "give", lambda self, task: given.append(self) or task[0](*task[1:]))
     p = Tensor(np.ones((12, 6)), "p")
     step = vector.compile(lambda x, y: moved_by_a_product(p, x, y))
     x, y = np.random.default_rng(0).normal(size=(12, 6)), np.eye(6) * 0.5
@@ -250,9 +238,7 @@ def test_the_first_of_a_step_asks_for_advice(eager, monkeypatch):
     with workers.use_threads(2):
         for args in calls:
             step(*args)
-    regions = [x for x in step.latest.run.__globals__.values() if isinstance(x, program.Shared)]
-    assert len(regions) > 2
-    assert [asked.count(x.experience) for x in regions] == [len(calls) - 1] * len(regions)
+    assert asked == [step.latest.run.__globals__["experience"]] * (len(calls) - 1)
     before = len(asked)
     step(*calls[0])  # one thread: nobody is asked
     assert len(asked) == before
@@ -260,8 +246,8 @@ def test_the_first_of_a_step_asks_for_advice(eager, monkeypatch):
 
 def test_what_advice_says_is_done(eager, monkeypatch):
     given, advice = [], iter([False, True, True, False])
-    monkeypatch.setattr(workers.Experience, "advice", lambda self: setattr(self, "shared", next(advice)))
-    monkeypatch.setattr(workers.Worker, "give", lambda self, task: given.append(len(given)) or workers.run([task]))
+    monkeypatch.setattr(workers.Experience, "advice", lambda self: next(advice))
+    monkeypatch.setattr(workers.Worker, "give", lambda self, task: given.append(self))
     make, calls = training("sgd")
     step = vector.compile(make()[0])
     step(*calls[0])
@@ -270,7 +256,7 @@ def test_what_advice_says_is_done(eager, monkeypatch):
         for args in calls[:4]:
             step(*args)
             seen.append(len(given))
-    regions = str(step.program).count("with shared")
+    regions = str(step.program).count("share(part")
     assert seen == [0, regions, 2 * regions, 2 * regions]
 
 
@@ -314,11 +300,9 @@ def test_a_program_is_let_go_with_its_step(eager):
     with workers.use_threads(2):
         step(*calls[0])
         step(*calls[1])
-    assert "def helper" in step.source
-    seen = [
-        weakref.ref(step.latest),
-        *(weakref.ref(x) for x in step.latest.run.__globals__.values() if isinstance(x, program.Shared)),
-    ]
+    parts = [x for name, x in step.latest.run.__globals__.items() if name.startswith("part") and callable(x)]
+    seen = [*map(weakref.ref, [step.latest, *parts])]
+    del parts
     gc.disable()
     try:
         del step
@@ -337,23 +321,20 @@ def product(*shape):
 @pytest.mark.parametrize(
     "shape, threads, tiles",
     [
-        ((14, 56, 128, 128), 2, [(6, 14), (0, 6)]),  # by the caller, and by the others: it takes a while to wake them
-        ((48, 8, 784, 128), 3, [(30, 48), (0, 15), (15, 30)]),
-        ((3, 8, 10, 10), 2, [(1, 3), (0, 1)]),  # nothing would be left to the others, but they get one
-        ((3, 900, 100, 100), 9, [(2, 3), (0, 1), (1, 2)]),
-        ((2, 900, 100, 100), 2, [(1, 2), (0, 1)]),
+        ((14, 56, 128, 128), 2, [(0, 6), (6, 14)]),  # it takes a while to wake the others: they get less
+        ((48, 8, 784, 128), 3, [(0, 15), (15, 30), (30, 48)]),
+        ((3, 8, 10, 10), 2, [(0, 1), (1, 3)]),  # nothing would be left to the others, but they get one
+        ((3, 900, 100, 100), 9, [(0, 1), (1, 2), (2, 3)]),
+        ((2, 900, 100, 100), 2, [(0, 1), (1, 2)]),
     ],
 )
 def test_who_gets_which_tiles(shape, threads, tiles):
     call = product(*shape)
     made = sharing.Tiles(call, threads, 5, call.out.size + 7)
     each = shape[1] * shape[3]
-    assert made.threads == len(made.tiles) == len(made.ranges) == len(tiles)
     assert [(s.start, s.stop) for s in made.tiles] == tiles
-    (a, b), *others = [[(r.start, r.stop) for r in ranges] for ranges in made.ranges]
-    assert a == (0, 5) and b == (5 + each * tiles[0][0], call.out.size + 7)  # before and after the tiles, too
-    assert others == [[(5 + each * start, 5 + each * stop)] for start, stop in tiles[1:]]
-    assert sharing.Tiles(call, threads, 0, call.out.size).ranges[0] == [slice(each * tiles[0][0], call.out.size)]
+    ends = [0, *(5 + each * stop for _, stop in tiles[:-1]), call.out.size + 7]  # before and after the tiles, too
+    assert [(s.start, s.stop) for s in made.elements] == [*pairwise(ends)]
 
 
 def by_the_first(x, y):
@@ -399,7 +380,7 @@ def test_cases(name, eager, monkeypatch):
     rng = np.random.default_rng(0)
     calls = [[rng.normal(size=(4, 3, 5)), rng.normal(size=(5, 2))] for _ in range(3)]
     made = in_all_orders(lambda: (CASES[name], []), calls, monkeypatch)
-    assert str(made).count("2 threads") == 1 and "1 threads" not in str(made)
+    assert str(made).count("2 parts") == 1 and "1 parts" not in str(made)
 
 
 # What follows a product g of four matrices of 3 by 2, as text, and how many calls each thread does in parts. There are
@@ -517,8 +498,8 @@ def test_what_a_product_makes_of_a_joined_array(eager):
 
 
 def test_an_argument_in_the_memory_of_another_that_is_written(eager, monkeypatch):
-    for shared in ORDERS.values():
-        monkeypatch.setattr(program, "Shared", shared)
+    for share in ORDERS.values():
+        monkeypatch.setattr(program, "share", share)
         step = vector.compile(lambda x, y, z: other_argument_written(x, y, z))
         for look in (np.copy, np.asarray):
             z = np.random.default_rng(0).normal(size=(4, 3, 5))

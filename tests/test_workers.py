@@ -52,10 +52,16 @@ def test_any_number_of_threads_gives_the_same_bits(t, threads, stacked, eager):
 
 def test_each_thread_has_its_part(monkeypatch):
     """The caller's is larger by what it does until the others are awake; too small a product is all its own."""
-    parts = []
+    parts, matmul = [], np.matmul
+
+    def one_part(worker, task):
+        _, another, part, _ = task
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(np, "matmul", lambda x, y, out: parts.append(len(x)) or matmul(x, y, out=out))
+            part(another())
+
     monkeypatch.setattr(workers.Experience, "advice", lambda self: True)
-    monkeypatch.setattr(workers.Worker, "give", lambda self, task: parts.append(len(task[1])))
-    monkeypatch.setattr(workers, "finish", lambda team: None)
+    monkeypatch.setattr(workers.Worker, "give", one_part)
     x, y = np.zeros((16, 8, 784), np.float32), np.zeros((784, 128), np.float32)  # 12.8 million multiply-adds
     for threads in (1, 2, 3):
         shared(threads, x, y)
@@ -164,12 +170,12 @@ def test_products_of_one_size_share_an_experience():
 
 def test_what_is_advised_is_done(monkeypatch):
     done, advice = [], iter([True, False, True])
-    monkeypatch.setattr(workers, "share", lambda *args: done.append(args[3:]))
+    monkeypatch.setattr(workers, "share", lambda part, count, helpers: done.append((count, helpers)))
     monkeypatch.setattr(workers.Experience, "advice", lambda self: next(advice))
     x, y = np.zeros((16, 8, 784), np.float32), np.zeros((784, 128), np.float32)
     for _ in range(3):
         shared(2, x, y)
-    assert done == [(1, 7)] * 2
+    assert done == [(2, 1)] * 2
 
 
 def test_a_product_in_the_middle_of_another_is_computed_alone(eager):
@@ -207,6 +213,38 @@ def test_what_a_worker_has_begun_is_waited_for(monkeypatch, eager):
     monkeypatch.setattr(np, "matmul", slow)
     out = shared(2, x, y)
     assert np.array_equal(out, matmul(x, y))
+
+
+@pytest.mark.parametrize("helpers", range(6))
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_each_part_is_done_once(count, helpers):
+    """The workers come from one end, the caller from the other; what it was given it gives to each part."""
+    done, caller = [], threading.current_thread()
+    for _ in range(50):
+        workers.share(lambda i, x: done.append((i, x, threading.current_thread() is caller)), count, helpers, "x")
+        assert sorted(i for i, _, _ in done) == [*range(count)] and {x for _, x, _ in done} == {"x"}
+        own = [i for i, _, mine in done if mine]
+        if helpers and count > 1:
+            assert own == sorted(own, reverse=True)
+        else:
+            assert own == [*range(count)]
+        del done[:]
+
+
+def test_after_an_error_no_other_part_is_begun(monkeypatch):
+    """The caller's own; what others have begun they finish."""
+    monkeypatch.setattr(workers, "team", [])
+    monkeypatch.setattr(workers.Worker, "__init__", asleep)
+    done = []
+
+    def part(i):
+        done.append(i)
+        raise IndexError(i)
+
+    with pytest.raises(IndexError, match="3"):
+        workers.share(part, 4, 2)
+    assert done == [3] and not workers.turn.locked()
+    assert [worker.task for worker in workers.team] == [None, None]
 
 
 @pytest.fixture
@@ -381,7 +419,7 @@ def test_training_by_any_number_of_threads_gives_the_same_bits(dtype, exact, mon
         return [np.array(losses), *(p.data for p in model.parameters())], step
 
     one, step = trained(1, True)
-    assert str(step.program).count("with shared") >= 4
+    assert str(step.program).count("share(part") >= 4
     several, _ = trained(3, True)
     assert all(np.array_equal(a, b) for a, b in zip(one, several, strict=True))
     if exact:
@@ -409,7 +447,7 @@ def test_what_is_handed_out(x, y, dtypes, handed_out, monkeypatch):
     x, y = (rng.normal(size=shape).astype(dtype) for shape, dtype in zip((x, y), dtypes, strict=True))
     step = vector.compile(lambda x, y: vector.sum(vector.matmul(x, y) * 2.0, axis=-1))
     first = step(x, y).data
-    assert ("with shared" in str(step.program)) == handed_out
+    assert ("share(part" in str(step.program)) == handed_out
     with workers.use_threads(2):
         assert np.array_equal(step(x, y).data, first)
 

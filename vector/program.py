@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from .blas import allocate
-from .workers import Experience, Shared
+from .workers import Experience, share
 
 
 class Var:
@@ -64,8 +64,8 @@ class Call:
 
     writes  whether `out` is an array that was there before (an update in place)
     into    whether the function takes `out=`, so that it can compute into memory planned beforehand
-    region  None, or how several threads go through this call and its neighbours of the same region: `region.threads`
-            says how many, `region.pieces(call, thread)` which calls one of them makes of it
+    region  None, or how several threads go through this call and its neighbours of the same region: each does a part,
+            which `region.parts(calls)` describes statement by statement, with a call for each part
     """
 
     def __init__(
@@ -305,6 +305,11 @@ def remark(x: Var) -> str:
     return f"{'x'.join(map(str, x.shape)) or 'scalar'} {x.dtype}"
 
 
+def place_of(array: np.ndarray) -> tuple[Any, ...]:
+    """What two arrays have in common if and only if it makes no difference which of them is used."""
+    return array.ctypes.data, array.shape, array.strides, array.dtype, array.flags.writeable
+
+
 def identifier(label: str) -> str:
     """A Python name for a label: "0.weight" becomes weight0."""
     name = re.sub(r"^(\d+)\.([A-Za-z]+)", r"\2\1", label)
@@ -335,8 +340,8 @@ class Names:
 
 
 class Source:
-    """The source of a program: a function of its inputs that returns copies of its outputs, in a tuple. What other
-    threads may do meanwhile are functions of their own below it.
+    """The source of a program: a function of its inputs that returns copies of its outputs, in a tuple. What several
+    threads do parts of are functions of their own below it.
 
     Where an array has its place for good, so have its views: they are made here, once. Only inputs, and what a call
     allocates anew, are looked at again at each replay.
@@ -345,21 +350,24 @@ class Source:
     def __init__(self, program: Program, title: str):
         self.names = Names()
         self.plan = Plan(program)
-        self.places: dict[Any, np.ndarray] = {}  # arrays of one place, shape and dtype share one name
+        self.places: dict[Any, Any] = {}  # arrays of one place, shape and dtype share one name, and so do their parts
         self.local = {var: self.names.new(identifier(var.label)) for var in program.inputs}
         self.lines: list[tuple[str, str]] = []  # of the function, with remarks
-        self.helpers: dict[str, tuple[str, list[tuple[str, str]]]] = {}  # other functions: their arguments, their lines
-        self.regions: dict[str, list[str]] = {}  # the helpers at work at one time
+        self.parts: dict[str, tuple[str, list[tuple[str, str]]]] = {}  # other functions: their arguments, their lines
+        if any(call.region for call in program.calls):
+            self.helpers = self.names.new("helpers")
+            ask = self.names.bind("experience", Experience())
+            self.lines.append((f"{self.helpers} = {ask}.helpers()", "how many other threads"))
         for region, calls in groupby(program.calls, lambda call: call.region):
-            if region is None:
-                for call in calls:
-                    self.lines.append(self.line(call))
-            else:
-                self.fork(region, list(calls))
+            if region is not None:
+                self.divide([*region.parts(list(calls))])
+                continue
+            for call in calls:
+                self.lines.append((statement(call, self.show, self.function(call.function)), remark(call.out)))
         outputs = [f"{self.show(var)}.copy()" for var in variables(program.outputs)]
         title = self.names.new(identifier(title))
         self.lines.append((f"return ({', '.join(outputs)}{',' * (len(outputs) == 1)})", ""))
-        functions = {title: (", ".join(self.local[var] for var in program.inputs), self.lines), **self.helpers}
+        functions = {title: (", ".join(self.local[var] for var in program.inputs), self.lines), **self.parts}
         remarked = [line for _, lines in functions.values() for line, about in lines if about]
         width = min(88, max(map(len, remarked), default=0))
         texts, listings = [], []
@@ -373,28 +381,43 @@ class Source:
         linecache.cache[file] = (len(self.text), None, self.text.splitlines(True), file)
         exec(compile(self.text, file, "exec"), self.names.bound)
         made = {name: self.names.bound.pop(name) for name in functions}
-        names, experience = dict(self.names.bound), Experience()
-        for i, (name, helpers) in enumerate(self.regions.items()):  # a function that can find itself would hold itself
-            parts: list[Any] = [types.FunctionType(made[helper].__code__, names, helper) for helper in helpers]
-            self.names.bound[name] = Shared(parts, experience, i == 0)
+        names = dict(self.names.bound)
+        for name in self.parts:  # a function that can find itself would hold itself
+            self.names.bound[name] = types.FunctionType(made[name].__code__, names, name)
         self.run = made[title]
         weakref.finalize(self.run, linecache.cache.pop, file, None)
 
-    def line(self, call: Call) -> tuple[str, str]:
-        """A call as Python, and its result's shape and dtype."""
-        return statement(call, self.show, self.function(call.function)), remark(call.out)
+    def divide(self, statements: list[list[Call]]) -> None:
+        """Write what several threads do parts of, as a function of a part's number. Each statement is given as the
+        calls that it is in the parts."""
+        given: dict[str, None] = {}  # what the function needs of the step's own names
 
-    def fork(self, region: Any, calls: list[Call]) -> None:
-        """Write calls that several threads go through: what the others do, as functions of their own."""
-        pieces = [[piece for call in calls for piece in region.pieces(call, i)] for i in range(region.threads)]
-        own, *others = [[self.line(piece) for piece in some] for some in pieces]
-        seen = dict.fromkeys(canonical(v) for some in pieces[1:] for piece in some for v in (*piece.reads(), piece.out))
-        given = ", ".join(self.local[v] for v in seen if v in self.local)
-        name = self.names.new("shared")
-        self.regions[name] = [self.names.new("helper") for _ in others]
-        self.helpers |= zip(self.regions[name], ((given, lines) for lines in others), strict=True)
-        self.lines.append((f"with {name}.turn(), {name}({given}):", f"{region.threads} threads"))
-        self.lines += [(f"    {line}", about) for line, about in own]
+        def show(parts: tuple[Any, ...]) -> str:
+            x, number = parts[0], ""
+            arrays: list[Any] = [self.plan.fixed(part) if isinstance(part, Var) else None for part in parts]
+            if arrays[0] is None:  # a plain number, or what each replay has anew: itself or parts of it
+                if x is not parts[-1]:
+                    x, places = x.base, [part.view[1][0] for part in parts]
+                    number = f"[{self.names.bind('places', self.places.setdefault(repr(places), places))}[i]]"
+                shown = self.show(x)
+                if isinstance(x, Var):
+                    given[shown] = None
+                return shown + number
+            where = tuple(map(place_of, arrays))
+            if len({*where}) == 1:
+                return self.show(x)
+            wanted = self.wanted(x).removesuffix("_part")
+            return f"{self.names.bind(f'{wanted}_parts', self.places.setdefault(where, arrays))}[i]"
+
+        lines = []
+        for parts in statements:
+            operands: list[Any] = [*zip(*[(*part.args, part.out) for part in parts], strict=True)]
+            one = Call(parts[0].function, tuple(operands[:-1]), {}, operands[-1], parts[0].writes)
+            about = " or ".join(dict.fromkeys(map(remark, operands[-1])))
+            lines.append((statement(one, show, self.function(one.function)), about))
+        name, share_, count = self.names.new("part"), self.names.bind("share", share), len(statements[0])
+        self.parts[name] = ", ".join(["i", *given]), lines
+        self.lines.append((f"{share_}({', '.join([name, str(count), self.helpers, *given])})", f"{count} parts"))
 
     def function(self, f: Any) -> str:
         """The name by which the source calls `f`."""
@@ -417,8 +440,7 @@ class Source:
         x = canonical(x)
         array = self.plan.fixed(x)
         if array is not None:
-            place = (array.ctypes.data, array.shape, array.strides, array.dtype, array.flags.writeable)
-            return self.names.bind(self.wanted(x), self.places.setdefault(place, array))
+            return self.names.bind(self.wanted(x), self.places.setdefault(place_of(array), array))
         if x not in self.local:
             base = "" if x.base is None else self.show(x.base)
             self.local[x] = self.names.new(self.wanted(x))

@@ -7,62 +7,50 @@ weight's gradient also updates these rows of the weight, and it is given the sam
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from .joining import IN_ORDER, JOINED, covers, part
 from .program import Call, Program, Var, canonical, may_overlap
-from .workers import WAKE, work, worth_sharing
+from .workers import parts_for, work, worth_sharing
 
 IN_PARTS = (*JOINED, np.copyto)  # calls that give an element the same bits wherever it is cut
 
 
 class Tiles:
-    """A region of calls that several threads go through at once: a product of stacks, cut into some tiles for each of
-    them, and calls that go element by element, cut where the tiles end.
+    """A region of calls that several threads go through at once, in parts: a product of stacks, of which a part is some
+    tiles, and calls that go element by element, cut where the tiles end.
 
-    The thread that runs the program has number 0 and takes the last tiles, and what is no tile's.
+    The thread that runs the program takes the last part, which is the largest.
     """
 
     def __init__(self, product: Call, threads: int, start: int, size: int) -> None:
         """The product is to be found from element `start` on in arrays of `size` elements."""
         tiles, tile = product.out.shape[0], product.out.size // product.out.shape[0]
-        self.threads = min(threads, tiles)
-        each = max(1, int(tiles * left_to_helpers(product) / self.threads))
-        ends = [each * i for i in range(self.threads)]
-        self.tiles = [slice(ends[-1], tiles), *map(slice, ends, ends[1:])]
-        self.ranges = [[slice(start + tile * s.start, start + tile * s.stop)] for s in self.tiles]
-        self.ranges[0] = [*[slice(0, start)] * bool(start), slice(start + tile * ends[-1], size)]
+        self.tiles = parts_for(min(threads, tiles), tiles, work(*product.args))
+        ends = [0, *(start + tile * part.start for part in self.tiles[1:]), size]  # and what is no tile's
+        self.elements = [*map(slice, ends, ends[1:])]
 
-    def pieces(self, call: Call, thread: int) -> list[Call]:
-        """What a thread does of a call."""
-        if call.function is np.matmul:
-            x, y, out = [v if len(v.shape) == 2 else cut(v, self.tiles[thread]) for v in (*call.args, call.out)]
-            return [Call(np.matmul, (x, y), {}, out)]
-        return [
-            Call(call.function, tuple(cut(flat(x), r) for x in call.args), {}, cut(flat(call.out), r), call.writes)
-            for r in self.ranges[thread]
-        ]
+    def parts(self, calls: list[Call]) -> Iterator[list[Call]]:
+        """For each call, what it is in each part."""
+        for call in calls:
+            product = call.function is np.matmul
+            operands = [x if product else flat(x) for x in (*call.args, call.out)]
+            parts = []
+            for where in self.tiles if product else self.elements:
+                *args, out = [x if product and len(x.shape) == 2 else cut(x, where) for x in operands]
+                parts.append(Call(call.function, tuple(args), {}, out, call.writes))
+            yield parts
 
 
 class Terms:
-    """A region of two products, each of which another thread computes."""
+    """A region of two products, each of which is a part."""
 
-    threads = 2
-
-    def __init__(self, *products: Call) -> None:
-        self.products = products
-
-    def pieces(self, call: Call, thread: int) -> list[Call]:
-        """What a thread does of a call."""
-        return [call] if call is self.products[thread] else []
-
-
-def left_to_helpers(product: Call) -> float:
-    """The part of a product that is left to the other threads, if they get as much as each other: it takes a while to
-    wake them."""
-    return 1 - WAKE / work(*product.args)
+    def parts(self, calls: list[Call]) -> Iterator[list[Call]]:
+        """For all calls together, what they are in each part."""
+        yield calls
 
 
 def flat(x: Any) -> Any:
@@ -84,18 +72,16 @@ def in_two_terms(program: Program) -> None:
     then the two are added. So each has to read only this half."""
     calls = []
     for call in program.calls:
-        rows = 0
-        if may_be_shared(call) and reads_a_large_weight(call):
-            x, y = call.args
-            rows = int(y.shape[0] * left_to_helpers(call) / 2) // 16 * 16
-        if not rows:
+        if not (may_be_shared(call) and reads_a_large_weight(call)):
             calls.append(call)
             continue
+        x, y = call.args
+        rows = 16 * parts_for(2, y.shape[0] // 16, work(x, y))[0].stop
         products = []
-        for where in (slice(rows, None), slice(0, rows)):
+        for where in (slice(0, rows), slice(rows, None)):
             factors = cut(x, (..., where)), cut(y, where)
             products.append(Call(np.matmul, factors, {}, Var("result", call.out.array.copy())))
-        region = Terms(*products)
+        region = Terms()
         for product in products:
             product.region = region
         calls += [*products, Call(np.add, tuple(product.out for product in products), {}, call.out)]
@@ -105,7 +91,7 @@ def in_two_terms(program: Program) -> None:
 def reads_a_large_weight(call: Call) -> bool:
     """Whether a product's second factor is a weight, and more to read than two results are to write and to add."""
     x, y = call.args
-    weight = canonical(y).kind == "state" and len(y.shape) == 2
+    weight = canonical(y).kind == "state" and len(y.shape) == 2 and y.shape[0] >= 32
     return weight and 2 * call.out.size <= y.size and worth_sharing(x, y) == 2
 
 

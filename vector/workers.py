@@ -14,6 +14,7 @@ import functools
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -87,6 +88,14 @@ def worth_sharing(x: Any, y: Any) -> int:
     return min(os.cpu_count() or 1, work(x, y) // SHARED + 1)
 
 
+def parts_for(threads: int, size: int, work: int) -> list[slice]:
+    """A part for each thread of what is cut into `size` pieces and takes `work` multiply-adds. The caller's is the last
+    and the largest: it takes a while to wake the others."""
+    each = max(1, int(size * (1 - WAKE / work) / threads))
+    ends = [*range(0, each * threads, each), size]
+    return [*map(slice, ends, ends[1:])]
+
+
 def shared_matmul(x: Any, y: Any, out: Any) -> Any:
     """np.matmul of a stack x (t, n, k) and y (k, m) or (t, k, m), which the threads share where that is quicker.
 
@@ -96,10 +105,14 @@ def shared_matmul(x: Any, y: Any, out: Any) -> Any:
     helpers = min(threads - 1, total // SHARED, len(x) - 1)
     if helpers < 1 or turn.locked():
         return np.matmul(x, y, out=out)
-    if experience_with(threading.get_ident(), x.shape, x.strides, y.shape, y.strides, helpers).advice():
-        share(x, y, out, helpers, max(1, int(len(x) * (1 - WAKE / total) / (helpers + 1))))
-    else:
-        np.matmul(x, y, out=out)
+    if not experience_with(threading.get_ident(), x.shape, x.strides, y.shape, y.strides, helpers).advice():
+        return np.matmul(x, y, out=out)
+    tiles = parts_for(helpers + 1, len(x), total)
+
+    def part(i: int) -> None:
+        np.matmul(x[tiles[i]], y if y.ndim == 2 else y[tiles[i]], out=out[tiles[i]])
+
+    share(part, len(tiles), helpers)
     return out
 
 
@@ -118,6 +131,10 @@ class Experience:
 
     def __init__(self) -> None:
         self.calls, self.shared, self.quicker = 0, False, False
+
+    def helpers(self) -> int:
+        """How many workers to share with this time."""
+        return threads - 1 if threads > 1 and self.advice() else 0
 
     def advice(self) -> bool:
         """Whether to share this time."""
@@ -145,82 +162,42 @@ def experience_with(thread: int, *size: Any) -> Experience:
     return Experience()
 
 
-def share(x: Any, y: Any, out: Any, helpers: int, size: int) -> None:
-    """Compute a product of stacks, the last `size` of them by each of so many workers."""
-    own = len(x) - size * helpers
-    parts = [slice(start, start + size) for start in range(own, len(x), size)]
-    with turn, Helped([(np.matmul, x[part], y if y.ndim == 2 else y[part], out[part]) for part in parts]):
-        np.matmul(x[:own], y if y.ndim == 2 else y[:own], out=out[:own])
-
-
-class Helped:
-    """`with turn, Helped(tasks, rest):` workers do tasks, each a function and its arguments, while the caller does what
-    is inside, and then the rest, which are such tasks too. Without tasks the caller does all."""
-
-    def __init__(self, tasks: list[Any], rest: list[Any] | None = None) -> None:
-        self.tasks, self.rest = tasks, rest or []
-        self.workers: list[Worker] = []
-
-    def __enter__(self) -> None:
-        if self.tasks:
-            try:
-                while len(team) < len(self.tasks):
-                    team.append(Worker())
-                self.workers = team[: len(self.tasks)]
-                for worker, task in zip(self.workers, self.tasks, strict=True):
-                    worker.give(task)
-            except BaseException:
-                finish(self.workers)
-                raise
-
-    def __exit__(self, error: Any, *more: Any) -> None:
-        try:
-            if error is None:
-                run(self.rest)
-        finally:
-            finish(self.workers)
-        if error is None:
-            for worker in self.workers:
-                if worker.error is not None:
-                    raise worker.error
-
-
-class Shared:
-    """What is left to other threads at one place of a program, while its caller does the rest:
-    `with shared.turn(), shared(*args):`.
-
-    parts       functions of these arguments, each for one thread
-    experience  the program's, whether it is quicker to share; at the `first` such place it is asked again
+def share(part: Callable[..., Any], count: int, helpers: int, *args: Any) -> None:
+    """Call part(i, *args) for each i of range(count): so many workers begin with the first, the caller with the last,
+    until none is left.
     """
+    helpers = min(helpers, count - 1)
+    if not helpers or turn.locked():
+        for i in range(count):
+            part(i, *args)
+        return
+    left = deque(range(count))
+    with turn:
+        while len(team) < helpers:
+            team.append(Worker())
+        workers = team[:helpers]
+        try:
+            for worker in workers:
+                worker.give((take, left.popleft, part, args))
+            take(left.pop, part, args)
+        except BaseException:
+            left.clear()
+            raise
+        finally:
+            finish(workers)
+        for worker in workers:
+            if worker.error is not None:
+                raise worker.error
 
-    def __init__(self, parts: list[Callable[..., Any]], experience: Experience, first: bool) -> None:
-        self.parts, self.experience, self.first = parts, experience, first
-        self.helpers = 0
-        self.free = threading.Lock()
 
-    def turn(self) -> threading.Lock:
-        """Decide how many workers help. Returns what to hold meanwhile: the team's turn, or what nobody else asks for.
-        Only a lock is sure to be let go, whenever a signal comes."""
-        helpers = min(threads - 1, len(self.parts))
-        if helpers and self.first:
-            self.experience.advice()
-        self.helpers = helpers if self.experience.shared and not turn.locked() else 0
-        return turn if self.helpers else self.free
-
-    def __call__(self, *args: Any) -> Helped:
-        """Where there are fewer threads than parts, each does several; where none is free, the caller does all."""
-        tasks = [(part, *args) for part in self.parts]
-        if not self.helpers:
-            return Helped([], tasks)
-        each = (len(tasks) + 1) // (self.helpers + 1)
-        given = [(run, tasks[i * each : (i + 1) * each]) for i in range(self.helpers)]
-        return Helped(given, tasks[self.helpers * each :])
-
-
-def run(tasks: list[Any]) -> None:
-    """Do one task after the other."""
-    for function, *args in tasks:
-        function(*args)
+def take(another: Callable[[], int], part: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    """Do one part after another."""
+    while True:
+        try:
+            i = another()
+        except IndexError:
+            return
+        part(i, *args)
 
 
 def cores() -> int:
