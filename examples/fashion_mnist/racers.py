@@ -564,7 +564,7 @@ def bounds(task: Task) -> dict[str, Any]:
     x, y = gather(next(order))
     step(x, y)
     program, run = step.program, step.latest.run
-    lines = [" ".join(statement.split()) for statement in statements(step.source)[1:]]
+    lines = statements(step.source)[1:]
     inside = clocked(step.source, run.__globals__)
     empty = clocked("\n".join(["def f(x, y):", *["    pass"] * 20, "    return ()"]), {})
     look = typical(np.diff([empty(x, y) for _ in range(500)], axis=1).ravel())
@@ -574,7 +574,7 @@ def bounds(task: Task) -> dict[str, Any]:
         times.append(np.diff(inside(x, y)))
     spent = (typical(np.array(times)) - look) * 1e6
     calls = {call: float(us) for call, us in zip(lines, spent, strict=True)}
-    products = sum(us for call, us in calls.items() if "np.matmul(" in call or "np.dot(" in call)
+    products = sum(us for call, us in calls.items() if is_product(call))
     arrays = [var for call in program.calls for var in (*call.reads(), call.out)]
     matmuls = [call for call in program.calls if call.function is np.matmul]
     work = sum(2 * call.out.size * call.args[0].shape[-1] for call in matmuls)
@@ -607,7 +607,7 @@ def clocked(source: str, names: dict[str, Any]) -> Callable[..., list[float]]:
     body[-1] = body[-1].replace("return ", "result = ", 1)
     lines = [head, "    times_ = [clock_()]"]
     for statement in body:
-        lines += [statement, "    look_(times_, clock_())"]
+        lines += [f"    {statement}", "    look_(times_, clock_())"]
     lines.append("    return times_")
     bound = names | {"clock_": time.perf_counter, "look_": list.append}
     exec("\n".join(lines), bound)
@@ -615,14 +615,13 @@ def clocked(source: str, names: dict[str, Any]) -> Callable[..., list[float]]:
 
 
 def statements(source: str) -> list[str]:
-    """The head of the first function in a source, and its statements, each with what is indented below it."""
-    made: list[str] = []
-    for line in source.split("\n\n")[0].splitlines():
-        if line.startswith(" " * 8):
-            made[-1] += f"\n{line}"
-        else:
-            made.append(line)
-    return made
+    """The head of the first function in a source, and its statements."""
+    return [line.strip() for line in source.split("\n\n")[0].splitlines()]
+
+
+def is_product(statement: str) -> bool:
+    """Whether a statement of a program is a matrix product, or what threads share: one, and what follows from it."""
+    return statement.startswith(("np.matmul(", "np.dot(", "share("))
 
 
 def price_of_a_call() -> float:
