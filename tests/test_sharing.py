@@ -172,7 +172,7 @@ def test_how_a_step_is_cut(monkeypatch):
     own, first, second = str(step.program).split("\n\n")
     assert [text.count("np.matmul") for text in (own, first, second)] == [1, 1, 1]
     smaller, larger = (call for call in step.program.calls if isinstance(call.region, sharing.Terms))
-    assert (smaller.args[1].shape, larger.args[1].shape) == ((336, 128), (448, 128))
+    assert (smaller.args[1].shape, larger.args[1].shape) == ((352, 128), (432, 128))
     assert own.count("2 parts") == 2 and own.count("helpers = experience.helpers()") == 1
     assert first.count("[i]") == 3 and second.count("[i]") == 5
     about = [line.split("# ")[1] for line in second.splitlines()[1:]]
@@ -323,6 +323,7 @@ def product(*shape):
     [
         ((14, 56, 128, 128), 2, [(0, 6), (6, 14)]),  # it takes a while to wake the others: they get less
         ((48, 8, 784, 128), 3, [(0, 15), (15, 30), (30, 48)]),
+        ((4, 900, 100, 100), 2, [(0, 2), (2, 4)]),
         ((3, 8, 10, 10), 2, [(0, 1), (1, 3)]),  # nothing would be left to the others, but they get one
         ((3, 900, 100, 100), 9, [(0, 1), (1, 2), (2, 3)]),
         ((2, 900, 100, 100), 2, [(0, 1), (1, 2)]),

@@ -91,7 +91,7 @@ def worth_sharing(x: Any, y: Any) -> int:
 def parts_for(threads: int, size: int, work: int) -> list[slice]:
     """A part for each thread of what is cut into `size` pieces and takes `work` multiply-adds. The caller's is the last
     and the largest: it takes a while to wake the others."""
-    each = max(1, int(size * (1 - WAKE / work) / threads))
+    each = max(1, round(size * (1 - WAKE / work) / threads))
     ends = [*range(0, each * threads, each), size]
     return [*map(slice, ends, ends[1:])]
 
@@ -153,7 +153,7 @@ class Experience:
         return self.shared
 
 
-ROUND, TRIALS, RUN = 512, 32, 4
+ROUND, TRIALS, RUN = 256, 16, 4
 
 
 @functools.lru_cache(maxsize=1024)
