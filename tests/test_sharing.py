@@ -57,7 +57,18 @@ def in_all_orders(make, calls, monkeypatch, **options):
 
 
 FUNCTIONS = (np.add, np.subtract, np.multiply, np.maximum)
-WHAT = ("product", "product of parts", "new", "in place", "by a number", "by one of", "number", "turned", "part")
+WHAT = (
+    "product",
+    "product of parts",
+    "new",
+    "in place",
+    "by a number",
+    "by one of",
+    "by a row",
+    "number",
+    "turned",
+    "part",
+)
 WHAT += ("copied", "compared", "there")
 
 
@@ -87,6 +98,8 @@ def interpreted(lines):
                     arrays.append(f(a, number) * 0.5)
                 elif what == "by one of":
                     arrays.append(f(a, b[k % 6 : k % 6 + 1, j % 6]))
+                elif what == "by a row":
+                    arrays.append(f(a, b[k % 6]))
                 elif what == "number":
                     numbers.append(a[i % 6, j % 6])
                 elif what == "turned":
@@ -345,6 +358,18 @@ def by_the_first(x, y):
     return Tensor(first * (g + 1.0) / (g - 2.0))
 
 
+def by_the_first_row(x, y):
+    """The same, with a row."""
+    r, g = np.exp(x[:, :, :2] + 0.0), np.matmul(x, y)
+    first = g * r[0, 0]
+    return Tensor(first * (g + 1.0) / (g - 2.0))
+
+
+def other_rows(x, y):
+    """The second of three rows begins in the part of one thread and ends in that of the other."""
+    return Tensor(np.matmul(x, y).reshape(3, 8) * np.exp(y).reshape(-1)[:8])
+
+
 def argument_written_after(x, y):
     z = np.matmul(x, y)
     x *= 2.0
@@ -373,7 +398,7 @@ def padded(x, y):
 
 
 CASES = {f.__name__: f for f in (by_the_first, argument_written_after, other_argument_written_after, of_one_matrix)}
-CASES |= {f.__name__: f for f in (of_integers, padded)}
+CASES |= {f.__name__: f for f in (of_integers, padded, by_the_first_row, other_rows)}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -409,7 +434,13 @@ AFTER = {
     "o.data *= 0.5; p.data -= g": 2,
     "h = np.add.reduce(o.data, axis=None); p.data -= g * h": 3,
     "p.data -= g; h = np.add.reduce(o.data, axis=None); q.data += h": 2,
-    "np.subtract(p.data, g, out=p.data, where=p.data > 0.0)": 1,
+    "np.subtract(p.data, g, out=p.data, where=p.data > 0.0)": 2,
+    "p.data -= g * 0.5 + v.data": 4,  # a row for all rows
+    "h = np.maximum(g + v.data[None], 0.0); p.data -= h * (g > v.data)": 6,
+    "v.data += 1.0; p.data -= g + v.data": 3,
+    "h = g + v.data; v.data += 1.0; p.data -= h": 2,  # which a thread may not have read
+    "h = np.exp(v.data); p.data -= g + h": 3,
+    "p.data -= g + v.data[None, None]": 1,
     "np.copyto(p.data, g); q.data += g": 3,
     "p.data -= np.exp(g)": 1,  # rounded as it likes
     "p.data -= x2; p.data -= g": 2,  # x2 may lie in the memory of p
@@ -429,11 +460,12 @@ def test_what_follows_a_product(text, eager, monkeypatch):
         both = rng.normal(size=(8, 3, 2))
         names = {name: Tensor(x, name) for name, x in [("p", both[:4]), ("q", both[4:]), ("o", both[2:6])]}
         names |= {
-            name: Tensor(np.full(shape, 0.5), name) for name, shape in [("r", (4, 3, 2)), ("w", (5, 2)), ("s", ())]
+            name: Tensor(np.full(shape, 0.5), name)
+            for name, shape in [("r", (4, 3, 2)), ("w", (5, 2)), ("s", ()), ("v", 2)]
         }
         names["np"] = np
         exec("\n".join(["def step(x, x2):", *lines]), names)
-        return names["step"], [names[name] for name in "pqrws"]
+        return names["step"], [names[name] for name in "pqrwsv"]
 
     calls = [[rng.normal(size=(4, 3, 5)), rng.normal(size=(4, 3, 2))] for _ in range(4)]
     made = in_all_orders(again(make, rng), calls, monkeypatch)
@@ -498,6 +530,24 @@ def test_what_a_product_makes_of_a_joined_array(eager):
     assert all(search.is_made(elements(*x)) for x in seen)
 
 
+@pytest.mark.parametrize(
+    "start, x, out, row",
+    [
+        (0, (2,), (12, 2), True),
+        (10, (2,), (3, 10, 2), True),
+        (10, (1, 2), (30, 2), True),
+        (9, (2,), (30, 2), False),  # where the first tile begins is the middle of a row
+        (0, (4,), (6, 4), False),  # and where it ends, perhaps
+        (0, (1, 1, 2), (4, 3, 2), False),
+        (0, (12, 1), (12, 2), False),
+    ],
+)
+def test_what_is_a_row_for_all_rows(start, x, out, row):
+    search = sharing.Search(product(4, 3, 5, 2), start)
+    x, out = (program.Var("result", np.zeros(shape)) for shape in (x, out))
+    assert search.is_row(x, out) == row
+
+
 def test_an_argument_in_the_memory_of_another_that_is_written(eager, monkeypatch):
     for share in ORDERS.values():
         monkeypatch.setattr(program, "share", share)
@@ -528,8 +578,9 @@ def multiplied(x, y, f=lambda v: v):
 TERMS = {  # the shapes of both factors, how the second is looked at, how many cores, and whether each reads half of it
     "a large weight": ((4, 8, 64), (64, 32), None, 2, True),
     "no stack": ((32, 64), (64, 32), None, 2, True),
-    "twice as large as the result": ((32, 64), (64, 31), None, 2, True),
-    "less": ((33, 64), (64, 31), None, 2, False),
+    "twice as large as the result": ((32, 64), (64, 33), None, 2, True),
+    "less": ((33, 64), (64, 33), None, 2, False),
+    "smaller than the other factor": ((32, 64), (64, 31), None, 2, False),
     "of more cores": ((32, 64), (64, 32), None, 3, False),
     "turned": ((32, 64), (32, 64), np.transpose, 2, False),
     "in part": ((32, 64), (65, 32), lambda y: y[1:], 2, False),

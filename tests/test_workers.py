@@ -74,7 +74,8 @@ def test_each_thread_has_its_part(monkeypatch):
     assert parts[5:] == [4]
     shared(5, np.zeros((2, 200, 784), np.float32), y)  # of two products each computes one
     assert parts[6:] == [1]
-    assert workers.work(np.zeros((2, 3, 5), np.float32), np.zeros((2, 5, 7), np.float32)) == 2 * 3 * 5 * 7
+    assert workers.work(np.zeros((2, 3, 5), np.float32), np.zeros((2, 5, 7), np.float32)) == 2 * 3 * 16 * 16
+    assert workers.work(np.zeros((2, 3, 17)), np.zeros((17, 16))) == 2 * 3 * 32 * 16 * 2
 
 
 @pytest.fixture
@@ -383,9 +384,10 @@ def test_blocks_of_threads_end_in_any_order():
 def test_threads_that_are_worth_it(count, expected, monkeypatch):
     """Two from 8 million multiply-adds on, and one more for as many more."""
     monkeypatch.setattr(os, "cpu_count", lambda: count)
-    x, y = np.zeros((1, 7999, 100), np.float32), np.zeros((100, 10), np.float32)
-    sizes = [x, np.zeros((1, 8000, 100), np.float32), x.astype(float), np.zeros((1, 16000, 100), np.float32)]
-    assert [workers.worth_sharing(x, y) for x in sizes] == expected
+    x = np.zeros((1, 1249, 400), np.float32)
+    sizes = [x, np.zeros((1, 1250, 400), np.float32), x.astype(float), np.zeros((1, 2500, 400), np.float32)]
+    for columns in (16, 10):  # which take as long
+        assert [workers.worth_sharing(x, np.zeros((400, columns), np.float32)) for x in sizes] == expected
 
 
 @pytest.mark.parametrize("affinity, count, expected", [({0, 2, 5}, 8, 3), (None, 5, 5), (None, None, 1)])
@@ -430,7 +432,7 @@ def test_training_by_any_number_of_threads_gives_the_same_bits(dtype, exact, mon
 
 PRODUCTS = {  # shapes, dtypes, and whether threads share the product
     "a stack times a matrix": ((8, 100, 100), (100, 100), "ff", True),
-    "a small one": ((8, 100, 100), (100, 99), "ff", False),
+    "a small one": ((8, 79, 100), (100, 100), "ff", False),
     "of wider numbers": ((4, 100, 100), (100, 100), "dd", True),
     "two stacks": ((8, 100, 100), (8, 100, 100), "ff", True),
     "a stack times one of one": ((8, 100, 100), (1, 100, 100), "ff", False),

@@ -185,7 +185,7 @@ class Plan:
                     if call.region is None:
                         self.free.append(piece)
                     else:
-                        whole = [v for v in call.reads() if v.root is root and not v.shape]  # by each thread
+                        whole = [v for v in call.reads() if v.root is root and v.size < call.out.size]  # by each thread
                         self.unread.append((root, piece, call.elementwise and not whole))
             if call.region and call.region is not next((other.region for other in program.calls[i + 1 : i + 2]), None):
                 self.free += [piece for _, piece, _ in self.unread]

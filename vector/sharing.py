@@ -16,7 +16,8 @@ from .joining import IN_ORDER, JOINED, covers, part
 from .program import Call, Program, Var, canonical, may_overlap
 from .workers import parts_for, work, worth_sharing
 
-IN_PARTS = (*JOINED, np.copyto)  # calls that give an element the same bits wherever it is cut
+# Calls that give an element the same bits wherever it is cut.
+IN_PARTS = (*JOINED, np.copyto, np.maximum, np.minimum, np.greater, np.greater_equal, np.less, np.less_equal)
 
 
 class Tiles:
@@ -36,11 +37,17 @@ class Tiles:
     def parts(self, calls: list[Call]) -> Iterator[list[Call]]:
         """For each call, what it is in each part."""
         for call in calls:
-            product = call.function is np.matmul
-            operands = [x if product else flat(x) for x in (*call.args, call.out)]
+            operands, where = [*call.args, call.out], self.tiles
+            if call.function is np.matmul:
+                whole = [len(x.shape) == 2 for x in operands]
+            else:
+                whole = [is_small(x, call) for x in operands]
+                row = max((x.size for x in call.reads() if is_small(x, call)), default=1)
+                operands = [x if w else in_rows(x, row) for x, w in zip(operands, whole, strict=True)]
+                where = [slice(part.start // row, part.stop // row) for part in self.elements]
             parts = []
-            for where in self.tiles if product else self.elements:
-                *args, out = [x if product and len(x.shape) == 2 else cut(x, where) for x in operands]
+            for here in where:
+                *args, out = [x if w else cut(x, here) for x, w in zip(operands, whole, strict=True)]
                 parts.append(Call(call.function, tuple(args), {}, out, call.writes))
             yield parts
 
@@ -53,17 +60,19 @@ class Terms:
         yield calls
 
 
-def flat(x: Any) -> Any:
-    """An array as one axis. A number as it is."""
-    if not isinstance(x, Var) or len(x.shape) < 2:
-        return x
-    return Var("view", x.array.reshape(-1), "", x, (np.reshape, (-1,), {}))
+def is_small(x: Any, call: Call) -> bool:
+    """Whether an operand is the same for many elements of the result: a number, or a row for all rows."""
+    return not isinstance(x, Var) or x.size < call.out.size
 
 
-def cut(x: Any, where: Any) -> Any:
-    """A part of an array. A number as it is."""
-    if not isinstance(x, Var) or not x.shape:
-        return x
+def in_rows(x: Var, size: int) -> Var:
+    """An array as rows of this size, or elements."""
+    shape = (-1, size) if size > 1 else (-1,)
+    return Var("view", x.array.reshape(shape), "", x, (np.reshape, shape if size == 1 else (shape,), {}))
+
+
+def cut(x: Var, where: Any) -> Var:
+    """A part of an array."""
     return Var("view", x.array[where], "", x, (operator.getitem, (where,), {}))
 
 
@@ -89,10 +98,11 @@ def in_two_terms(program: Program) -> None:
 
 
 def reads_a_large_weight(call: Call) -> bool:
-    """Whether a product's second factor is a weight, and more to read than two results are to write and to add."""
+    """Whether a product's second factor is a weight, and more to read than two results are to write and to add, and not
+    less than the other factor."""
     x, y = call.args
     weight = canonical(y).kind == "state" and len(y.shape) == 2 and y.shape[0] >= 32
-    return weight and 2 * call.out.size <= y.size and worth_sharing(x, y) == 2
+    return weight and 2 * call.out.size <= y.size >= x.size and worth_sharing(x, y) == 2
 
 
 def hand_out(program: Program) -> None:
@@ -149,6 +159,7 @@ class Search:
     def __init__(self, product: Call, start: int) -> None:
         """The product begins at element `start` of its array."""
         self.root, self.start, self.end = product.out.root, start, start + product.out.size
+        self.row = product.out.shape[-1]
         self.whole = {v.root for v in product.reads() if v.root.kind != "input"}  # read by each thread beyond its part
         self.made = {self.root}  # of which each thread writes its part
         self.in_parts: set[Var] = set()  # of which followers read and write a part in each thread
@@ -181,14 +192,22 @@ class Search:
             return first < self.end and self.start < first + x.size
         return any(may_overlap(x.root, root) for root in self.made)
 
+    def is_row(self, x: Var, out: Var) -> bool:
+        """Whether x is the same for all rows of a result, which is cut between them."""
+        cut_there = self.start % x.size == 0 and self.row % x.size == 0
+        return x.shape in (out.shape[-1:], (1, *out.shape[-1:])) and cut_there
+
     def goes_in_parts(self, call: Call) -> bool:
         """Whether each thread can do its part of a call, with what the others do at that time out of its way."""
-        arrays = [v for v in (*call.reads(), call.out) if v.shape]
+        small = [v for v in call.reads() if is_small(v, call)]
+        arrays = [v for v in (*call.reads(), call.out) if not is_small(v, call)]
         if call.function not in IN_PARTS or call.kwargs or not call.out.shape:
             return False
         if not all(v.size == self.root.size and covers(v, v.root) for v in arrays):
             return False
-        whole = self.whole | {v.root for v in call.reads() if not v.shape}
+        if not all(v.size == 1 or self.is_row(v, call.out) for v in small):
+            return False
+        whole = self.whole | {v.root for v in small}
         in_parts = self.in_parts | {v.root for v in arrays}
         beside = [(x, y) for x in in_parts | self.made for y in (*whole, *in_parts) if x is not y]
         if whole & (in_parts | self.made) or any(may_overlap(x, y) for x, y in beside):
