@@ -435,6 +435,7 @@ AFTER = {
     "h = np.add.reduce(o.data, axis=None); p.data -= g * h": 3,
     "p.data -= g; h = np.add.reduce(o.data, axis=None); q.data += h": 2,
     "np.subtract(p.data, g, out=p.data, where=p.data > 0.0)": 2,
+    "h = x2 * 2.0; p.data -= h; q.data -= g": 2,  # both at once: g is the second half of an array
     "p.data -= g * 0.5 + v.data": 4,  # a row for all rows
     "h = np.maximum(g + v.data[None], 0.0); p.data -= h * (g > v.data)": 6,
     "v.data += 1.0; p.data -= g + v.data": 3,
