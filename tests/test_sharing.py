@@ -97,7 +97,8 @@ def interpreted(lines):
                 elif what == "by a number":
                     arrays.append(f(a, number) * 0.5)
                 elif what == "by one of":
-                    arrays.append(f(a, b[k % 6 : k % 6 + 1, j % 6]))
+                    one = b[k % 6 : k % 6 + 1, j % 6]
+                    arrays.append(f(a, one[:, None] if i % 2 else one))
                 elif what == "by a row":
                     arrays.append(f(a, b[k % 6]))
                 elif what == "number":
@@ -438,6 +439,11 @@ AFTER = {
     "h = x2 * 2.0; p.data -= h; q.data -= g": 2,  # both at once: g is the second half of an array
     "p.data -= g * 0.5 + v.data": 4,  # a row for all rows
     "h = np.maximum(g + v.data[None], 0.0); p.data -= h * (g > v.data)": 6,
+    "p.data -= g * v.data[:1]": 3,
+    "p.data -= g * v.data[None, None, :1]": 3,  # a number: `align` took its axes away
+    "np.copyto(q.data, v.data[None, :1]); p.data -= g": 2,  # not there
+    "p.data -= g * np.add.reduce(x2, axis=None, keepdims=True)": 3,
+    "h = np.exp(v.data[None, :1]); p.data -= g; h += 1.0; q.data *= h": 3,
     "v.data += 1.0; p.data -= g + v.data": 3,
     "h = g + v.data; v.data += 1.0; p.data -= h": 2,  # which a thread may not have read
     "h = np.exp(v.data); p.data -= g + h": 3,
@@ -541,6 +547,7 @@ def test_what_a_product_makes_of_a_joined_array(eager):
         (0, (4,), (6, 4), False),  # and where it ends, perhaps
         (0, (1, 1, 2), (4, 3, 2), False),
         (0, (12, 1), (12, 2), False),
+        (0, (1, 1), (24, 1), False),  # that is a number
     ],
 )
 def test_what_is_a_row_for_all_rows(start, x, out, row):

@@ -68,7 +68,7 @@ def is_small(x: Any, call: Call) -> bool:
 def in_rows(x: Var, size: int) -> Var:
     """An array as rows of this size, or elements."""
     shape = (-1, size) if size > 1 else (-1,)
-    return Var("view", x.array.reshape(shape), "", x, (np.reshape, shape if size == 1 else (shape,), {}))
+    return Var("view", x.array.reshape(shape), "", x, (np.reshape, (shape,), {}))
 
 
 def cut(x: Var, where: Any) -> Var:
@@ -195,7 +195,7 @@ class Search:
     def is_row(self, x: Var, out: Var) -> bool:
         """Whether x is the same for all rows of a result, which is cut between them."""
         cut_there = self.start % x.size == 0 and self.row % x.size == 0
-        return x.shape in (out.shape[-1:], (1, *out.shape[-1:])) and cut_there
+        return x.size > 1 and x.shape in (out.shape[-1:], (1, *out.shape[-1:])) and cut_there
 
     def goes_in_parts(self, call: Call) -> bool:
         """Whether each thread can do its part of a call, with what the others do at that time out of its way."""
@@ -205,7 +205,7 @@ class Search:
             return False
         if not all(v.size == self.root.size and covers(v, v.root) for v in arrays):
             return False
-        if not all(v.size == 1 or self.is_row(v, call.out) for v in small):
+        if not all(not v.shape or self.is_row(v, call.out) for v in small):
             return False
         whole = self.whole | {v.root for v in small}
         in_parts = self.in_parts | {v.root for v in arrays}

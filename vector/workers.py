@@ -91,10 +91,10 @@ def worth_sharing(x: Any, y: Any) -> int:
     return min(os.cpu_count() or 1, work(x, y) // SHARED + 1)
 
 
-def parts_for(threads: int, size: int, work: int) -> list[slice]:
-    """A part for each thread of what is cut into `size` pieces and takes `work` multiply-adds. The caller's is the last
-    and the largest: it takes a while to wake the others."""
-    each = max(1, round(size * (1 - WAKE / work) / threads))
+def parts_for(threads: int, size: int, total: int) -> list[slice]:
+    """A part for each thread of what is cut into `size` pieces and takes `total` multiply-adds. The caller's is the
+    last and the largest: it takes a while to wake the others."""
+    each = max(1, round(size * (1 - WAKE / total) / threads))
     ends = [*range(0, each * threads, each), size]
     return [*map(slice, ends, ends[1:])]
 
