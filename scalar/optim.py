@@ -17,12 +17,35 @@ from .value import Value
 FLOOR = 2.0**20 * sys.float_info.min
 
 
+def setting(x: Any, what: str, below: float = math.inf) -> Any:
+    """x, a number from 0 to below `below`. Raises ValueError, or TypeError for no number, naming `what` it is."""
+    if not 0.0 <= number(x, what) < below:
+        raise ValueError(f"{what}: expected a number from 0 to below {below}, got {x}")
+    return x
+
+
+def listed(given: Any, where: str) -> tuple[Value, ...]:
+    """The parameters of a list. Raises TypeError for anything else."""
+    single = isinstance(given, Value) or not isinstance(given, Iterable)
+    parameters = (given,) if single else tuple(given)
+    wrong = [type(p).__name__ for p in parameters if single or not isinstance(p, Value)]
+    if wrong:
+        got = wrong[0] if single else f"one with {wrong[0]} in it"
+        raise TypeError(f"{where}: expected a list of parameters, as model.parameters() is, got {got}")
+    return parameters
+
+
 class Optimizer:
-    """What all optimizers share: the parameters and the learning rate `lr`, which may be set at any time."""
+    """What all optimizers share: the parameters and the learning rate `lr`, which may be set at any time.
+
+    Raises TypeError for what is no list of parameters, and ValueError for a setting out of its range: `lr`, `momentum`,
+    `eps` and `weight_decay` from 0, both `betas` from 0 to below 1.
+    """
 
     def __init__(self, parameters: Iterable[Value], lr: float, weight_decay: float) -> None:
-        self.parameters = list(parameters)
-        self.lr, self.weight_decay = lr, weight_decay
+        name = type(self).__name__
+        self.parameters = listed(parameters, name)
+        self.lr, self.weight_decay = setting(lr, f"{name}: lr"), setting(weight_decay, f"{name}: weight_decay")
 
     def step(self) -> None:
         """Move every parameter once, against its gradient."""
@@ -87,7 +110,7 @@ class SGD(Optimizer):
         if nesterov and not momentum:
             raise ValueError("SGD: expected a momentum above 0 with nesterov=True, got 0")
         super().__init__(parameters, lr, weight_decay)
-        self.momentum, self.nesterov = momentum, nesterov
+        self.momentum, self.nesterov = setting(momentum, "SGD: momentum"), nesterov
         self.velocity = [0.0] * len(self.parameters)
 
     def step(self) -> None:
@@ -129,7 +152,12 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, lr, weight_decay)
-        self.betas, self.eps = betas, eps
+        name = type(self).__name__
+        if np.shape(betas) != (2,):
+            raise ValueError(f"{name}: expected two betas, got {betas}")
+        self.betas, self.eps = (betas[0], betas[1]), setting(eps, f"{name}: eps")
+        for beta in betas:
+            setting(beta, f"{name}: betas", below=1.0)
         self.sums = [0.0] * len(self.parameters)
         self.squares = [0.0] * len(self.parameters)
         self.powers = [1.0, 1.0]  # beta^t for both betas

@@ -5,29 +5,26 @@ step -> Recorder (one run) -> Program (a flat list of numpy calls) -> passes -> 
 
 from __future__ import annotations
 
-import dis
 import functools
 import inspect
 import threading
-import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from .autodiff import mode
+from .outside import Outside, Watched, contents, find_generators
 from .passes import optimize
 from .program import Program, Var, replace
 from .tensor import Tensor
 from .trace import Recorder, RecordingError, Traced, refuse
 
-PLAIN = (int, float, complex, str, bytes, np.generic, np.dtype)
-
 
 class Replay:
     """A program with what it holds on to: the tensors whose arrays it reads and writes."""
 
-    def __init__(self, recorder: Recorder, program: Program, title: str, plain: list[Any], outside: list[Any]):
+    def __init__(self, recorder: Recorder, program: Program, title: str, plain: list[Any], outside: Outside):
         self.program, self.plain, self.outside = program, plain, outside
         self.held, self.carried = recorder.held, recorder.carried
         self.constant = {tensor for tensor in self.held if not tensor.requires_grad}
@@ -40,7 +37,8 @@ class Replay:
         returns OTHER: then it is for `check` to find out what changed. It is written for this recording; where there is
         more to look at, it always returns OTHER.
         """
-        changing = any(x is not content for _, _, x, content in self.outside)
+        others = [(look, x, content) for look, x, content in self.outside.found if not look.watched]
+        changing = any(x is not content for _, x, content in others)
         if self.carried or changing or not all(type(x) is np.ndarray for x in args):
             return other
         names: dict[str, Any] = {"ndarray": np.ndarray, "mode": mode, "run": self.run, "results": self.results}
@@ -58,7 +56,8 @@ class Replay:
         for tensor, array in self.held.items():
             name = known(tensor)
             tests.append(f"{name}._data is {known(array)} and {name}.requires_grad is {tensor not in self.constant}")
-        tests += [f"{looked_up(read, known)} is {known(x)}" for _, read, x, _ in self.outside]
+        tests += [f"{looked_up(look.read, known)} is {known(x)}" for look, x, _ in others]
+        tests.append(f"{known(Watched)}.changes is {known(self.outside.seen)}[0]")
         ends = [f"{known(tensor)}._grad = {known(after)}" for tensor, after in self.left]
         given = ", ".join(f"a{i}" for i in range(len(args)))
         text = f"""
@@ -97,11 +96,13 @@ def other(*args: Any) -> Any:
 
 
 def looked_up(read: Any, known: Callable[[Any], str]) -> str:
-    """How one of `names_outside` is looked up, as text."""
+    """How something outside is looked up, as text."""
     if read() is None:  # a cell may be empty
         return f"{known(read)}()"
     if read.func is contents:
         return f"{known(read.args[0])}.cell_contents"
+    if read.func is getattr:
+        return f"{known(read.args[0])}.{read.args[1]}"
     return f"{known(read.func.__self__)}.get({read.args[0]!r})"
 
 
@@ -123,7 +124,6 @@ class CompiledStep:
         self.latest: Replay | None = None
         self.lock = threading.Lock()
         self.quick: Callable[..., Any] = other  # the last replay, where there is not much to look at
-        self.outside = names_outside(step)
         self.names = [p.name for p in inspect.signature(step).parameters.values()]
 
     @property
@@ -147,6 +147,13 @@ class CompiledStep:
         """Forget all recordings; the next call records anew."""
         self.replays.clear()
         self.latest, self.quick = None, other
+
+    def forget_stale(self) -> None:
+        """Forget the recordings of a step that finds something else outside now; the next call records anew."""
+        self.replays = {key: replay for key, replay in self.replays.items() if not replay.outside.changed()}
+        self.quick = other
+        if self.latest not in self.replays.values():
+            self.latest = None
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """Run the step: as Python and recorded for arguments of new shapes, else replayed.
@@ -186,8 +193,11 @@ class CompiledStep:
                     f"take a {type(x).__name__} for its argument {name!r}, which may change unseen",
                     "pass arrays as arguments of their own, and several numbers as an array",
                 )
-        outside = [(name, read, x, frozen(x)) for name, read in self.outside if not fixed(x := read())]
-        recorder = Recorder(find_generators([x for _, _, x, _ in outside]))
+        outside = Outside(self.step)
+        for look, x, _ in outside.found:
+            if isinstance(x, Iterator):
+                refuse(f"take what comes next from {look.name!r} at each replay", "pass it as an argument")
+        recorder = Recorder(find_generators([x for _, x, _ in outside.found]))
         try:
             mode.recorder = recorder
             given: list[Any] = []
@@ -201,7 +211,7 @@ class CompiledStep:
             result = self.step(*given[:first], **dict(zip(names, given[first:], strict=True)))
             program, values = recorder.finish(result)
             read = {id(x.value) for x in recorder.known.values()}  # arrays that a replay reads where they lie
-            outside = [(n, look, x, x if id(x) in read else content) for n, look, x, content in outside]
+            outside.found = [(look, x, x if id(x) in read else content) for look, x, content in outside.found]
         except BaseException:
             recorder.close()
             raise
@@ -242,13 +252,11 @@ class CompiledStep:
                     f"take {x!r} for its argument {name!r}, recorded as {was!r}",
                     "plain arguments are frozen: pass an array for what changes",
                 )
-        for name, read, was, content in replay.outside:
-            x = read()
-            if (x is not was or content is not was) and not alike(frozen(x), content):
-                refuse(
-                    f"follow {name!r}, which changed after the recording",
-                    "hold what changes in a tensor or an argument, or call clear() on the step to record anew",
-                )
+        if name := replay.outside.changed():
+            refuse(
+                f"follow {name!r}, which changed after the recording",
+                "hold what changes in a tensor or an argument, or call clear() on the step to record anew",
+            )
 
     def settle(self, replay: Replay) -> None:
         """Leave the tensors' gradients as the step will have left them."""
@@ -265,74 +273,12 @@ def kind(x: Any) -> Any:
     return (Tensor, x.requires_grad) if isinstance(x, Tensor) else type(x)
 
 
-def names_outside(step: Any) -> list[tuple[str, Callable[[], Any]]]:
-    """The names that the text of a function finds outside, and how to look them up."""
-    function = inspect.unwrap(getattr(step, "__func__", step))
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return []
-    names = sorted({i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"})
-    found = [(name, functools.partial(function.__globals__.get, name)) for name in names]
-    cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
-    return [*found, *((name, functools.partial(contents, cell)) for name, cell in cells)]
-
-
-def contents(cell: Any) -> Any:
-    """What a closure's cell holds; None if nothing yet."""
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return None
-
-
 def hashable(x: Any) -> bool:
     try:
         hash(x)
     except TypeError:
         return False
     return True
-
-
-def fixed(x: Any) -> bool:
-    """Whether a name for `x` is not looked at again: modules, functions and classes stay."""
-    return (
-        isinstance(x, (types.ModuleType, type)) or (callable(x) and not hasattr(x, "__dict__")) or inspect.isroutine(x)
-    )
-
-
-def frozen(x: Any) -> Any:
-    """What can be compared with `x` later: the contents of an array, list, tuple, set or dict, else x itself."""
-    if isinstance(x, np.ndarray):
-        return x.dtype, x.shape, x.tobytes()
-    if isinstance(x, dict):
-        return tuple(x.items())
-    return tuple(x) if isinstance(x, (list, tuple, set)) else x
-
-
-def alike(x: Any, y: Any) -> bool:
-    """Whether x is y: the same object, the same number or text, or of the same parts."""
-    if isinstance(x, tuple) and isinstance(y, tuple):
-        return len(x) == len(y) and all(map(alike, x, y))
-    return x is y or (type(x) is type(y) and isinstance(x, PLAIN) and bool(x == y))
-
-
-def find_generators(roots: list[Any]) -> list[np.random.Generator]:
-    """The random generators among objects, their attributes and parts, and so on."""
-    found, seen, left = [], set(), list(roots)
-    while left:
-        x = left.pop()
-        if id(x) in seen or isinstance(x, (types.ModuleType, type, Tensor, np.ndarray)):
-            continue
-        seen.add(id(x))
-        if isinstance(x, np.random.Generator):
-            found.append(x)
-        elif isinstance(x, dict):
-            left += x.values()
-        elif isinstance(x, (list, tuple, set)):
-            left += x
-        else:
-            left += getattr(x, "__dict__", {}).values()
-    return found
 
 
 def plain_arrays(args: tuple[Any, ...]) -> list[np.ndarray]:

@@ -18,6 +18,7 @@ from .datasets import Batches
 from .losses import cross_entropy
 from .ops import OPS
 from .optim import Optimizer, Schedule
+from .outside import Watched
 from .tensor import Tensor
 from .training import Run, hits
 from .workers import use_threads
@@ -59,7 +60,7 @@ class Flatten:
         return ops.reshape(x, (x.shape[0], int(np.prod(x.shape[1:]))))
 
 
-class Dense:
+class Dense(Watched):
     """A fully connected layer: (n, n_in) to (n, n_out), activation(x W + b).
 
     W is (n_in, n_out), from `init` with the seed, glorot uniform unless told; b is (n_out,), 0. The same seed gives
@@ -101,7 +102,7 @@ class Dense:
         return {"weight": self.weight, "bias": self.bias}
 
 
-class Dropout:
+class Dropout(Watched):
     """While training, set each element to 0 with probability `rate` and scale the others up by 1 / (1 - rate), so
     that the mean stays (Srivastava et al., 2014). Under `no_grad`, which is how a model is evaluated, do nothing.
     """
@@ -130,7 +131,7 @@ def activate(activation: Activation) -> Callable[[Any], Any] | None:
     return OPS[activation]
 
 
-class Sequential:
+class Sequential(Watched):
     """Layers one after the other, with training, evaluation and prediction."""
 
     def __init__(self, *layers: Callable[[Any], Any]) -> None:
@@ -227,7 +228,7 @@ class Sequential:
         """
         batches = self.batches(images, labels, batch_size, seed)
         run = Run(self, optimizer, batches, epochs, schedule, checkpoint, every)
-        step = self.train_step(optimizer, loss)
+        step: Any = self.train_step(optimizer, loss)
         if compile:
             step = recorded(step)
         with use_threads(threads):
@@ -238,6 +239,8 @@ class Sequential:
                 run.end_epoch(row)
                 if on_epoch:
                     on_epoch(row)
+                    if compile:
+                        step.forget_stale()
                 run.save()
         return run.history
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from . import ops
 from .blas import side_by_side
+from .outside import Watched
 from .tensor import Tensor
 
 
@@ -29,12 +30,35 @@ def floor(dtype: Any) -> float:
     return 2.0**20 * float(np.finfo(dtype).tiny)
 
 
-class Optimizer:
-    """What all optimizers share: the parameters and the learning rate `lr`, which may be set at any time."""
+def setting(x: Any, what: str, below: float = math.inf) -> Any:
+    """x, a number from 0 to below `below`. Raises ValueError, or TypeError for no number, naming `what` it is."""
+    if not 0.0 <= ops.number(x, what) < below:
+        raise ValueError(f"{what}: expected a number from 0 to below {below}, got {x}")
+    return x
+
+
+def listed(given: Any, where: str) -> tuple[Tensor, ...]:
+    """The parameters of a list. Raises TypeError for anything else."""
+    single = isinstance(given, Tensor) or not isinstance(given, Iterable)
+    parameters = (given,) if single else tuple(given)
+    wrong = [type(p).__name__ for p in parameters if single or not isinstance(p, Tensor)]
+    if wrong:
+        got = wrong[0] if single else f"one with {wrong[0]} in it"
+        raise TypeError(f"{where}: expected a list of parameters, as model.parameters() is, got {got}")
+    return parameters
+
+
+class Optimizer(Watched):
+    """What all optimizers share: the parameters and the learning rate `lr`, which may be set at any time.
+
+    Raises TypeError for what is no list of parameters, and ValueError for a setting out of its range: `lr`, `momentum`,
+    `eps` and `weight_decay` from 0, both `betas` from 0 to below 1.
+    """
 
     def __init__(self, parameters: Iterable[Tensor], lr: float, weight_decay: float) -> None:
-        self.parameters = list(parameters)
-        self.weight_decay = weight_decay
+        name = type(self).__name__
+        self.parameters, lr = listed(parameters, name), setting(lr, f"{name}: lr")
+        self.weight_decay = setting(weight_decay, f"{name}: weight_decay")
         dtypes = [np.dtype(np.float64), *{p.dtype for p in self.parameters} - {np.dtype(np.float64)}]
         rates = states([np.asarray(lr, dtype) for dtype in dtypes], ["lr"] * len(dtypes))
         self.rates = dict(zip(dtypes, rates, strict=True))
@@ -120,7 +144,7 @@ class SGD(Optimizer):
         if nesterov and not momentum:
             raise ValueError("SGD: expected a momentum above 0 with nesterov=True, got 0")
         super().__init__(parameters, lr, weight_decay)
-        self.momentum, self.nesterov = momentum, nesterov
+        self.momentum, self.nesterov = setting(momentum, "SGD: momentum"), nesterov
         self.velocity = self.zeros("velocity") if momentum else []
 
     def step(self) -> None:
@@ -166,7 +190,12 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, lr, weight_decay)
-        self.betas, self.eps = betas, eps
+        name = type(self).__name__
+        if np.shape(betas) != (2,):
+            raise ValueError(f"{name}: expected two betas, got {betas}")
+        self.betas, self.eps = (betas[0], betas[1]), setting(eps, f"{name}: eps")
+        for beta in betas:
+            setting(beta, f"{name}: betas", below=1.0)
         self.sums, self.squares = self.zeros("sums"), self.zeros("squares")
         self.powers = states([np.ones(()), np.ones(())], ["beta1_power", "beta2_power"])  # beta^t for both betas
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .checkpoint import CheckpointError, load, save
-from .compile import find_generators
 from .datasets import Batches
 from .optim import Optimizer, Schedule
+from .outside import find_generators
 
 if TYPE_CHECKING:
     from .nn import Sequential

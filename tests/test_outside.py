@@ -1,0 +1,289 @@
+"""What a recorded step finds outside is looked at again at each replay: it refuses, or gives what the step would."""
+
+import functools
+import itertools
+import re
+import types
+
+import numpy as np
+import pytest
+
+import vector
+from vector import nn, optim
+from vector.trace import RecordingError
+
+X, Y = np.random.default_rng(0).normal(size=(8, 3)), np.array([0, 1] * 4)
+FACTOR = 1.0
+DEEP = {"k": [1.0]}
+
+
+def scaled(loss):
+    return loss * FACTOR
+
+
+class Holder:
+    """Anything with attributes."""
+
+    def __init__(self, **attributes):
+        self.__dict__.update(attributes)
+
+    def times(self, loss):
+        return loss * self.k
+
+    @property
+    def twice(self):
+        return 2.0 * self.j
+
+
+class Trainer:
+    """A class of the user's, whose method is the step."""
+
+    def __init__(self):
+        self.model, self.optimizer, _ = made()
+        self.k, self.epoch = 1.0, 0
+
+    def step(self, x, y):
+        return trained(self.model, self.optimizer, vector.cross_entropy(self.model(x), y) * self.k)
+
+    __call__ = step
+
+
+class Scale:
+    """A layer of the user's."""
+
+    def __init__(self):
+        self.w, self.k, self.seen = vector.Tensor(np.eye(3), "w"), 1.0, 0
+
+    def parameters(self):
+        return [self.w]
+
+    def __call__(self, x):
+        return (x @ self.w) * self.k
+
+
+def trained(model, optimizer, loss):
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def made(optimizer=lambda p: optim.SGD(p, 0.1, momentum=0.9), layers=None, of=lambda loss: loss):
+    """A model, its optimizer, and a step whose loss goes through `of`."""
+    model = nn.Sequential(*(layers or [nn.Dense(3, 4, "tanh", seed=0), nn.Dense(4, 2, seed=1)]))
+    update = optimizer(model.parameters())
+
+    def step(x, y):
+        return trained(model, update, of(vector.cross_entropy(model(x), y)))
+
+    return model, update, step
+
+
+def set_global(name, value, monkeypatch):
+    monkeypatch.setitem(globals(), name, value)
+
+
+def of_optimizer(name, value, optimizer=lambda p: optim.SGD(p, 0.1, momentum=0.9)):
+    _, update, step = made(optimizer)
+    return step, lambda _: setattr(update, name, value)
+
+
+def of_model(change, *layers):
+    model, _, step = made(layers=layers)
+    return step, lambda _: change(model)
+
+
+def of_holder(name, value, of, holder):
+    return made(of=lambda loss: of(holder, loss))[2], lambda _: setattr(holder, name, value)
+
+
+def of_trainer(name, value, step):
+    trainer = Trainer()
+    return step(trainer), lambda _: setattr(trainer, name, value)
+
+
+def of_parts():
+    parts = {"a": [1.0]}
+    return made(of=lambda loss: loss * parts["a"][0])[2], lambda _: parts["a"].__setitem__(0, 3.0)
+
+
+def of_default():
+    def of(loss, k=[1.0]):  # noqa: B006
+        return loss * k[0]
+
+    return made(of=of)[2], lambda _: of.__defaults__[0].__setitem__(0, 3.0)
+
+
+def of_keyword():
+    def of(loss, *, k=[1.0]):  # noqa: B006
+        return loss * k[0]
+
+    return made(of=of)[2], lambda _: of.__kwdefaults__["k"].__setitem__(0, 3.0)
+
+
+def of_partial():
+    k = [1.0]
+    return functools.partial(lambda k, x, y: vector.mean(x * k[0]), k), lambda _: k.__setitem__(0, 3.0)
+
+
+def adam(parameters):
+    return optim.Adam(parameters, 0.1)
+
+
+CHANGED = {
+    "update.momentum": lambda: of_optimizer("momentum", 0.5),
+    "update.weight_decay": lambda: of_optimizer("weight_decay", 0.5),
+    "update.nesterov": lambda: of_optimizer("nesterov", True),
+    "update.betas": lambda: of_optimizer("betas", (0.5, 0.9), adam),
+    "update.eps": lambda: of_optimizer("eps", 0.5, adam),
+    "model.layers[1].rate": lambda: of_model(
+        lambda model: setattr(model.layers[1], "rate", 0.0), nn.Dense(3, 4, seed=0), nn.Dropout(0.5), nn.Dense(4, 2)
+    ),
+    "model.layers[0].weight": lambda: of_model(
+        lambda model: setattr(model.layers[0], "weight", vector.Tensor(np.ones((3, 4))))
+    ),
+    "model.layers[0].bias": lambda: of_model(lambda model: delattr(model.layers[0], "bias")),
+    "model.layers[0].activation": lambda: of_model(lambda model: setattr(model.layers[0], "activation", vector.relu)),
+    "model.layers": lambda: of_model(lambda model: setattr(model, "layers", (nn.Dense(3, 2, seed=5),))),
+    "model.layers[0].k": lambda: of_model(lambda model: setattr(model.layers[0], "k", 3.0), Scale(), nn.Dense(3, 2)),
+    "self.k": lambda: of_trainer("k", 3.0, lambda trainer: trainer.step),
+    "self.k ": lambda: of_trainer("k", 3.0, lambda trainer: trainer),
+    "holder.k ": lambda: of_holder("k", 3.0, lambda holder, loss: loss * holder.k, types.SimpleNamespace(k=1.0)),
+    "holder.k": lambda: of_holder("k", 3.0, lambda holder, loss: holder.times(loss), Holder(k=1.0)),
+    "holder.j": lambda: of_holder("j", 3.0, lambda holder, loss: loss * holder.twice, Holder(j=1.0)),
+    "parts": of_parts,
+    "the defaults of of": of_default,
+    "the defaults of of ": of_keyword,
+    "the arguments of self": of_partial,
+    "FACTOR": lambda: (made(of=scaled)[2], functools.partial(set_global, "FACTOR", 3.0)),
+    "FACTOR ": lambda: (
+        made(of=lambda loss: (lambda y: y * FACTOR)(loss))[2],
+        functools.partial(set_global, "FACTOR", 3.0),
+    ),
+    "scaled": lambda: (made(of=lambda loss: scaled(loss))[2], functools.partial(set_global, "scaled", lambda x: 3 * x)),
+    "DEEP": lambda: (
+        made(of=lambda loss: loss * DEEP["k"][0])[2],
+        functools.partial(set_global, "DEEP", {"k": [3.0]}),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_what_changed_is_named(name, monkeypatch):
+    step, change = CHANGED[name]()
+    recorded = vector.compile(step)
+    for _ in range(3):
+        recorded(X, Y)
+    assert recorded.traces == 1
+    change(monkeypatch)
+    for _ in range(2):  # it does not forget that it refused
+        with pytest.raises(RecordingError, match=re.escape(f"cannot follow {name.strip()!r}, which changed after")):
+            recorded(X, Y)
+    if "bias" not in name:
+        recorded.clear()
+        recorded(X, Y)
+        assert recorded.traces == 2
+
+
+@pytest.mark.parametrize("make", [lambda t: t.step, lambda t: t])
+def test_what_the_text_does_not_name_may_change(make):
+    trainer = Trainer()
+    recorded = vector.compile(make(trainer))
+    for trainer.epoch in range(4):
+        recorded(X, Y)
+    assert recorded.traces == 1
+
+
+def test_an_attribute_that_was_put_back():
+    _, update, step = made()
+    recorded = vector.compile(step)
+    recorded(X, Y)
+    update.momentum = 0.5
+    with pytest.raises(RecordingError, match=r"follow 'update\.momentum'"):
+        recorded(X, Y)
+    update.momentum = 0.9
+    recorded(X, Y)
+    assert recorded.traces == 1
+
+
+def test_other_layers_and_optimizers_may_change(monkeypatch):
+    """They are noticed, looked at, and then the replay is as quick as before."""
+    _, _, step = made()
+    other, another, _ = made()
+    recorded = vector.compile(step)
+    recorded(X, Y)
+    recorded(X, Y)
+    another.momentum = 0.0
+    other.layers[0].activation = None
+    recorded(X, Y)
+    monkeypatch.setattr(type(recorded), "check", None)
+    recorded(X, Y)
+    assert recorded.traces == 1
+
+
+def test_the_learning_rate_is_state(monkeypatch):
+    """It is followed, and setting it is no reason to look at everything again."""
+    _, update, step = made()
+    _, other, eager = made()
+    recorded = vector.compile(step)
+    assert recorded(X, Y).item() == eager(X, Y).item()
+    monkeypatch.setattr(type(recorded), "check", None)
+    for rate in (0.1, 0.05, 0.0):
+        update.lr = other.lr = rate
+        assert recorded(X, Y).item() == eager(X, Y).item()
+    assert recorded.traces == 1
+
+
+def test_what_comes_next():
+    counter = itertools.count(1)
+    recorded = vector.compile(made(of=lambda loss: loss * float(next(counter)))[2])
+    with pytest.raises(RecordingError, match="take what comes next from 'counter'"):
+        recorded(X, Y)
+
+
+def test_a_step_that_counts():
+    """A replay would not count."""
+    counts = Holder(n=0)
+
+    def step(x):
+        counts.n += 1
+        return vector.mean(x)
+
+    recorded = vector.compile(step)
+    recorded(X)
+    with pytest.raises(RecordingError, match=r"follow 'counts\.n'"):
+        recorded(X)
+
+
+def test_lists_that_hold_themselves():
+    loop = [1.0]
+    loop.append(loop)
+    recorded = vector.compile(lambda x: vector.mean(x) * loop[0])
+    assert recorded(X).item() == recorded(X).item() == vector.mean(X)
+    loop[0] = 2.0
+    with pytest.raises(RecordingError, match="follow 'loop'"):
+        recorded(X)
+
+
+@pytest.mark.parametrize("what", ["nothing", "momentum", "rate", "loss"])
+def test_fit_follows_what_changes_between_epochs(what):
+    def fit(compile):
+        model = nn.Sequential(nn.Dense(3, 16, "tanh", seed=0), nn.Dropout(0.5, seed=3), nn.Dense(16, 2, seed=1))
+        update, more = optim.SGD(model.parameters(), 0.1, momentum=0.9), {"k": 0.0}
+
+        def change(row):
+            if row["epoch"] == 1:
+                if what == "momentum":
+                    update.momentum = 0.5
+                elif what == "rate":
+                    model.layers[1].rate = 0.0
+                elif what == "loss":
+                    more["k"] = 1.0
+
+        def loss(logits, labels):
+            return vector.cross_entropy(logits, labels) + more["k"]
+
+        x, y = np.tile(X, (8, 1)), np.tile(Y, 8)
+        return model.fit(x, y, update, epochs=3, batch_size=10, loss=loss, on_epoch=change, compile=compile)
+
+    assert fit(True) == fit(False)
