@@ -125,8 +125,10 @@ def grad(output: Any, inputs: Any, create_graph: bool = False) -> Any:
     """d output / d input for a list of inputs (or for one), as floats; `.grad` stays as it is.
 
     With `create_graph` the result is nodes: differentiate them again for second derivatives. An input that `output`
-    does not depend on has gradient 0. Raises TypeError for an input that is no node.
+    does not depend on has gradient 0. Raises TypeError for what is no node.
     """
+    if not hasattr(output, "requires_grad"):
+        raise TypeError(f"grad: expected a node to differentiate, got {type(output).__name__}")
     several = isinstance(inputs, (list, tuple))
     wanted = list(inputs) if several else [inputs]
     for x in wanted:
@@ -145,8 +147,11 @@ def gradcheck(f: Callable[..., Any], inputs: Sequence[Any], rtol: float = 1e-4) 
 
     `f` takes nodes and returns one. The step h = eps^(1/3) max(1, |x|) balances truncation, O(h^2), against rounding,
     O(eps |f| / h). Returns True. Raises ValueError naming the input and both numbers where they differ by more than
-    `rtol` times the larger of them plus what rounding can do to the difference.
+    `rtol` times the larger of them plus what rounding can do to the difference; TypeError for inputs that are no nodes.
     """
+    for x in inputs:
+        if not hasattr(x, "requires_grad"):
+            raise TypeError(f"gradcheck: expected nodes to differentiate by, got {type(x).__name__}")
     output = f(*inputs)
     slopes = grad(output, list(inputs))
     for i, (x, slope) in enumerate(zip(inputs, slopes, strict=True)):

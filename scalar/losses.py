@@ -26,9 +26,11 @@ def log_softmax(xs: Sequence[Any]) -> list[Any]:
 
 def shifted(xs: Sequence[Any], where: str) -> list[Any]:
     """x - max(xs) for each x. The shift cancels in what is made of it, so it is a plain number, not differentiated."""
+    if isinstance(xs, str) or not hasattr(xs, "__len__"):
+        raise TypeError(f"{where}: expected a sequence, got {type(xs).__name__}")
     if not len(xs):
         raise ValueError(f"{where}: expected at least one element, got none")
-    largest = float(np.max([plain(x) for x in xs]))
+    largest = float(np.max([plain(x, where) for x in xs]))
     return [x - largest for x in xs]
 
 
@@ -129,5 +131,5 @@ def flat(nested: Any) -> list[Any]:
     return [x for row in nested for x in flat(row)]
 
 
-def plain(x: Any) -> float:
-    return x.data if hasattr(x, "op") else float(x)
+def plain(x: Any, where: str) -> float:
+    return x.data if hasattr(x, "op") else number(x, where)

@@ -34,7 +34,10 @@ class Dense:
         self.activation = activate(activation)
 
     def __call__(self, xs: Sequence[Any]) -> list[Value]:
-        """n_in numbers or Values to n_out Values. Raises ValueError for another number of inputs."""
+        """n_in numbers or Values to n_out Values. Raises ValueError for another number of inputs, TypeError for no
+        sequence of numbers."""
+        if isinstance(xs, str) or not hasattr(xs, "__len__"):
+            raise TypeError(f"Dense: expected {self.n_in} features, got {type(xs).__name__}")
         if len(xs) != self.n_in:
             raise ValueError(f"Dense: expected {self.n_in} features, got {len(xs)}")
         xs = [Value.lift(x, "Dense") for x in xs]
@@ -52,21 +55,27 @@ class Dense:
 
 def activate(activation: Activation) -> Callable[[list[Any]], list[Any]] | None:
     rows = {"softmax": softmax, "log_softmax": log_softmax}
-    if activation is None or activation in rows:
-        return rows.get(activation)  # type: ignore[arg-type]
-    if isinstance(activation, str):
+    if activation is None:
+        return None
+    if isinstance(activation, str) and activation in rows:
+        return rows[activation]
+    if not callable(activation):
         names = {name for name, op in OPS.items() if len(op.rules) == 1 and not op.defaults}
         names |= {"leaky_relu", "log_softmax", "softmax"}
-        if activation not in names:
+        if not isinstance(activation, str) or activation not in names:
             raise ValueError(f"Dense: expected an activation out of {', '.join(sorted(names))}, got {activation!r}")
         activation = OPS[activation]
     return lambda outputs: [activation(x) for x in outputs]
 
 
 class Sequential:
-    """Layers one after the other."""
+    """Layers one after the other: `Sequential(first, second)`. Raises TypeError for what cannot be called."""
 
     def __init__(self, *layers: Callable[[Any], Any]) -> None:
+        for layer in layers:
+            if not callable(layer):
+                got = type(layer).__name__
+                raise TypeError(f"Sequential: expected layers, each an argument of its own, got {got}")
         self.layers = layers
 
     def __call__(self, xs: Sequence[Any]) -> Any:

@@ -167,6 +167,20 @@ MISTAKES = {
         ValueError,
         "Dense: expected 3 features, got 2",
     ),
+    "grad of no node": (lambda E, N, A: E.grad(None, N(1.0)), TypeError, "grad: expected a node", "got NoneType"),
+    "gradcheck by numbers": (lambda E, N, A: E.gradcheck(lambda x: N(1.0) * x, [1.0]), TypeError, "gradcheck", "float"),
+    "layers in a list": (
+        lambda E, N, A: E.nn.Sequential([E.nn.Dense(2, 2)]),
+        TypeError,
+        "Sequential: expected layers, each an argument of its own, got list",
+    ),
+    "an activation that is no function": (
+        lambda E, N, A: E.nn.Dense(2, 2, 3),
+        ValueError,
+        "activation out of",
+        "got 3",
+    ),
+    "no features": (lambda E, N, A: E.nn.Dense(2, 2)(None), TypeError, "Dense: expected 2 features, got NoneType"),
     "a gradcheck that fails": (
         lambda E, N, A: E.gradcheck(lambda x: x * x + x.detach(), [N(2.0)]),
         ValueError,
@@ -180,6 +194,42 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes(mistake):
     alike(*MISTAKES[mistake])
+
+
+SETTINGS = {
+    "lr": ("SGD", {"lr": -1.0}, ValueError, "SGD: lr: expected a number from 0 to below inf, got -1.0"),
+    "lr nan": ("SGD", {"lr": math.nan}, ValueError, "SGD: lr: expected a number from 0 to below inf, got nan"),
+    "lr inf": ("AdamW", {"lr": math.inf}, ValueError, "AdamW: lr: expected a number from 0 to below inf, got inf"),
+    "lr text": ("Adam", {"lr": "a"}, TypeError, "Adam: lr: expected a real number, got str"),
+    "momentum": ("SGD", {"lr": 1, "momentum": -0.1}, ValueError, "SGD: momentum: expected a number from 0", "-0.1"),
+    "decay": ("AdamW", {"weight_decay": -0.1}, ValueError, "AdamW: weight_decay: expected a number from 0", "-0.1"),
+    "eps": ("Adam", {"eps": -1.0}, ValueError, "Adam: eps: expected a number from 0 to below inf, got -1.0"),
+    "one beta": ("Adam", {"betas": 0.9}, ValueError, "Adam: expected two betas, got 0.9"),
+    "three betas": ("Adam", {"betas": (0.1, 0.2, 0.3)}, ValueError, "Adam: expected two betas, got (0.1, 0.2, 0.3)"),
+    "first beta": ("Adam", {"betas": (1.0, 0.9)}, ValueError, "Adam: betas: expected a number from 0 to below 1.0"),
+    "second beta": ("Adam", {"betas": (0.9, 1.0)}, ValueError, "Adam: betas: expected a number from 0 to below 1.0"),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_of_optimizers(name):
+    kind, given, *expected = SETTINGS[name]
+    alike(lambda E, N, A: getattr(E.optim, kind)([N(1.0)], **given), *expected)
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Adam", "AdamW"])
+def test_what_an_optimizer_moves(kind):
+    for wrong, got in [(lambda N: N(1.0), "Value"), (lambda N: 1.0, "float"), (lambda N: None, "NoneType")]:
+        alike(
+            lambda E, N, A, wrong=wrong: getattr(E.optim, kind)(wrong(N), 0.1),
+            TypeError,
+            f"{kind}: expected a list of parameters, as model.parameters() is, got {got}",
+        )
+    alike(
+        lambda E, N, A: getattr(E.optim, kind)([N(1.0), 2], 0.1),
+        TypeError,
+        f"{kind}: expected a list of parameters, as model.parameters() is, got one with int in it",
+    )
 
 
 LOGITS = [[1.0, 2.0, 3.0], [3.0, 1.0, 2.0]]

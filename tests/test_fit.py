@@ -1,6 +1,7 @@
 """Sequential.fit records its step, and nothing in the results shows it."""
 
 import gc
+import re
 import sys
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ from test_compile import OPTIMIZERS, same
 from threadpoolctl import threadpool_info
 
 import vector
-from vector import nn, optim
+from vector import nn, optim, workers
 from vector.datasets import fashion_mnist_sample
 from vector.training import progress_bar
 
@@ -212,3 +213,47 @@ def test_a_bar_that_is_interrupted_while_it_is_made_says_nothing(monkeypatch):
         progress_bar(10, 0, "epoch 1/1", True)
     gc.collect()
     assert not said
+
+
+@pytest.mark.parametrize("epochs", [-1, 2.5, "3", None])
+def test_no_number_of_epochs(epochs):
+    with pytest.raises(ValueError, match=re.escape(f"expected a whole number of epochs, from 0, got {epochs!r}")):
+        train(True, epochs=epochs)
+
+
+def test_no_optimizer_and_one_of_another_model():
+    model, other = model_of(), model_of()
+    for wrong, kind, words in [
+        (None, TypeError, "fit: expected an optimizer, as of vector.optim, got NoneType"),
+        (0.1, TypeError, "fit: expected an optimizer, as of vector.optim, got float"),
+        (
+            vector.optim.SGD(other.parameters(), 0.1),
+            ValueError,
+            "fit: expected an optimizer of this model's parameters",
+        ),
+    ]:
+        with pytest.raises(kind, match=words):
+            model.fit(DATA.train_images, DATA.train_labels, wrong)
+
+
+@pytest.mark.parametrize("validation", [3, (DATA.test_images,), (DATA.test_images, DATA.test_labels[:5])])
+def test_validation_is_looked_at_first(validation):
+    with pytest.raises(ValueError, match=r"expected"):
+        train(True, validation=validation, loss=None)
+
+
+def test_a_step_is_recorded_unless_told_otherwise(monkeypatch):
+    made = []
+    monkeypatch.setattr(vector.nn, "recorded", lambda step: made.append(step) or step)
+    for options in ({}, {"compile": False}):
+        model = model_of()
+        model.fit(DATA.train_images[:96], DATA.train_labels[:96], optim.SGD(model.parameters(), 0.1), **options)
+        assert len(made) == 1
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_so_many_threads_share(threads):
+    seen = []
+    train(True, epochs=1, threads=threads, on_epoch=lambda row: seen.append(workers.threads))
+    assert seen == [threads]
+    assert workers.threads == 1

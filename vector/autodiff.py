@@ -175,9 +175,11 @@ def grad(output: Any, inputs: Any, create_graph: bool = False) -> Any:
     """d output / d input for a list of inputs (or for one), as arrays; `.grad` stays as it is.
 
     With `create_graph` the result is nodes: differentiate them again for second derivatives. An input that `output`
-    does not depend on has gradient 0. Raises TypeError for an input that is no node and ValueError for an output of
+    does not depend on has gradient 0. Raises TypeError for what is no node, and ValueError for an output of
     several elements.
     """
+    if not hasattr(output, "requires_grad"):
+        raise TypeError(f"grad: expected a node to differentiate, got {type(output).__name__}")
     several = isinstance(inputs, (list, tuple))
     wanted = list(inputs) if several else [inputs]
     for x in wanted:
@@ -202,6 +204,8 @@ def gradcheck(f: Callable[..., Any], inputs: Sequence[Any], rtol: float = 1e-4) 
     what rounding can do to the difference; TypeError for inputs that are not float64.
     """
     for x in inputs:
+        if not hasattr(x, "requires_grad"):
+            raise TypeError(f"gradcheck: expected nodes to differentiate by, got {type(x).__name__}")
         if x.dtype != np.float64:
             raise TypeError(f"gradcheck: expected float64, which differences need, got {x.dtype}")
     output = f(*inputs)

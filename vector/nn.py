@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,10 +86,12 @@ class Dense(Watched):
         self.activation = activate(activation)
 
     def __call__(self, x: Any) -> Tensor:
-        """(n, n_in) or (n_in,) to (n, n_out) or (n_out,). Raises ValueError for another number of features."""
-        got = np.shape(x)[-1] if np.ndim(x) else 0
-        if got != self.n_in:
-            raise ValueError(f"Dense: expected {self.n_in} features, got {got}")
+        """(n, n_in) or (n_in,) to (n, n_out) or (n_out,). Raises ValueError for another number of features, TypeError
+        for no array of numbers."""
+        if not np.ndim(x):
+            raise TypeError(f"Dense: expected {self.n_in} features, got {type(x).__name__}")
+        if np.shape(x)[-1] != self.n_in:
+            raise ValueError(f"Dense: expected {self.n_in} features, got {np.shape(x)[-1]}")
         out = ops.matmul(x, self.weight) + self.bias
         return self.activation(out) if self.activation else out
 
@@ -122,19 +124,24 @@ class Dropout(Watched):
 
 
 def activate(activation: Activation) -> Callable[[Any], Any] | None:
-    if not isinstance(activation, str):
+    if activation is None or callable(activation):
         return activation
     names = {name for name, op in OPS.items() if len(op.rules) == 1 and not op.defaults}
     names |= {"leaky_relu", "log_softmax", "softmax"}
-    if activation not in names:
+    if not isinstance(activation, str) or activation not in names:
         raise ValueError(f"Dense: expected an activation out of {', '.join(sorted(names))}, got {activation!r}")
     return OPS[activation]
 
 
 class Sequential(Watched):
-    """Layers one after the other, with training, evaluation and prediction."""
+    """Layers one after the other, with training, evaluation and prediction: `Sequential(first, second)`. Raises
+    TypeError for what cannot be called."""
 
     def __init__(self, *layers: Callable[[Any], Any]) -> None:
+        for layer in layers:
+            if not callable(layer):
+                got = type(layer).__name__
+                raise TypeError(f"Sequential: expected layers, each an argument of its own, got {got}")
         self.layers = layers
         for name, p in self.named().items():
             p.label = name
@@ -224,9 +231,14 @@ class Sequential(Watched):
         Returns the history, a dict an epoch: epoch, loss and accuracy as they were while training, and with
         `validation` test_loss and test_accuracy. Raises ValueError for images and labels that do not fit, and
         CheckpointError, a ValueError that leaves all as it was, for a damaged checkpoint or one of another run; OSError
-        when it cannot be written; FloatingPointError, naming epoch and batch, as soon as the loss is not finite.
+        when it cannot be written; FloatingPointError, naming epoch and batch, as soon as the loss is not finite: the
+        parameters are then what that step made of them. TypeError for no optimizer.
         """
         batches = self.batches(images, labels, batch_size, seed)
+        if validation is not None:
+            if not isinstance(validation, Sequence) or len(validation) != 2:
+                raise ValueError("fit: expected validation=(images, labels)")
+            self.batches(*validation, batch_size, shuffle=False)
         run = Run(self, optimizer, batches, epochs, schedule, checkpoint, every)
         step: Any = self.train_step(optimizer, loss)
         if compile:

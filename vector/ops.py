@@ -493,8 +493,9 @@ def spread(g: Any, shape: tuple[int, ...], axis: Axis) -> Any:
 
 def count(shape: tuple[int, ...], axis: Axis) -> int:
     """How many elements of an array of `shape` each sum over `axis` has."""
-    axes = range(len(shape)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    return math.prod(shape[i] for i in axes)
+    n = len(shape)
+    axes = range(n) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    return math.prod(shape[normalize_axis_index(i, n)] for i in axes)
 
 
 def some(x: Any, axis: Axis, where: str) -> int:

@@ -45,6 +45,12 @@ class Run:
     ) -> None:
         if every is not None and (path is None or every < 1):
             raise ValueError(f"fit: expected every of 1 step or more, with a checkpoint path, got {every} and {path}")
+        if not isinstance(epochs, (int, np.integer)) or epochs < 0:
+            raise ValueError(f"fit: expected a whole number of epochs, from 0, got {epochs!r}")
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"fit: expected an optimizer, as of vector.optim, got {type(optimizer).__name__}")
+        if not {*map(id, model.parameters())} & {*map(id, optimizer.parameters)}:
+            raise ValueError("fit: expected an optimizer of this model's parameters, got one of others: make it anew")
         self.model, self.optimizer, self.batches, self.epochs = model, optimizer, batches, epochs
         self.schedule, self.path, self.every = schedule, path, every
         self.history: list[dict[str, float]] = []
@@ -180,8 +186,8 @@ class Run:
 def require_finite(loss: float, epoch: int, batch: int) -> None:
     if not math.isfinite(loss):
         raise FloatingPointError(
-            f"fit: the loss is {loss} at epoch {epoch}, batch {batch}; try a smaller learning rate, or fit inside "
-            f"`with vector.detect_anomaly():`, which names the op that it comes from"
+            f"fit: the loss is {loss} at epoch {epoch}, batch {batch}; try a smaller learning rate, look for NaN in "
+            f"the images, or fit inside `with vector.detect_anomaly():`, which names the op that it comes from"
         )
 
 
