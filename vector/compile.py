@@ -14,18 +14,26 @@ from typing import Any
 import numpy as np
 
 from .autodiff import mode
-from .outside import Outside, Watched, contents, find_generators
+from .outside import GENERATORS, Outside, Watched, alike, contents, find_generators
 from .passes import optimize
 from .program import Program, Var, replace
 from .tensor import Tensor
-from .trace import Recorder, RecordingError, Traced, refuse
+from .trace import SPENT, Recorder, RecordingError, Traced, refuse
 
 
 class Replay:
     """A program with what it holds on to: the tensors whose arrays it reads and writes."""
 
-    def __init__(self, recorder: Recorder, program: Program, title: str, plain: list[Any], outside: Outside):
-        self.program, self.plain, self.outside = program, plain, outside
+    def __init__(
+        self,
+        recorder: Recorder,
+        program: Program,
+        title: str,
+        plain: list[Any],
+        outside: Outside,
+        spent: list[int],
+    ) -> None:
+        self.program, self.plain, self.outside, self.spent = program, plain, outside, spent
         self.held, self.carried = recorder.held, recorder.carried
         self.constant = {tensor for tensor in self.held if not tensor.requires_grad}
         self.left = recorder.close()
@@ -72,6 +80,11 @@ def quick(*args):
 """
         exec(text, names)
         return names.pop("quick")
+
+    def spend(self, args: tuple[Any, ...]) -> None:
+        """Mark the gradients of tensors among the arguments as used up: the step alone has seen them."""
+        for i in self.spent:
+            args[i]._grad = SPENT
 
     @property
     def results(self) -> Callable[[Any], Any]:
@@ -180,7 +193,9 @@ class CompiledStep:
             self.check(replay, args)
             self.settle(replay)
             self.quick = replay.again
-            return replay.results(replay.run(*arrays))
+            result = replay.results(replay.run(*arrays))
+            replay.spend(args)
+            return result
 
     def record(self, args: tuple[Any, ...], names: tuple[str, ...], key: Any) -> Any:
         """Run the step as Python, write down its program and keep it under `key`. The last arguments have `names`."""
@@ -197,18 +212,22 @@ class CompiledStep:
         for look, x, _ in outside.found:
             if isinstance(x, Iterator):
                 refuse(f"take what comes next from {look.name!r} at each replay", "pass it as an argument")
-        recorder = Recorder(find_generators([x for _, x, _ in outside.found]))
+        recorder = Recorder(find_generators([self.step, args, *(x for _, x, _ in outside.found)], GENERATORS))
         try:
             mode.recorder = recorder
             given: list[Any] = []
+            tensors: dict[Tensor, Tensor] = {}  # the arguments, and what the step is given for them
             for i, x in enumerate(args):
                 label = self.name(i, args, names)
                 if isinstance(x, Tensor):
-                    given.append(Tensor(recorder.input(x._data, x.label or label), x.label, x.requires_grad))
+                    array = recorder.input(x._data, x.label or label)
+                    given.append(tensors.setdefault(x, Tensor(array, x.label, x.requires_grad)))
                 else:
                     given.append(recorder.input(x, label) if isinstance(x, np.ndarray) else x)
             first = len(args) - len(names)
             result = self.step(*given[:first], **dict(zip(names, given[first:], strict=True)))
+            check_tensors(tensors, recorder)
+            spent = [i for i, x in enumerate(args) if isinstance(x, Tensor) and tensors[x]._grad is not None]
             program, values = recorder.finish(result)
             read = {id(x.value) for x in recorder.known.values()}  # arrays that a replay reads where they lie
             outside.found = [(look, x, x if id(x) in read else content) for look, x, content in outside.found]
@@ -220,7 +239,8 @@ class CompiledStep:
         self.traces += 1
         first_values = [np.array(x.value) for x in flatten(values) if isinstance(x, Traced)]
         optimize(program, self.exact)
-        replay = Replay(recorder, program, self.__name__, plain, outside)
+        replay = Replay(recorder, program, self.__name__, plain, outside, spent)
+        replay.spend(args)
         if not names and mode.usual:
             replay.again = replay.quick(args, self.lock)
         self.quick = replay.again
@@ -247,7 +267,7 @@ class CompiledStep:
                 )
         for i, name, was in replay.plain:
             x = args[i]
-            if x is not was and x != was:
+            if not alike(x, was):
                 refuse(
                     f"take {x!r} for its argument {name!r}, recorded as {was!r}",
                     "plain arguments are frozen: pass an array for what changes",
@@ -266,6 +286,21 @@ class CompiledStep:
                 tensor._grad = gradient
         for tensor, after in replay.left:
             tensor._grad = after
+
+
+def check_tensors(tensors: dict[Tensor, Tensor], recorder: Recorder) -> None:
+    """A replay takes arrays: what a step does to a tensor that is an argument is not to be lost."""
+    for x, inside in tensors.items():
+        name = f"its argument {x.label}" if x.label else "an argument"
+        if x in recorder.held:
+            what = f"find {name} outside, too"
+        elif getattr(inside._data, "var", None) not in recorder.inputs:
+            what = f"give {name} another array"
+        elif x.op and x.requires_grad and mode.graph:
+            what = f"differentiate what {name} was made of"
+        else:
+            continue
+        refuse(what, "let the step find the tensor outside instead, or pass its array")
 
 
 def kind(x: Any) -> Any:

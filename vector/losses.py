@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
+from .autodiff import mode
 from .ops import array, nested, primitive
 
 
@@ -60,6 +61,7 @@ def batch(where: str, outputs: Any, labels: Any) -> tuple[Any, Any, Any]:
     outputs = outputs if hasattr(outputs, "op") else array(outputs, where)
     expected, labels = outputs.shape, labels.held if hasattr(labels, "op") else labels
     labels = labels if hasattr(labels, "dtype") else nested(labels, where)
+    labels = labels if mode.recorder is None else mode.recorder.lift(labels)
     if 0 in expected or not expected:
         raise ValueError(f"{where}: expected at least one sample, got shape {expected}")
     if len(expected) > 2:

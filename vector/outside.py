@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dis
 import functools
+import random
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from .ops import Op
 from .tensor import Tensor
 
 PLAIN = (int, float, complex, str, bytes, np.generic, np.dtype)
+GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
 CONTAINERS = (list, tuple, set, frozenset, dict)
 STILL = {*sys.stdlib_module_names, "numpy", __package__}  # what is in these packages does not change
 
@@ -94,7 +96,7 @@ def walk(step: Callable[..., Any], words: set[str]) -> dict[Any, Look]:
 
     while left:
         name, x = left.pop()
-        if id(x) in seen or isinstance(x, (Tensor, np.ndarray, np.random.Generator, *PLAIN)) or x is None:
+        if id(x) in seen or isinstance(x, (Tensor, np.ndarray, *GENERATORS, *PLAIN)) or x is None:
             continue
         seen[id(x)], parts = x, []
         if isinstance(x, CONTAINERS):
@@ -172,10 +174,10 @@ def alike(x: Any, y: Any) -> bool:
     """Whether x is y: the same object, the same number or text, or of the same parts."""
     if isinstance(x, tuple) and isinstance(y, tuple):
         return len(x) == len(y) and all(map(alike, x, y))
-    return x is y or (type(x) is type(y) and isinstance(x, PLAIN) and bool(x == y))
+    return x is y or (type(x) is type(y) and isinstance(x, PLAIN) and repr(x) == repr(y))
 
 
-def find_generators(roots: list[Any]) -> list[np.random.Generator]:
+def find_generators(roots: list[Any], kinds: Any = np.random.Generator) -> list[Any]:
     """The random generators among objects, their attributes and parts, and so on."""
     found, seen, left = [], set(), list(roots)
     while left:
@@ -183,7 +185,7 @@ def find_generators(roots: list[Any]) -> list[np.random.Generator]:
         if id(x) in seen or isinstance(x, (types.ModuleType, type, Tensor, np.ndarray)):
             continue
         seen.add(id(x))
-        if isinstance(x, np.random.Generator):
+        if isinstance(x, kinds):
             found.append(x)
         elif isinstance(x, dict):
             left += x.values()

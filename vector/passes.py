@@ -72,17 +72,22 @@ def unchanged(call: Call, reductions: Any) -> Var | None:
     if call.function in reductions:
         (x,) = call.args
         if x.size == call.out.size and x.dtype == call.out.dtype and call.kwargs.keys() <= {"axis", "keepdims"}:
-            return x
+            return x if lies_like(x.array.reshape(call.out.shape), call.out.array) else None
     if call.function is np.copyto:
         (x,) = call.args
-        return x if isinstance(x, Var) and alike(x, call.out) and x.strides == call.out.strides else None
+        return x if isinstance(x, Var) and alike(x, call.out) and lies_like(x.array, call.out.array) else None
     if call.function in (np.multiply, np.divide) and not call.kwargs:
         pairs = [call.args] if call.function is np.divide else [call.args, call.args[::-1]]
         for x, one in pairs:
             constant = not isinstance(one, Var) or one.kind == "constant"
             if constant and isinstance(x, Var) and alike(x, call.out) and np.all(value(one) == 1):
-                return x
+                return x if lies_like(x.array, call.out.array) else None
     return None
+
+
+def lies_like(x: np.ndarray, y: np.ndarray) -> bool:
+    """Whether two arrays of one shape lie in memory likewise, so that one can be looked at wherever the other can."""
+    return all(s == t or n == 1 for n, s, t in zip(x.shape, x.strides, y.strides, strict=True))
 
 
 def pad_in_place(program: Program) -> None:
@@ -93,7 +98,8 @@ def pad_in_place(program: Program) -> None:
     kept = []
     for call in program.calls:
         joins = call.function is np.concatenate and call.anew and call.out not in written
-        axis: Any = call.kwargs["axis"] if joins else None
+        plain = joins and call.kwargs.keys() == {"axis"} and call.out.array.flags.c_contiguous
+        axis: Any = call.kwargs["axis"] if plain and len({x.dtype for x in call.reads()}) == 1 else None
         (parts,) = call.args if axis is not None else ((),)
         if not any(x.kind == "constant" for x in parts):
             kept.append(call)
@@ -130,12 +136,16 @@ def reshaped(x: Any, shape: tuple[int, ...]) -> Any:
 
 
 def numbers_as_arrays(program: Program) -> None:
-    """Hold plain numbers in arrays of the other operand's dtype, as numpy would convert them at every call."""
+    """Hold plain numbers in arrays of the other operand's dtype, as numpy would convert them at every call. Not so for
+    functions that compute in another dtype (`np.float_power`) or take an integer as it is (`np.ldexp`)."""
     made: dict[Any, Var] = {}
     for call in program.calls:
         dtypes = {v.dtype for v in call.reads() if v.dtype.kind == "f"}
-        if isinstance(call.function, np.ufunc) and len(dtypes) == 1 and not call.kwargs:
+        f = call.function
+        if isinstance(f, np.ufunc) and len(dtypes) == 1 and not call.kwargs:
             (dtype,) = dtypes
+            if not any(kinds.startswith(f"{dtype.char * f.nin}->") for kinds in f.types):
+                continue
             call.args = tuple(
                 made.setdefault((float(x), dtype, np.signbit(x)), Var("constant", np.array(x, dtype)))
                 if type(x) in (int, float)
@@ -156,7 +166,8 @@ def share(program: Program) -> None:
         if call.writes:
             versions.update(x for x in roots if may_overlap(x, call.out.root))
         elif call.anew and call.out not in written and not is_random(call):
-            does = (call.function, key(call.args, versions), key(call.kwargs, versions), call.out.dtype)
+            like = call.out.dtype, call.out.strides
+            does = (call.function, key(call.args, versions), key(call.kwargs, versions), *like)
             same = first.setdefault(does, call.out)
             if same is not call.out:
                 call.out.kind, call.out.base = "view", same
@@ -244,7 +255,7 @@ def scaled_earlier(program: Program, i: int) -> bool:
             call.out.kind, call.out.base, call.out.view = "view", *moved(x, out)
             program.calls[i] = Call(np.multiply, (scale, root), {}, out)
             return True
-        at = next((k for k, c in enumerate(program.calls) if c.out is root), None)
+        at = next((k for k, c in enumerate(program.calls[:i]) if c.out is root and not c.writes), None)
         if at is None or sum(v.root is root for c in program.calls for v in c.reads()) != 1:
             continue
         if any(v.root is root for v in variables(program.outputs)):

@@ -38,10 +38,11 @@ TAKES_OUT = {np.take}
 class Traced(NDArrayOperatorsMixin):
     """An array of the program under way: `value` as it is in this first run, `var` as it stands in the program."""
 
-    __slots__ = ("recorder", "value", "var")
+    __slots__ = ("number", "recorder", "value", "var")
 
-    def __init__(self, recorder: Recorder, var: Var, value: np.ndarray):
+    def __init__(self, recorder: Recorder, var: Var, value: np.ndarray, number: bool = False):
         self.recorder, self.var, self.value = recorder, var, value
+        self.number = number  # what numpy gave as a single number, which no operator changes in place
 
     shape = property(lambda self: self.value.shape)
     dtype = property(lambda self: self.value.dtype)
@@ -60,10 +61,13 @@ class Traced(NDArrayOperatorsMixin):
         function = ufunc if method == "__call__" else getattr(ufunc, method)
         out = kwargs.pop("out", (None,))
         kwargs = {key: x for key, x in kwargs.items() if x is not None or key == "axis"}
-        return self.recorder.call(function, inputs, kwargs, out[0])
+        number = isinstance(out[0], Traced) and out[0].number  # s += 1: a new one
+        return self.recorder.call(function, inputs, kwargs, None if number else out[0])
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
-        if function in VIEWS and isinstance(args[0], Traced):
+        if not args and kwargs and isinstance(first := next(iter(kwargs.values())), Traced):  # as in np.size(a=x)
+            args, kwargs = (first,), dict([*kwargs.items()][1:])
+        if function in VIEWS and args and isinstance(args[0], Traced):
             return self.recorder.view(args[0], function, args[1:], kwargs)
         if function is np.where and len(args) == 3:
             return self.recorder.choose(*args)
@@ -72,7 +76,7 @@ class Traced(NDArrayOperatorsMixin):
         if function is np.concatenate:
             return self.recorder.join(*args, **kwargs)
         if function in (np.shape, np.ndim, np.size):
-            return function(args[0].value)
+            return function(args[0].value, *args[1:], **kwargs)
         out = kwargs.pop("out", None)
         return self.recorder.call(function, args, kwargs, out, into=function in TAKES_OUT)
 
@@ -97,7 +101,8 @@ class Traced(NDArrayOperatorsMixin):
         return self.recorder.cast(self, self.dtype, "C")
 
     def __getitem__(self, key: Any) -> Any:
-        keys = key if isinstance(key, tuple) else (key,)
+        keys = tuple(int(k) if isinstance(k, np.integer) else k for k in (key if isinstance(key, tuple) else (key,)))
+        key = keys if isinstance(key, tuple) else keys[0]
         advanced = [k for k in keys if hasattr(k, "dtype") or isinstance(k, list)]
         if not advanced:
             return self.recorder.view(self, operator.getitem, (key,), {})
@@ -146,7 +151,7 @@ class Traced(NDArrayOperatorsMixin):
 class Recorder:
     """Writes down one run of a step."""
 
-    def __init__(self, generators: Iterable[np.random.Generator] = ()) -> None:
+    def __init__(self, generators: Iterable[Any] = ()) -> None:
         self.drawn = {rng: stand(rng) for rng in generators}  # where each must stand, if nobody else draws from it
         self.stand = global_stand()
         self.calls: list[Call] = []
@@ -175,12 +180,13 @@ class Recorder:
             value = f(*values, **named)
             if not isinstance(value, (np.ndarray, np.generic)) or f in OF_VALUES:
                 refuse(f"call {f.__name__}, whose result is no array of a fixed shape")
-            value = np.asarray(value)
-            if any(x is value for x in values):  # a check: its array goes on as it is
-                value = value.view()
-            traced = Traced(self, Var("result", value), value)
+            number, value = isinstance(value, np.generic), np.asarray(value)
+            looked_at = [x for x in leaves((traced_args, traced_kwargs)) if np.may_share_memory(x.value, value)]
+            if looked_at and not getattr(f, "checks", False):
+                return self.look(f, traced_args, traced_kwargs, value, looked_at)
+            traced = Traced(self, Var("result", value.view()), value, number)
             self.calls.append(Call(f, args, kwargs, traced.var, into=into))
-            return traced
+            return looked_at[0] if looked_at else traced  # a check: its array goes on as it is
         target = self.lift(out)
         root = target.var.root
         if root.kind == "constant" or (root.kind == "state" and id(root.array) not in self.owned):
@@ -189,9 +195,18 @@ class Recorder:
             np.copyto(target.value, *values, **named)
         else:
             f(*values, **named, out=target.value)
-        self.versions[root] += 1
+        for other in {root, *(x.var for x in self.known.values()), *self.inputs}:
+            if other is root or np.may_share_memory(other.array, root.array):
+                self.versions[other] += 1
         self.calls.append(Call(f, args, kwargs, target.var, writes=True))
         return target
+
+    def look(self, f: Any, args: Any, kwargs: Any, value: np.ndarray, looked_at: list[Traced]) -> Traced:
+        """What a function of numpy gives that is no new array: a look at its first argument."""
+        first = looked_at[0]
+        if not args or args[0] is not first or first.value is value or len(leaves((args, kwargs))) > 1:
+            refuse(f"call {f.__name__} so that it returns its argument, changed or not", "write to an array by out=")
+        return Traced(self, Var("view", value, base=first.var, view=(f, args[1:], kwargs)), value)
 
     def view(self, x: Traced, f: Any, args: Any, kwargs: Any) -> Traced:
         """Another look at the memory of `x`, which costs nothing at a replay; a copy where numpy must copy."""
@@ -216,9 +231,12 @@ class Recorder:
         kwargs = {"casting": casting} if casting != "same_kind" else {}
         return self.call(np.copyto, (x,), kwargs if where is True else {**kwargs, "where": where}, target)
 
-    def join(self, parts: Iterable[Any], axis: int | None = 0, out: Any = None, **kwargs: Any) -> Traced:
-        """np.concatenate, in one form: its axis may come by position, and a part may be a list."""
+    def join(
+        self, parts: Iterable[Any], axis: int | None = 0, out: Any = None, dtype: Any = None, **kwargs: Any
+    ) -> Traced:
+        """np.concatenate, in one form: its axis may come by position, a part may be a list, and have another dtype."""
         arrays = [x if hasattr(x, "dtype") else np.asarray(x) for x in parts]
+        arrays = arrays if dtype is None else [x.astype(dtype) for x in arrays]
         return self.call(np.concatenate, (arrays,), {"axis": axis, **kwargs}, out)
 
     def cast(self, x: Traced, dtype: np.dtype[Any], order: Any = "K") -> Traced:
@@ -337,8 +355,8 @@ class Recorder:
                 tensor._grad = self.filled(tensor.shape, 0.0, tensor.dtype)
             return self.lift(tensor._grad)
         if tensor not in self.carried:
-            if tensor._grad is None:
-                tensor._grad = np.full(tensor.shape, empty, tensor.dtype)
+            given = np.full(tensor.shape, empty, tensor.dtype) if tensor._grad is None else tensor._grad
+            tensor._grad = np.array(given)  # one's own: it is changed in place
             self.carried[tensor] = tensor._grad, empty
             self.owned.add(id(tensor._grad))
         return self.lift(tensor._grad, f"{tensor.label}.grad" if tensor.label else "")
@@ -361,6 +379,12 @@ class Recorder:
         result = replace(result, self.kept if rebound else self.lift)
         self.rebound.clear()
         for tensor, new in rebound.items():
+            array = self.held[tensor]
+            if any(other is not tensor and np.may_share_memory(array, held) for other, held in self.held.items()):
+                refuse(
+                    f"give {tensor.label or 'a tensor'} another array, while a second tensor looks at the one it has",
+                    "write into it, as in p.data[...] = new, or copy the second tensor before",
+                )
             self.call(np.copyto, (new,), {}, self.read(tensor))
         return Program(self.calls, self.inputs, replace(result, variable)), result
 
@@ -381,15 +405,24 @@ class Recorder:
         return left
 
 
-def stand(rng: np.random.Generator) -> str:
-    """Where a generator stands, as text."""
-    return repr(rng.bit_generator.state)
+def stand(rng: Any) -> str:
+    """Where a generator of numpy or of Python stands, as text."""
+    if isinstance(rng, random.Random):
+        return repr(rng.getstate())
+    return repr(rng.get_state(legacy=False) if isinstance(rng, np.random.RandomState) else rng.bit_generator.state)
 
 
 def global_stand() -> tuple[Any, ...]:
     """Where the global generators of numpy and of Python stand."""
     state: Any = np.random.get_state(legacy=False)["state"]
     return state["pos"], state["key"].tobytes(), random.getstate()
+
+
+def leaves(structure: Any) -> list[Traced]:
+    """The recorded arrays in tuples, lists and dicts."""
+    found: list[Any] = []
+    replace(structure, found.append)
+    return [x for x in found if isinstance(x, Traced)]
 
 
 def unwrap(x: Any) -> Any:
