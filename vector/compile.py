@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .autodiff import mode
-from .outside import GENERATORS, Outside, Watched, alike, contents, find_generators
+from .outside import GENERATORS, Outside, alike, contents, find_generators, tell_of_changes
 from .passes import optimize
 from .program import Program, Var, replace
 from .tensor import Tensor
@@ -65,7 +65,6 @@ class Replay:
             name = known(tensor)
             tests.append(f"{name}._data is {known(array)} and {name}.requires_grad is {tensor not in self.constant}")
         tests += [f"{looked_up(look.read, known)} is {known(x)}" for look, x, _ in others]
-        tests.append(f"{known(Watched)}.changes is {known(self.outside.seen)}[0]")
         ends = [f"{known(tensor)}._grad = {known(after)}" for tensor, after in self.left]
         given = ", ".join(f"a{i}" for i in range(len(args)))
         text = f"""
@@ -137,6 +136,7 @@ class CompiledStep:
         self.latest: Replay | None = None
         self.lock = threading.Lock()
         self.quick: Callable[..., Any] = other  # the last replay, where there is not much to look at
+        tell_of_changes(self)
         self.names = [p.name for p in inspect.signature(step).parameters.values()]
 
     @property
@@ -156,6 +156,10 @@ class CompiledStep:
         """Bytes planned for results, over all recordings."""
         return sum(replay.program.memory for replay in self.replays.values())
 
+    def look_again(self) -> None:
+        """At the next call, look at everything that the step finds outside."""
+        self.quick = other
+
     def clear(self) -> None:
         """Forget all recordings; the next call records anew."""
         self.replays.clear()
@@ -164,7 +168,7 @@ class CompiledStep:
     def forget_stale(self) -> None:
         """Forget the recordings of a step that finds something else outside now; the next call records anew."""
         self.replays = {key: replay for key, replay in self.replays.items() if not replay.outside.changed()}
-        self.quick = other
+        self.look_again()
         if self.latest not in self.replays.values():
             self.latest = None
 
@@ -190,9 +194,13 @@ class CompiledStep:
             replay = self.replays.get(key)
             if replay is None:
                 return self.record(args, names, key)
-            self.check(replay, args)
+            self.quick = replay.again  # before the looks: what changes after one of them takes it back
+            try:
+                self.check(replay, args)
+            except BaseException:
+                self.quick = other
+                raise
             self.settle(replay)
-            self.quick = replay.again
             result = replay.results(replay.run(*arrays))
             replay.spend(args)
             return result
@@ -244,6 +252,8 @@ class CompiledStep:
         if not names and mode.usual:
             replay.again = replay.quick(args, self.lock)
         self.quick = replay.again
+        if outside.changed():  # by the step itself
+            self.look_again()
         self.replays[key] = self.latest = replay
         return replay.results(first_values)
 

@@ -13,8 +13,9 @@ import functools
 import random
 import sys
 import types
+import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,19 +29,33 @@ STILL = {*sys.stdlib_module_names, "numpy", __package__}  # what is in these pac
 
 
 class Watched:
-    """A layer or an optimizer: an object of which a recorded step reads all attributes. Whether any of them was set
-    is told by one look at `changes`, which then is another object."""
-
-    changes: ClassVar[object] = object()
+    """A layer or an optimizer: an object of which a recorded step reads all attributes. When one of them is set, all
+    recorded steps are told to look at everything again, so that they need not at each replay."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if name in self.__dict__:  # else it is a property
-            Watched.changes = object()
+            tell()
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
-        Watched.changes = object()
+        tell()
+
+
+told: dict[int, weakref.ref[Any]] = {}  # whom `tell` tells, by id
+
+
+def tell_of_changes(step: Any) -> None:
+    """From now on call the step's `look_again` when a `Watched` changed."""
+    place = id(step)
+    told[place] = weakref.ref(step, lambda _: told.pop(place, None))
+
+
+def tell() -> None:
+    for reference in list(told.values()):
+        step = reference()
+        if step is not None:
+            step.look_again()
 
 
 class Look(NamedTuple):
@@ -52,24 +67,18 @@ class Look(NamedTuple):
 
 
 class Outside:
-    """What a step found outside when it was recorded.
-
-    found  of each look what it found, and what can be compared with that later
-    seen   `Watched.changes`, as it was when all was found to be as recorded
-    """
+    """What a step found outside when it was recorded: of each look what it found, and what can be compared with that
+    later."""
 
     def __init__(self, step: Callable[..., Any]) -> None:
-        self.seen = [Watched.changes]
         self.found = [(look, x, frozen(x)) for look in looks(step) for x in [look.read()]]
 
     def changed(self) -> str:
         """The name of something that is not as it was; empty if all is."""
-        changes = Watched.changes
         for look, was, content in self.found:
             x = look.read()
             if (x is not was or content is not was) and not alike(frozen(x), content):
                 return look.name
-        self.seen[0] = changes
         return ""
 
 
