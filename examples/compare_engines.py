@@ -7,6 +7,7 @@ sums products one after the other; `vector` hands whole matrices to BLAS, which 
 all that may tell the results apart, and `bounds` says by how much.
 """
 
+import argparse
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -149,4 +150,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__.partition("\n\n")[0]).parse_args()
     main()

@@ -66,4 +66,6 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=100, help="steps of gradient descent (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/moons.png"), help="the picture (default: %(default)s)")
     args = parser.parse_args()
+    if args.out.suffix.lower() not in (".png", ".svg", ".pdf"):
+        parser.error(f"expected a picture that ends in .png, .svg or .pdf, got {args.out}")
     main(args.steps, args.out)

@@ -3,7 +3,7 @@
 python examples/tiny_expression.py [picture.png | picture.svg | picture.pdf]
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import viz
@@ -29,4 +29,9 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/tiny_expression.png"))
+    parser = argparse.ArgumentParser(description="Values, gradients and the picture of tanh(a * b + c).")
+    parser.add_argument("picture", nargs="?", type=Path, default=Path("runs/tiny_expression.png"))
+    picture = parser.parse_args().picture
+    if picture.suffix.lower() not in (".png", ".svg", ".pdf"):
+        parser.error(f"expected a picture that ends in .png, .svg or .pdf, got {picture}")
+    main(picture)

@@ -235,8 +235,22 @@ def test_what_is_too_large_to_draw_can_be_drawn_in_part(tmp_path: Path, capsys: 
     path = tmp_path / "graph.dot"
     long = ["+".join(["a"] * 600), "a=1", f"-o{path}"]
     assert main(long) == 2
-    assert "more than max_nodes=500 nodes; draw the part near the root with depth=" in capsys.readouterr().err
+    assert "more than --max-nodes 500 nodes; draw the part near the root with --depth " in capsys.readouterr().err
     assert main([*long, "--depth=3"]) == 0
     assert path.read_text().count("fillcolor=") == 5
     assert main([*long, "--max-nodes", "700"]) == 0
     assert path.read_text().count("fillcolor=") == 600
+
+
+def test_numbers_alone_and_a_name_that_the_result_would_have(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["1+1"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == ["L", "2.0", "0.0"]
+    assert main(["L*2", "L=3"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].split("  ")[-1] == "d(L * 2)/dnode"
+
+
+def test_an_option_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["a*2", "a=1", "--foo"])
+    assert ended.value.code == 2
+    assert "unknown option --foo; see --help" in capsys.readouterr().err

@@ -99,7 +99,7 @@ def test_every_golden_file_is_tested() -> None:
 def cards(root: object, **options: object) -> list[str]:
     """The text of every card, lines separated by `|`, in drawing order."""
     labels = re.findall(r"^\t\w+ \[label=<(.*?)>(?: \w+=.*)?\]$", viz.draw(root, **options).source, re.MULTILINE)
-    return [re.sub(r"<[^>]+>", "", label.replace("<BR/>", "|")) for label in labels]
+    return [re.sub(r"<[^>]+>", "", label.replace("<BR/>", "|").replace("&#160;", " ")) for label in labels]
 
 
 def test_a_card_says_how_a_node_was_made_its_value_and_its_gradient() -> None:

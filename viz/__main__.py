@@ -8,6 +8,7 @@ python -m viz "tanh(a*b + c)" a=2 b=-3 c=10 -o graph.svg -o backprop.html
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import textwrap
 import warnings
@@ -21,10 +22,11 @@ from viz.cards import is_constant
 from viz.frames import definition, names
 from viz.graph import in_order
 from viz.reading import Mistake, read
-from viz.text import decimal
+from viz.text import ATOM, decimal
 
 FUNCTIONS = {name: getattr(scalar, name, op) for name, op in scalar.ops.OPS.items()}
 FORMATS = (".svg", ".png", ".pdf", ".html", ".tex", ".dot")
+LIMIT = re.compile(r"\b(depth|max_nodes)(=?)")  # as `draw` and `play` call them
 VALUED = ("-o", "--output", "--depth", "--max-nodes")  # options that a value follows
 
 TEX = r"""\documentclass{article}
@@ -74,19 +76,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"viz: {mistake}\n{mistake.picture}", file=sys.stderr)
         return 2
     except (ValueError, RuntimeError) as problem:
-        print(f"viz: {problem}", file=sys.stderr)
+        print(f"viz: {LIMIT.sub(_option, str(problem))}", file=sys.stderr)
         return 2
     return 0
+
+
+def _option(limit: re.Match[str]) -> str:
+    return f"--{limit[1].replace('_', '-')}{' ' if limit[2] else ''}"
 
 
 def table(root: Any) -> str:
     """Every node with its value and gradient, inputs first."""
     nodes = in_order([root])
     called = names(nodes, root)
-    rows = [("node", "value", f"d{called[id(root)].code.text}/dnode")]
+    rows = [("node", "value", f"d{called[id(root)].code.within(ATOM)}/dnode")]
     for node in nodes:
         name, made = called[id(node)].code.text, definition(node, called).code.text if node.op else ""
-        if node.op is None and is_constant(node) and not node.label:
+        if node.op is None and is_constant(node) and not node.label and node is not root:
             continue
         rows.append((f"{name} = {made}" if made not in ("", name) else name, decimal(node.data), decimal(node.grad)))
     wide = [max(len(row[i]) for row in rows) for i in range(3)]
@@ -139,7 +145,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--depth", type=int, metavar="N", help="draw only what is within N steps of the result")
     parser.add_argument("--max-nodes", type=int, metavar="N", help="the most nodes to draw (500) or to play (300)")
     # An expression may start with a minus: whatever is no option is none.
-    options, rest, queue = [], [], list(arguments)
+    options: list[str] = []
+    rest: list[str] = []
+    queue = list(arguments)
     while queue:
         argument = queue.pop(0)
         if argument in VALUED:
@@ -149,6 +157,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
             options.append(argument)
         elif argument.startswith("-o") and argument.lower().endswith(FORMATS):  # -ograph.svg
             options.append(argument)
+        elif argument.startswith("-") and rest and "--" not in arguments:
+            parser.error(f"unknown option {argument}; see --help")
         elif argument != "--":
             rest.append(argument)
     if not rest and "-h" not in options and "--help" not in options:

@@ -12,6 +12,7 @@ from viz.text import REST, Term, literal, number, plain, stated, write
 __all__ = ["THEMES", "Caption", "Node", "Theme", "Tint", "aside", "captions", "card", "gradient", "is_constant", "norm"]
 
 WIDTH = 24  # characters; of a longer expression the longest parts become "…"
+EQUALS = "&#160;= "  # Graphviz 2 drops a plain space after bold print
 SHADES = 5  # tints from the faintest gradient to the strongest
 
 
@@ -119,7 +120,10 @@ def card(node: Node, caption: Caption, look: Theme, strongest: float | None) -> 
     """A card: caption, value, and gradient (unless `strongest` is None), tinted by its strength."""
     label = f"<B>{_markup(caption.label)}</B>" if caption.label else ""
     value, *more = _value(node.data)
-    lines = [" = ".join(filter(None, (label, _markup(caption.made)))), f'<FONT POINT-SIZE="13">{_markup(value)}</FONT>']
+    lines = [
+        EQUALS.join(filter(None, (label, _markup(caption.made)))),
+        f'<FONT POINT-SIZE="13">{_markup(value)}</FONT>',
+    ]
     lines += [_font(line, "9", look.still.ink) for line in more]
     tint = look.still
     grad = gradient(node)

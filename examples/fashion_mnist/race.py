@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -353,7 +354,8 @@ def draw(races: list[Row], path: Path) -> None:
         panel.spines["left"].set_color("#999999")
     for panel in panels[len(shown) :]:
         panel.set_visible(False)
-    figure.suptitle("Microseconds a training step on Fashion-MNIST, minimum over rounds", fontsize=11, color=INK)
+    title = ["Microseconds a training step on Fashion-MNIST,", "minimum over rounds"]
+    figure.suptitle(("\n" if columns == 1 else " ").join(title), fontsize=11, color=INK)
     FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})
 
 
@@ -445,10 +447,12 @@ def run_task(task: Task, args: argparse.Namespace) -> Row:
         return done
     done["rows"] = race(task, args.racers, args.rounds or 7, args.seconds)
     print(f"{heading(done)}\n{table(done['rows'])}", flush=True)
+    if any(row["status"] == "absent" for row in done["rows"]):
+        print("who is absent comes with: pip install '.[race]'")
     try:
         done["bounds"] = measure_bounds(task)
         done["reading"] = reading(done["rows"], done["bounds"])
-        print(f"\n{done['reading']}\n", flush=True)
+        print(f"\n{textwrap.fill(done['reading'], 110)}\n", flush=True)
         if args.calls:
             print("\n".join(f"{us:8.1f}  {call}" for call, us in done["bounds"]["calls"].items()), "\n", flush=True)
     except Failed as problem:
@@ -481,6 +485,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--data", metavar="FOLDER", help="folder with the four files, or 'sample' (as of train.py)")
     add("--out", type=Path, metavar="FOLDER", default=Path("runs/race"), help="where to write (%(default)s)")
     args = parser.parse_args(arguments)
+    if min(*args.batch, *args.width, 1 if args.rounds is None else args.rounds, args.epochs) < 1 or args.seconds <= 0:
+        parser.error("expected numbers from 1 for --batch, --width, --rounds and --epochs, and --seconds above 0")
     if args.recipe == []:
         args.recipe = ["default", "adamw"]
     if args.all:
