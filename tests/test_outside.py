@@ -34,6 +34,13 @@ class Holder:
     def twice(self):
         return 2.0 * self.j
 
+    @staticmethod
+    def by_factor(loss):
+        return loss * FACTOR
+
+
+HOLDER = Holder()
+
 
 class Trainer:
     """A class of the user's, whose method is the step."""
@@ -126,6 +133,16 @@ def of_partial():
     return functools.partial(lambda k, x, y: vector.mean(x * k[0]), k), lambda _: k.__setitem__(0, 3.0)
 
 
+def of_object_in_dict():
+    parts = {"a": Holder(k=1.0)}
+    return made(of=lambda loss: loss * parts["a"].k)[2], lambda _: setattr(parts["a"], "k", 3.0)
+
+
+def of_longer_list():
+    parts = [1.0]
+    return made(of=lambda loss: loss * sum(parts))[2], lambda _: parts.append(1.0)
+
+
 def adam(parameters):
     return optim.Adam(parameters, 0.1)
 
@@ -152,12 +169,25 @@ CHANGED = {
     "holder.k": lambda: of_holder("k", 3.0, lambda holder, loss: holder.times(loss), Holder(k=1.0)),
     "holder.j": lambda: of_holder("j", 3.0, lambda holder, loss: loss * holder.twice, Holder(j=1.0)),
     "parts": of_parts,
+    "parts['a'].k": of_object_in_dict,
+    "parts ": of_longer_list,
     "the defaults of of": of_default,
     "the defaults of of ": of_keyword,
     "the arguments of self": of_partial,
     "FACTOR": lambda: (made(of=scaled)[2], functools.partial(set_global, "FACTOR", 3.0)),
     "FACTOR ": lambda: (
         made(of=lambda loss: (lambda y: y * FACTOR)(loss))[2],
+        functools.partial(set_global, "FACTOR", 3.0),
+    ),
+    "FACTOR  ": lambda: (
+        made(of=functools.partial(lambda k, loss: loss * k * FACTOR, 2.0))[2],
+        functools.partial(set_global, "FACTOR", 3.0),
+    ),
+    "FACTOR   ": lambda: (made(of=vector.compile(scaled))[2], functools.partial(set_global, "FACTOR", 3.0)),
+    "FACTOR    ": lambda: (made(of=Holder.by_factor)[2], functools.partial(set_global, "FACTOR", 3.0)),
+    "FACTOR     ": lambda: (made(of=Holder().by_factor)[2], functools.partial(set_global, "FACTOR", 3.0)),
+    "FACTOR      ": lambda: (
+        made(of=lambda loss: HOLDER.by_factor(loss))[2],
         functools.partial(set_global, "FACTOR", 3.0),
     ),
     "scaled": lambda: (made(of=lambda loss: scaled(loss))[2], functools.partial(set_global, "scaled", lambda x: 3 * x)),
@@ -192,6 +222,18 @@ def test_what_the_text_does_not_name_may_change(make):
     for trainer.epoch in range(4):
         recorded(X, Y)
     assert recorded.traces == 1
+
+
+def test_what_cannot_change_costs_nothing():
+    """Numbers, tuples of them, functions of packages and defaults: the quick replay looks at names alone."""
+    sizes, names = (1.0, (2.0, 3.0)), ("a", frozenset())
+
+    def step(x, k=2.0):
+        return vector.mean(x) * sizes[0] * len(names) * np.float64(FACTOR) * k
+
+    recorded = vector.compile(step)
+    recorded(X)
+    assert recorded.quick(X).item() == recorded(X).item()
 
 
 def test_an_attribute_that_was_put_back():

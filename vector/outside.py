@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dis
 import functools
+import operator
 import random
 import sys
 import types
@@ -176,7 +177,8 @@ def frozen(x: Any, *within: int) -> Any:
     if not isinstance(x, CONTAINERS) or id(x) in within:
         return x
     parts = tuple(frozen(part, *within, id(x)) for part in (x.items() if isinstance(x, dict) else x))
-    return x if isinstance(x, tuple) and all(map(lambda a, b: a is b, parts, x)) else parts
+    fixed = isinstance(x, (tuple, frozenset)) and all(map(operator.is_, parts, x))
+    return x if fixed else parts
 
 
 def alike(x: Any, y: Any) -> bool:
