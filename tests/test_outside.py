@@ -283,6 +283,13 @@ def test_what_comes_next():
         recorded(X, Y)
 
 
+def test_a_model_may_hold_what_its_step_does_not_take_from():
+    model, update, _ = made()
+    model.log = iter([1.0])
+    recorded = vector.compile(lambda x, y: trained(model, update, vector.cross_entropy(model(x), y)))
+    assert recorded(X, Y).item() > recorded(X, Y).item()
+
+
 def test_a_step_that_counts():
     """A replay would not count."""
     counts = Holder(n=0)

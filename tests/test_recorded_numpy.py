@@ -237,6 +237,12 @@ def test_a_generator_of_the_step_itself_and_of_an_argument():
             vector.compile(step)(np.ones(3), *args)
 
 
+def test_a_generator_without_a_state_is_no_reason_to_refuse():
+    rng = random.SystemRandom()
+    step = vector.compile(lambda x: x * (1.0 if rng else 2.0))
+    np.testing.assert_array_equal(step(np.ones(3)), np.ones(3))
+
+
 def test_labels_that_are_filled_anew():
     def run(of):
         p, labels = w(), np.array([0, 1, 2])

@@ -218,7 +218,7 @@ class CompiledStep:
                 )
         outside = Outside(self.step)
         for look, x, _ in outside.found:
-            if isinstance(x, Iterator):
+            if isinstance(x, Iterator) and not look.watched:
                 refuse(f"take what comes next from {look.name!r} at each replay", "pass it as an argument")
         recorder = Recorder(find_generators([self.step, args, *(x for _, x, _ in outside.found)], GENERATORS))
         try:

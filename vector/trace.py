@@ -408,7 +408,7 @@ class Recorder:
 def stand(rng: Any) -> str:
     """Where a generator of numpy or of Python stands, as text."""
     if isinstance(rng, random.Random):
-        return repr(rng.getstate())
+        return "" if isinstance(rng, random.SystemRandom) else repr(rng.getstate())
     return repr(rng.get_state(legacy=False) if isinstance(rng, np.random.RandomState) else rng.bit_generator.state)
 
 
