@@ -124,6 +124,15 @@ def test_networks(optimizer, dtype, lines):
         compare(make, calls, traces=1 + (len(x) > 1))
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@part(50)
+@given(lines=networks())
+def test_networks_a_thousand_times(optimizer, lines):
+    with np.errstate(all="ignore"):
+        make, x, y = network(lines, optimizer, np.float64)
+        compare(make, list(batches(x, y, 1000)), traces=1)
+
+
 def moons(rng, n, dtype=np.float64):
     return rng.normal(size=(n, 3)).astype(dtype), rng.integers(0, 4, n)
 
