@@ -136,7 +136,7 @@ def walk(step: Callable[..., Any], words: set[str]) -> dict[Any, Look]:
             methods = [vars(kind).get(word) for kind in type(x).__mro__ for word in sorted(words)]
             methods = [getattr(f, "fget", None) or getattr(f, "__func__", f) for f in methods]
             left += ((name, f) for f in methods if isinstance(f, types.FunctionType))
-            left.append((name, getattr(x, "__wrapped__", None)))
+            left.append((name, attributes.get("__wrapped__")))
         for part, called in parts:
             if getattr(x, part):
                 look((id(x), part), f"the {called} of {name}", functools.partial(getattr, x, part), False)
