@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .ops import exp, log, mean, number, sum
+from .ops import exp, listed, log, mean, number, sum
 
 
 def softmax(xs: Sequence[Any]) -> list[Any]:
@@ -26,9 +26,8 @@ def log_softmax(xs: Sequence[Any]) -> list[Any]:
 
 def shifted(xs: Sequence[Any], where: str) -> list[Any]:
     """x - max(xs) for each x. The shift cancels in what is made of it, so it is a plain number, not differentiated."""
-    if isinstance(xs, str) or not hasattr(xs, "__len__"):
-        raise TypeError(f"{where}: expected a sequence, got {type(xs).__name__}")
-    if not len(xs):
+    xs = listed(xs, where)
+    if not xs:
         raise ValueError(f"{where}: expected at least one element, got none")
     largest = float(np.max([plain(x, where) for x in xs]))
     return [x - largest for x in xs]

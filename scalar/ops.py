@@ -98,10 +98,7 @@ class Op:
         return bound
 
     def sequence(self, args: tuple[Any, ...]) -> list[Any]:
-        for xs in args:
-            if isinstance(xs, str) or not hasattr(xs, "__iter__"):
-                raise TypeError(f"{self.name}: expected a sequence, got {type(xs).__name__}")
-        columns = [list(xs) for xs in args]
+        columns = [listed(xs, self.name) for xs in args]
         if len({len(xs) for xs in columns}) > 1:
             lengths = " and ".join(str(len(xs)) for xs in columns)
             raise ValueError(f"{self.name}: expected sequences of one length, got {lengths}")
@@ -163,6 +160,13 @@ def number(x: Any, where: str) -> float:
     if isinstance(x, numbers.Real) and not isinstance(x, bool):
         return float(x)
     raise TypeError(f"{where}: expected a real number, got {type(x).__name__}")
+
+
+def listed(xs: Any, where: str) -> list[Any]:
+    """A sequence as a list. Raises TypeError for what is none, and for text."""
+    if isinstance(xs, str) or not hasattr(xs, "__iter__"):
+        raise TypeError(f"{where}: expected a sequence, got {type(xs).__name__}")
+    return list(xs)
 
 
 def ieee(f: Callable[..., Any], xs: Sequence[float], params: Params) -> Any:

@@ -24,7 +24,7 @@ def setting(x: Any, what: str, below: float = math.inf) -> Any:
     return x
 
 
-def listed(given: Any, where: str) -> tuple[Value, ...]:
+def parameters_of(given: Any, where: str) -> tuple[Value, ...]:
     """The parameters of a list. Raises TypeError for anything else."""
     single = isinstance(given, Value) or not isinstance(given, Iterable)
     parameters = (given,) if single else tuple(given)
@@ -44,7 +44,7 @@ class Optimizer:
 
     def __init__(self, parameters: Iterable[Value], lr: float, weight_decay: float) -> None:
         name = type(self).__name__
-        self.parameters = listed(parameters, name)
+        self.parameters = parameters_of(parameters, name)
         self.lr, self.weight_decay = setting(lr, f"{name}: lr"), setting(weight_decay, f"{name}: weight_decay")
 
     def step(self) -> None:

@@ -254,3 +254,8 @@ def test_an_option_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None
         main(["a*2", "a=1", "--foo"])
     assert ended.value.code == 2
     assert "unknown option --foo; see --help" in capsys.readouterr().err
+
+
+def test_a_name_like_an_argument_of_draw_stays_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["depth*2", "depth=x"]) == 2
+    assert "got 'depth=x'" in capsys.readouterr().err

@@ -180,6 +180,11 @@ MISTAKES = {
         "activation out of",
         "got 3",
     ),
+    "softmax of words": (
+        lambda E, N, A: E.softmax(["a", "b"]),
+        TypeError,
+        "softmax: expected a real number, got str",
+    ),
     "no features": (lambda E, N, A: E.nn.Dense(2, 2)(None), TypeError, "Dense: expected 2 features, got NoneType"),
     "a gradcheck that fails": (
         lambda E, N, A: E.gradcheck(lambda x: x * x + x.detach(), [N(2.0)]),

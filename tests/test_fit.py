@@ -236,9 +236,16 @@ def test_no_optimizer_and_one_of_another_model():
             model.fit(DATA.train_images, DATA.train_labels, wrong)
 
 
-@pytest.mark.parametrize("validation", [3, (DATA.test_images,), (DATA.test_images, DATA.test_labels[:5])])
-def test_validation_is_looked_at_first(validation):
-    with pytest.raises(ValueError, match=r"expected"):
+@pytest.mark.parametrize(
+    ("validation", "words"),
+    [
+        (3, r"expected validation=\(images, labels\), got int"),
+        ((DATA.test_images,), r"expected validation=\(images, labels\), got 1"),
+        ((DATA.test_images, DATA.test_labels[:5]), "expected as many labels as images"),
+    ],
+)
+def test_validation_is_looked_at_first(validation, words):
+    with pytest.raises(ValueError, match=words):
         train(True, validation=validation, loss=None)
 
 

@@ -198,7 +198,7 @@ class CompiledStep:
             try:
                 self.check(replay, args)
             except BaseException:
-                self.quick = other
+                self.look_again()
                 raise
             self.settle(replay)
             result = replay.results(replay.run(*arrays))

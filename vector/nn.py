@@ -236,8 +236,9 @@ class Sequential(Watched):
         """
         batches = self.batches(images, labels, batch_size, seed)
         if validation is not None:
-            if not isinstance(validation, Sequence) or len(validation) != 2:
-                raise ValueError("fit: expected validation=(images, labels)")
+            got = len(validation) if isinstance(validation, Sequence) else type(validation).__name__
+            if got != 2:
+                raise ValueError(f"fit: expected validation=(images, labels), got {got}")
             self.batches(*validation, batch_size, shuffle=False)
         run = Run(self, optimizer, batches, epochs, schedule, checkpoint, every)
         step: Any = self.train_step(optimizer, loss)

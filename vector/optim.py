@@ -37,7 +37,7 @@ def setting(x: Any, what: str, below: float = math.inf) -> Any:
     return x
 
 
-def listed(given: Any, where: str) -> tuple[Tensor, ...]:
+def parameters_of(given: Any, where: str) -> tuple[Tensor, ...]:
     """The parameters of a list. Raises TypeError for anything else."""
     single = isinstance(given, Tensor) or not isinstance(given, Iterable)
     parameters = (given,) if single else tuple(given)
@@ -57,7 +57,7 @@ class Optimizer(Watched):
 
     def __init__(self, parameters: Iterable[Tensor], lr: float, weight_decay: float) -> None:
         name = type(self).__name__
-        self.parameters, lr = listed(parameters, name), setting(lr, f"{name}: lr")
+        self.parameters, lr = parameters_of(parameters, name), setting(lr, f"{name}: lr")
         self.weight_decay = setting(weight_decay, f"{name}: weight_decay")
         dtypes = [np.dtype(np.float64), *{p.dtype for p in self.parameters} - {np.dtype(np.float64)}]
         rates = states([np.asarray(lr, dtype) for dtype in dtypes], ["lr"] * len(dtypes))

@@ -184,7 +184,7 @@ class Recorder:
             looked_at = [x for x in leaves((traced_args, traced_kwargs)) if np.may_share_memory(x.value, value)]
             if looked_at and not getattr(f, "checks", False):
                 return self.look(f, traced_args, traced_kwargs, value, looked_at)
-            traced = Traced(self, Var("result", value.view()), value, number)
+            traced = Traced(self, Var("result", value), value, number)
             self.calls.append(Call(f, args, kwargs, traced.var, into=into))
             return looked_at[0] if looked_at else traced  # a check: its array goes on as it is
         target = self.lift(out)

@@ -72,16 +72,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(save(root, path, {"depth": given.depth, "max_nodes": given.max_nodes}))
             except OSError as problem:
                 raise ValueError(f"cannot write {path}: {problem.strerror}") from None
+            except ValueError as problem:
+                raise ValueError(LIMIT.sub(_option, str(problem))) from None
     except Mistake as mistake:
         print(f"viz: {mistake}\n{mistake.picture}", file=sys.stderr)
         return 2
     except (ValueError, RuntimeError) as problem:
-        print(f"viz: {LIMIT.sub(_option, str(problem))}", file=sys.stderr)
+        print(f"viz: {problem}", file=sys.stderr)
         return 2
     return 0
 
 
 def _option(limit: re.Match[str]) -> str:
+    """The option of the command line that sets an argument of `draw` or `play`."""
     return f"--{limit[1].replace('_', '-')}{' ' if limit[2] else ''}"
 
 
