@@ -1,0 +1,93 @@
+"""The README cannot rot: its sessions are run, its tables are tried, its program is compared."""
+
+import doctest
+import functools
+import math
+import re
+import shlex
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import scalar
+import vector
+from viz.__main__ import main
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def after(marker, fence=None):
+    """The table or fenced block that follows a marker."""
+    text = README.split(f"<!-- {marker} -->\n", 1)[1]
+    return text.split(f"```{fence}\n", 1)[1].split("\n```", 1)[0] if fence else text.split("\n\n", 1)[0]
+
+
+def session():
+    """The README's Python session, run as a doctest, and the names it leaves behind."""
+    test = doctest.DocTestParser().get_doctest(README, {}, "README.md", "README.md", 0)
+    names = test.globs
+    result = doctest.DocTestRunner().run(test, clear_globs=False)
+    return result, names
+
+
+def test_sessions_print_what_they_say_and_the_program_is_the_one_shown():
+    result, names = session()
+    assert result.failed == 0 and result.attempted > 10
+    if vector.blas.small_products_at_once():  # the one thing in the program that depends on the machine
+        assert after("the program", "text") == str(names["train_step"].program)
+
+
+def test_the_command_line_prints_what_it_says_and_writes_its_files(tmp_path, monkeypatch, capsys):
+    command, _, printed = after("the command line", "console").partition("\n")
+    python, option, module, *arguments = shlex.split(command.removeprefix("$ "))
+    assert (python, option, module) == ("python", "-m", "viz")
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == f"{printed}\n"
+    assert {path.name for path in tmp_path.iterdir()} == {"graph.svg", "backprop.html"}
+
+
+def test_the_block_shown_is_the_op_of_the_page():
+    block = re.search(r"```python\n(@op.*?)```", README, re.S)[1]
+    assert block in (ROOT / "scalar" / "ops.py").read_text()
+
+
+def rows():
+    for line in after("the semantics").splitlines()[2:]:
+        expression, at, value, slopes = (cell.strip().replace("`", "") for cell in line.strip("|").split("|"))
+        yield expression, at, value, slopes
+
+
+def of_sequence(f, xs, *rest):
+    return f(vector.stack(xs), *rest)
+
+
+def numbers(cell):
+    return [eval(x.replace("NaN", "nan"), {"inf": math.inf, "nan": math.nan}) for x in cell.split(",")]
+
+
+@pytest.mark.parametrize("row", list(rows()), ids=lambda row: f"{row[0]} at {row[1]}")
+@pytest.mark.parametrize("engine", [scalar, vector], ids=["scalar", "vector"])
+def test_semantics(engine, row):
+    expression, at, value, slopes = row
+    node = scalar.Value if engine is scalar else vector.Tensor
+    inputs = [node(x) for x in numbers(at)]
+    names = {name: getattr(engine, name) for name in engine.__all__}
+    if engine is vector:  # sequences of nodes are tensors there
+        for name in ("max", "softmax", "log_softmax", "logsumexp", "cross_entropy", "categorical_cross_entropy"):
+            names[name] = functools.partial(of_sequence, getattr(vector, name))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        out = eval(expression, names | dict(zip("xyz", inputs, strict=False)))
+        gradients = engine.grad(out, inputs)
+    expected = [eval(x, {"inf": math.inf, "NaN": math.nan}) for x in slopes.split(",")]
+    got = [0.0 + float(x) for x in (out.data, *gradients)]  # without the sign of a zero
+    np.testing.assert_equal(got, [*numbers(value), *expected])
+
+
+def test_names_in_links_exist():
+    for path in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / path).exists(), path

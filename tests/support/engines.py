@@ -1,0 +1,55 @@
+"""What agreement tests of both engines share."""
+
+import numpy as np
+from bounds import errors
+
+import scalar
+import vector
+
+
+def both(name, sequences):
+    """Value(s) and slopes by each engine with their error bounds, each value weighed so that every slope counts."""
+    weights = [1.0, -0.5, 0.25, 2.0, -3.0, 1.5]
+    numbers = [[scalar.Value(x) for x in xs] for xs in sequences]
+    arrays = [vector.Tensor(np.array(xs)) for xs in sequences]
+    with np.errstate(all="ignore"):
+        slow, fast = getattr(scalar, name)(*numbers), getattr(vector, name)(*arrays)
+        rows = isinstance(slow, list)
+        slow_out = scalar.dot(slow, weights[: len(slow)]) if rows else slow * 1.7
+        fast_out = vector.sum(fast * weights[: len(slow)]) if rows else fast * 1.7
+        slow_slopes = scalar.grad(slow_out, [x for xs in numbers for x in xs], create_graph=True)
+        fast_slopes = vector.grad(fast_out, arrays, create_graph=True)
+        slow_all = [*(slow if rows else [slow]), *slow_slopes]
+        e_slow, e_fast = errors(slow_all), errors([fast, *fast_slopes])
+    return (
+        np.array([x.data for x in slow_all]),
+        np.concatenate([np.atleast_1d(x.data) for x in (fast, *fast_slopes)]),
+        np.array([e_slow[x] for x in slow_all])
+        + np.concatenate([np.atleast_1d(e_fast[x]) for x in (fast, *fast_slopes)]),
+    )
+
+
+def undecided(e) -> bool:
+    """Whether some number is so near a corner that rounding decides on which side it falls: there an engine's slope
+    may be that of either side. (At a corner exactly, both engines follow the table of semantics.)"""
+    for node in e:
+        if node.op:
+            xs, params = [x.data for x in node.inputs], node.params or {}
+            if node.op.name in ("abs", "relu", "leaky_relu"):
+                margins = xs
+            elif node.op.name in ("maximum", "minimum"):
+                margins = [xs[0] - xs[1]]
+            elif node.op.name == "clip":
+                margins = [xs[0] - params["low"], xs[0] - params["high"]]
+            elif node.op.name in ("max", "min"):
+                margins = [x - getattr(np, node.op.name)(x, axis=params.get("axis"), keepdims=True) for x in arrays(xs)]
+            else:
+                continue
+            reach = 4.0 * np.sum([np.max(e[x]) for x in node.inputs])
+            if any(np.any((m != 0) & (np.abs(m) <= reach)) for m in margins):
+                return True
+    return False
+
+
+def arrays(xs) -> list[np.ndarray]:
+    return [np.array(xs)] if isinstance(xs[0], float) else xs
