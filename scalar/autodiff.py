@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from operator import is_
 from typing import Any, NamedTuple
 
-from .ops import ieee
+from .op import ieee
 
 
 class Mode(threading.local):

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from .losses import log_softmax, softmax
-from .ops import OPS, dot
+from .op import OPS
+from .ops import dot
 from .value import Value
 
 Activation = str | Callable[[Any], Any] | None

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .ops import number
+from .op import number
 from .value import Value
 
 # Added to a running sum at each step, so that where no gradient comes any more it does not fade into the subnormal

@@ -538,7 +538,7 @@ def test_an_op_that_stands_in_no_table():
         return x * x * y
 
     for node, ops in ((scalar.Value, scalar.ops), (vector.Tensor, vector.ops)):
-        op = ops.Op(f, (lambda g, out, x, y: g * (2.0 * x * y), lambda g, out, x, y: g * x * x))
+        op = type(ops.add)(f, (lambda g, out, x, y: g * (2.0 * x * y), lambda g, out, x, y: g * x * x))
         for i in range(2):
             x, y = inputs = node(2.0), node(3.0, requires_grad=False)
             out = op(x, y)
@@ -559,7 +559,7 @@ def test_an_op_that_stands_in_no_table():
     ],
 )
 def test_the_places_that_a_rule_reads(rule, places):
-    for ops in (scalar.ops, vector.ops):
+    for ops in (scalar.op, vector.ops):
         assert ops.places_read(rule, 2) == places
 
 
@@ -567,7 +567,7 @@ def test_a_python_that_loads_two_names_at_once(monkeypatch):
     """As Python 3.13 does, for which `dis` gives both names in a tuple."""
     pairs = [SimpleNamespace(opname="LOAD_FAST_LOAD_FAST", argval=("g", "y"))]
     monkeypatch.setattr(dis, "get_instructions", lambda rule: pairs)
-    for ops in (scalar.ops, vector.ops):
+    for ops in (scalar.op, vector.ops):
         assert ops.places_read(lambda g, out, x, y: g * y, 2) == {1}
 
 

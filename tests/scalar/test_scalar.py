@@ -95,7 +95,7 @@ def test_only_what_is_not_finite_is_asked_of_numpy_again():
 
     def asked(f, x):
         seen.clear()
-        return scalar.ops.ieee(lambda x: seen.append(x) or f(x), [x], {}), [type(x) for x in seen]
+        return scalar.op.ieee(lambda x: seen.append(x) or f(x), [x], {}), [type(x) for x in seen]
 
     once, twice = [float], [float, np.ndarray]
     for f, x, expected, types in [
