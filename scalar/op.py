@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import builtins
-import dis
-import functools
 import inspect
-import itertools
 import numbers
 from collections.abc import Callable, Sequence
 from types import MethodType
@@ -15,62 +12,89 @@ from typing import Any
 import numpy as np
 
 Rule = Callable[..., Any]
-Params = dict[str, Any]
+Settings = dict[str, Any]
 OPS: dict[str, Op] = {}
 
 
 class Op:
-    """One operation: its name, its value `forward(*xs, **params)`, and its derivatives.
+    """One operation: its value `forward(*inputs, **settings)`, and its derivatives, one rule for each input.
 
-    `rules` holds one derivative per input, `rule(g, out, *xs, **params) -> dL/dx`. An op over a sequence has any
-    number of inputs and one rule, `over`, that returns the list of all their gradients. `reads` says which inputs each
-    of these reads, if any: "all", its "own", or, of two sequences, its "partner" in the other.
+    A rule is a function whose parameter names say what it reads: `g`, the gradient that arrives; `out`, the op's value;
+    an input; `<input>_shape`, where the shape is enough; a setting. It returns dL/d input. The parameters of `forward`
+    are the inputs, as many as there are rules, and then the settings. With `over`, an input is a sequence of numbers,
+    as long as the others, and its rule returns the list of their gradients.
+
+    Raises TypeError, naming op and parameter, for a rule that reads anything else.
     """
 
-    def __init__(
-        self,
-        forward: Callable[..., Any],
-        rules: tuple[Rule, ...],
-        over: Rule | None = None,
-        reads: str = "all",
-    ):
+    def __init__(self, forward: Callable[..., Any], rules: Sequence[Rule], over: bool = False):
         self.name = forward.__name__.removesuffix("_")
-        self.forward, self.rules, self.over, self.reads = forward, rules, over, reads
-        parameters = list(inspect.signature(forward).parameters.values())[len(rules) :] if rules else []
-        self.defaults = {p.name: p.default for p in parameters}
-        self.numbers = {p.name for p in parameters if p.annotation == "float"}
+        self.forward, self.over = forward, over
+        parameters = list(inspect.signature(forward).parameters.values())
+        self.inputs = tuple(p.name for p in parameters[: len(rules)])
+        self.defaults = {p.name: p.default for p in parameters[len(rules) :]}
+        self.numbers = {p.name for p in parameters[len(rules) :] if p.annotation == "float"}
+        self.shapes = {f"{x}_shape": f"(len({x}),)" if over else "()" for x in self.inputs}
+        self.rules = rules
         self.__doc__ = forward.__doc__
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
-    def __call__(self, *args: Any, **params: Any) -> Any:
+    @property
+    def rules(self) -> Sequence[Rule]:
+        """The derivatives, as they stand on the page. Whoever sets others gets them checked and called."""
+        return self._rules
+
+    @rules.setter
+    def rules(self, rules: Sequence[Rule]) -> None:
+        reads = [self.names(rule) for rule in rules]
+        self._rules, self.reads = tuple(rules), reads
+        self.reads_inputs = any(x in names for names in reads for x in self.inputs)
+        self.calls = [self.call(rule, names) for rule, names in zip(rules, reads, strict=True)]
+
+    def names(self, rule: Rule) -> list[str]:
+        """The names of what a rule reads."""
+        known = ("g", "out", *self.inputs, *self.shapes, *self.defaults)
+        names = [str(p) if p.kind is p.VAR_POSITIONAL else p.name for p in inspect.signature(rule).parameters.values()]
+        for name in names:
+            if name not in known:
+                raise TypeError(f"{self.name}: expected a rule that reads some of {', '.join(known)}, got {name}")
+        return names
+
+    def call(self, rule: Rule, names: Sequence[str]) -> Rule:
+        """`rule` as a function of (g, out, *inputs, *settings). Written out, it costs one call more and no look-up."""
+        everything = ", ".join(["g", "out", *self.inputs, *self.defaults])
+        read = ", ".join(self.shapes.get(name, name) for name in names)
+        return eval(compile(f"lambda {everything}: _rule({read})", __file__, "eval"), {"_rule": rule})
+
+    def __call__(self, *args: Any, **settings: Any) -> Any:
         """On nodes, build the node of the result; on plain numbers, just compute.
 
         Raises TypeError for an input that is not a real number and for a wrong number of inputs.
         """
-        inputs = self.sequence(args) if self.over else args[: len(self.rules)]
-        if not self.over and (self.defaults or len(args) != len(self.rules)):
-            params = self.bind(args, params)
+        inputs: Sequence[Any] = args[: len(self.rules)]
+        if self.defaults or len(args) != len(self.rules):
+            settings = self.bind(args, settings)
+        if self.over:
+            inputs = self.sequence(inputs)
         for x in inputs:
             if isinstance(x, np.ndarray):  # `ieee` below asks again on one-element arrays
-                return self.forward(*inputs, **params)
+                return self.forward(*self.columns(inputs), **settings)
             if hasattr(x, "op"):
-                return x.apply(self, inputs, params)
-        return self.value([number(x, self.name) for x in inputs], params)
+                return x.apply(self, inputs, settings)
+        return self.value([number(x, self.name) for x in inputs], settings)
 
     def __get__(self, node: Any, owner: type | None = None) -> Any:
         """As a method: `node.tanh()` is `tanh(node)`."""
         return self if node is None else MethodType(self, node)
 
-    def value(self, xs: Sequence[float], params: Params | None) -> float:
-        return ieee(self.forward, xs, params or {})
-
-    def bind(self, args: tuple[Any, ...], params: Params) -> Params:
+    def bind(self, args: tuple[Any, ...], given: Settings) -> Settings:
+        """All settings by name: those given by position or name, and the defaults."""
         n = len(self.rules)
         if not n <= len(args) <= n + len(self.defaults):
             raise TypeError(f"{self.name}: expected {n} input{'s' * (n > 1)}, got {len(args)}")
-        bound = self.defaults | dict(zip(self.defaults, args[n:], strict=False)) | params
+        bound = self.defaults | dict(zip(self.defaults, args[n:], strict=False)) | given
         for name, value in bound.items():
             if name not in self.defaults:
                 raise TypeError(f"{self.name}: expected {' and '.join(self.defaults)}, got {name}")
@@ -82,60 +106,54 @@ class Op:
                 bound[name] = number(value, f"{self.name}, {name}")
         return bound
 
-    def sequence(self, args: tuple[Any, ...]) -> list[Any]:
+    def sequence(self, args: Sequence[Any]) -> list[Any]:
+        """The numbers of one or more sequences of one length, one after the other."""
         columns = [listed(xs, self.name) for xs in args]
         if len({len(xs) for xs in columns}) > 1:
             lengths = " and ".join(str(len(xs)) for xs in columns)
             raise ValueError(f"{self.name}: expected sequences of one length, got {lengths}")
         return [x for xs in columns for x in xs]
 
-    @functools.cached_property
-    def reads_inputs(self) -> bool:
-        """Whether a derivative reads any input, and not only g and the result."""
-        n = len(self.rules) or 2
-        return any(i < n for i in self.read_by([True] * n))
+    def columns(self, xs: Sequence[Any]) -> Sequence[Any]:
+        """What `sequence` put together, as the sequences that it was; the inputs of other ops as they are."""
+        n = len(xs) // len(self.inputs)
+        return [xs[i * n : (i + 1) * n] for i in range(len(self.inputs))] if self.over else xs
 
-    def read_by(self, needed: Sequence[bool]) -> list[int]:
+    def saves(self, needed: Sequence[bool]) -> list[int]:
         """What the derivatives of the inputs that are `needed` read: places in (*inputs, out), in order."""
-        n = len(needed)
-        wanted = [i for i in range(n) if needed[i]]
-        rules = [self.over] if self.over and wanted else [self.rules[i] for i in wanted]
-        read = {place for rule in rules for place in places_read(rule, n)}
-        if self.reads != "all":
-            read -= set(range(n)) - {i if self.reads == "own" else (i + n // 2) % n for i in wanted}
-        return sorted(read)
+        n = len(needed) // len(self.inputs)  # numbers in an input
+        read = {name for i, names in enumerate(self.reads) if any(needed[i * n : (i + 1) * n]) for name in names}
+        places = [name for name in self.inputs for _ in range(n)]
+        return [i for i, name in enumerate([*places, "out"]) if name in read]
 
-    def gradients(self, g: Any, out: Any, xs: Sequence[Any], params: Params, needed: Sequence[bool]) -> list[Any]:
+    def value(self, xs: Sequence[float], settings: Settings | None) -> float:
+        """The op on numbers; those of sequences stand one after the other."""
+        return ieee(self.forward, self.columns(xs), settings or {})
+
+    def gradients(self, g: Any, out: Any, xs: Sequence[Any], settings: Settings, needed: Sequence[bool]) -> list[Any]:
         """dL/dx for each input, None where it is not needed: floats from floats, nodes from nodes."""
-        call = ieee if isinstance(out, float) else plainly
-        if self.over:
-            return call(self.over, (g, out, *xs), params)
-        return [
-            call(rule, (g, out, *xs), params) if need else None for rule, need in zip(self.rules, needed, strict=True)
-        ]
+        run = ieee if isinstance(out, float) else plainly
+        n, columns = len(xs) // len(self.inputs), self.columns(xs)
+        slopes: list[Any] = []
+        for i, call in enumerate(self.calls):
+            if not any(needed[i * n : (i + 1) * n]):
+                slopes += [None] * n
+            elif self.over:
+                slopes += run(call, (g, out, *columns), settings)
+            else:
+                slopes.append(run(call, (g, out, *columns), settings))
+        return slopes
 
 
-def op(*rules: Rule, over: Rule | None = None, reads: str = "all") -> Callable[[Callable[..., Any]], Op]:
+def op(*rules: Rule, over: bool = False) -> Callable[[Callable[..., Any]], Op]:
     """Make an `Op` of the function below and write it into the table `OPS`."""
 
     def declare(forward: Callable[..., Any]) -> Op:
-        made = Op(forward, rules, over, reads)
+        made = Op(forward, rules, over)
         OPS[made.name] = made
         return made
 
     return declare
-
-
-def places_read(rule: Any, n: int) -> set[int]:
-    """Which of (*inputs, out), with n inputs, rule(g, out, *inputs, **params) reads: those that its bytecode names, but
-    for len(xs)."""
-    named = [x for i in dis.get_instructions(rule) for x in (i.argval if isinstance(i.argval, tuple) else (i.argval,))]
-    read = {name for before, name in itertools.pairwise([None, *named]) if before != "len"}
-    places: set[int] = set()
-    for k, p in enumerate(inspect.signature(rule).parameters.values()):
-        if p.name in read:
-            places.update(range(k, n + 2) if p.kind is p.VAR_POSITIONAL else (k,))
-    return {n if k == 1 else k - 2 for k in places if 1 <= k < n + 2}
 
 
 def number(x: Any, where: str) -> float:
@@ -154,14 +172,15 @@ def listed(xs: Any, where: str) -> list[Any]:
     return list(xs)
 
 
-def ieee(f: Callable[..., Any], xs: Sequence[float], params: Params) -> Any:
-    """`f(*xs)`, a float or a list of floats, as IEEE 754 has it and with numpy's warnings.
+def ieee(f: Callable[..., Any], args: Sequence[Any], settings: Settings) -> Any:
+    """`f(*args)`, of floats and sequences of floats a float or a list of floats, as IEEE 754 has it and with numpy's
+    warnings.
 
     Python's floats raise on a division by zero and overflow in silence. Where one of them does, the question goes
     once more to numpy, on one-element arrays: its value, its RuntimeWarning. What is finite never takes that way.
     """
     try:
-        out = f(*xs, **params)
+        out = f(*args, **settings)
         if type(out) is np.float64:  # numpy computed it, and has warned if it had to
             return float(out)
         total = builtins.sum(out) if type(out) is list else out
@@ -169,9 +188,13 @@ def ieee(f: Callable[..., Any], xs: Sequence[float], params: Params) -> Any:
             return out
     except ZeroDivisionError:
         pass
-    out = f(*(np.array([x]) for x in xs), **params)
+    out = f(*map(one_element, args), **settings)
     return [np.asarray(x).item() for x in out] if type(out) is list else np.asarray(out).item()
 
 
-def plainly(f: Callable[..., Any], xs: Sequence[Any], params: Params) -> Any:
-    return f(*xs, **params)
+def one_element(x: Any) -> Any:
+    return np.array([x]) if isinstance(x, float) else [np.array([y]) for y in x]
+
+
+def plainly(f: Callable[..., Any], args: Sequence[Any], settings: Settings) -> Any:
+    return f(*args, **settings)

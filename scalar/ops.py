@@ -1,20 +1,21 @@
-"""The calculus page: what each op computes and how it differentiates, on plain numbers; one derivative an input.
+"""The calculus page: what each op computes and how it differentiates, on plain numbers.
 
-    g      the gradient arriving from above, dL/dout
-    out    the op's value
-    x, y   its inputs (xs: all the inputs of an op over a sequence)
+Every block reads the same way, derivatives first, one for each input. The names of a rule say what it reads:
 
-A derivative is a pure function of these: floats from floats, which is what the ordinary backward pass uses; nodes from
-nodes, which is how second derivatives come about. To add an op, add its block here: exports and methods follow. `+ - *`
-are Python's own; exp, log, tanh, ... are numpy's, called on one number, so that `scalar` and any array of float64
-numbers agree to the last bit.
+    g         the gradient arriving from above, dL/dout
+    out       the op's value
+    x, y      its inputs (xs, ys: of an op over sequences)
+    xs_shape  an input's shape, where the derivative needs no more of it
+    slope     or whatever else the op is told besides its inputs
+
+Floats give floats, nodes give nodes: so second derivatives come about. To add an op, add its block here, nothing else.
+`+ - *` are Python's own; exp, log, ... are numpy's, so that any array of float64 agrees with them to the last bit.
 """
 
 from __future__ import annotations
 
 import builtins
 import operator
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,18 +25,15 @@ from .op import OPS, op
 # --- arithmetic -----------------------------------------------------------------------------------------------------
 
 
-@op(
-    lambda g, out, x, y: g,
-    lambda g, out, x, y: g,
-)
+@op(lambda g: g, lambda g: g)
 def add(x, y):
     """x + y."""
     return x + y
 
 
 @op(
-    lambda g, out, x, y: g,
-    lambda g, out, x, y: -g,
+    lambda g: g,
+    lambda g: -g,
 )
 def subtract(x, y):
     """x - y."""
@@ -43,8 +41,8 @@ def subtract(x, y):
 
 
 @op(
-    lambda g, out, x, y: g * y,
-    lambda g, out, x, y: g * x,
+    lambda g, y: g * y,
+    lambda g, x: g * x,
 )
 def multiply(x, y):
     """x y."""
@@ -52,15 +50,15 @@ def multiply(x, y):
 
 
 @op(
-    lambda g, out, x, y: g / y,
-    lambda g, out, x, y: -g * out / y,
+    lambda g, y: g / y,
+    lambda g, out, y: -g * out / y,
 )
 def divide(x, y):
     """x / y; derivatives 1/y and -x/y^2."""
     return x / y
 
 
-@op(lambda g, out, x: -g)
+@op(lambda g: -g)
 def negative(x):
     """-x."""
     return -x
@@ -69,7 +67,7 @@ def negative(x):
 # y = 0: the exponent y - 1 becomes 0, so that y x^(y-1) is 0 even at x = 0 and x = inf.
 # x = 0, y >= 0: log 1 stands for log 0, since x^y does not move with y there.
 @op(
-    lambda g, out, x, y: g * y * power(x, y - 1.0 if y != 0 else y),
+    lambda g, x, y: g * y * power(x, y - 1.0 if y != 0 else y),
     lambda g, out, x, y: g * out * log(x if x != 0 or y < 0 else 1.0),
 )
 def power(x, y):
@@ -77,7 +75,7 @@ def power(x, y):
     return np.power(x, y)
 
 
-@op(lambda g, out, x: g if x > 0 else -g if x < 0 else 0.0)
+@op(lambda g, x: g if x > 0 else -g if x < 0 else 0.0)
 def abs(x):
     """|x|; derivative the sign of x, 0 at 0."""
     return builtins.abs(x)
@@ -86,31 +84,31 @@ def abs(x):
 # --- exponentials ---------------------------------------------------------------------------------------------------
 
 
-@op(lambda g, out, x: g * out)
+@op(lambda g, out: g * out)
 def exp(x):
     """e^x, its own derivative."""
     return np.exp(x)
 
 
-@op(lambda g, out, x: g / x)
+@op(lambda g, x: g / x)
 def log(x):
     """The natural logarithm; derivative 1/x."""
     return np.log(x)
 
 
-@op(lambda g, out, x: g / (2.0 * out))
+@op(lambda g, out: g / (2.0 * out))
 def sqrt(x):
     """The square root; derivative 1 / (2 sqrt x), infinite at 0."""
     return np.sqrt(x)
 
 
-@op(lambda g, out, x: g * out * (1.0 - out))
+@op(lambda g, out: g * out * (1.0 - out))
 def sigmoid(x):
     """1 / (1 + e^-x), computed from e^-|x|, which cannot overflow; derivative s (1 - s)."""
     return (1.0 if x >= 0 else np.exp(-builtins.abs(x))) / (1.0 + np.exp(-builtins.abs(x)))
 
 
-@op(lambda g, out, x: g * sigmoid(x))
+@op(lambda g, x: g * sigmoid(x))
 def softplus(x):
     """log(1 + e^x) without overflow; derivative sigmoid x."""
     return np.logaddexp(x, 0.0)
@@ -119,19 +117,19 @@ def softplus(x):
 # --- trigonometry ---------------------------------------------------------------------------------------------------
 
 
-@op(lambda g, out, x: g * cos(x))
+@op(lambda g, x: g * cos(x))
 def sin(x):
     """sin x; derivative cos x."""
     return np.sin(x)
 
 
-@op(lambda g, out, x: -g * sin(x))
+@op(lambda g, x: -g * sin(x))
 def cos(x):
     """cos x; derivative -sin x."""
     return np.cos(x)
 
 
-@op(lambda g, out, x: g * (1.0 - out * out))
+@op(lambda g, out: g * (1.0 - out * out))
 def tanh(x):
     """tanh x; derivative 1 - tanh^2 x."""
     return np.tanh(x)
@@ -140,21 +138,21 @@ def tanh(x):
 # --- corners: where there is no derivative, the subgradient of least norm -------------------------------------------
 
 
-@op(lambda g, out, x: g * (1.0 if out > 0 else 0.0))
+@op(lambda g, out: g * (1.0 if out > 0 else 0.0))
 def relu(x):
     """max(x, 0); derivative 1 above 0, else 0."""
     return 0.0 if x <= 0 else x
 
 
-@op(lambda g, out, x, slope: g if x > 0 else slope * g)
+@op(lambda g, x, slope: g if x > 0 else slope * g)
 def leaky_relu(x, slope: float = 0.01):
     """x above 0, else slope x; derivative 1 above 0, else slope."""
     return x if x > 0 else slope * x
 
 
 @op(
-    lambda g, out, x, y: g if x > y else 0.5 * g if x == y else 0.0,
-    lambda g, out, x, y: g if y > x else 0.5 * g if x == y else 0.0,
+    lambda g, x, y: g if x > y else 0.5 * g if x == y else 0.0,
+    lambda g, x, y: g if y > x else 0.5 * g if x == y else 0.0,
 )
 def maximum(x, y):
     """The larger of x and y, NaN if either is; a tie shares the derivative."""
@@ -162,23 +160,23 @@ def maximum(x, y):
 
 
 @op(
-    lambda g, out, x, y: g if x < y else 0.5 * g if x == y else 0.0,
-    lambda g, out, x, y: g if y < x else 0.5 * g if x == y else 0.0,
+    lambda g, x, y: g if x < y else 0.5 * g if x == y else 0.0,
+    lambda g, x, y: g if y < x else 0.5 * g if x == y else 0.0,
 )
 def minimum(x, y):
     """The smaller of x and y, NaN if either is; a tie shares the derivative."""
     return x if x <= y or x != x else y
 
 
-@op(lambda g, out, x, low, high: g if low < x < high else 0.0)
+@op(lambda g, x, low, high: g if low < x < high else 0.0)
 def clip(x, low: float, high: float):
     """x kept between the numbers low and high; derivative 1 strictly between them, else 0."""
     return minimum(maximum(x, low), high)
 
 
 @op(
-    lambda g, out, x, y, condition: g if condition else 0.0,
-    lambda g, out, x, y, condition: 0.0 if condition else g,
+    lambda g, condition: g if condition else 0.0,
+    lambda g, condition: 0.0 if condition else g,
 )
 def where_(x, y, condition):
     """x if condition else y; the one that was not chosen has derivative 0."""
@@ -196,42 +194,42 @@ def where(condition: bool, x: Any, y: Any) -> Any:
     return where_(x, y, condition=condition)
 
 
-# --- over a sequence ------------------------------------------------------------------------------------------------
+# --- over sequences: an input is all the numbers of one --------------------------------------------------------------
 
 
-@op(over=lambda g, out, *xs: [g] * len(xs))
-def sum(*xs):
+@op(lambda g, xs_shape: [g] * xs_shape[0], over=True)
+def sum(xs):
     """x1 + ... + xn; derivative 1 for each."""
     return builtins.sum(xs, 0.0)
 
 
-@op(over=lambda g, out, *xs: [g / float(len(xs))] * len(xs))
-def mean(*xs):
+@op(lambda g, xs_shape: [g / float(xs_shape[0])] * xs_shape[0], over=True)
+def mean(xs):
     """(x1 + ... + xn) / n; derivative 1/n for each."""
     return builtins.sum(xs, 0.0) / float(some(xs, "mean"))
 
 
-def ties(g: Any, out: Any, *xs: Any) -> list[Any]:
+def ties(g, out, xs):
     count = builtins.sum(bool(x == out) for x in xs)
     return [g * out if out != out else g / float(count) if x == out else 0.0 for x in xs]
 
 
-@op(over=ties)
-def max(*xs):
+@op(ties, over=True)
+def max(xs):
     """The largest of x1 ... xn, NaN if any is; k of them in a tie share the derivative, 1/k each."""
     some(xs, "max")
     return np.maximum.reduce(xs)
 
 
-@op(over=ties)
-def min(*xs):
+@op(ties, over=True)
+def min(xs):
     """The smallest of x1 ... xn, NaN if any is; k of them in a tie share the derivative, 1/k each."""
     some(xs, "min")
     return np.minimum.reduce(xs)
 
 
-@op(over=lambda g, out, *xs: [g * exp(x - out) for x in xs], reads="own")
-def logsumexp(*xs):
+@op(lambda g, out, xs: [g * exp(x - out) for x in xs], over=True)
+def logsumexp(xs):
     """log(e^x1 + ... + e^xn), shifted by the largest so that nothing overflows; derivative softmax."""
     some(xs, "logsumexp")
     largest = np.max(xs)
@@ -239,21 +237,17 @@ def logsumexp(*xs):
     return np.log(builtins.sum(np.exp(x - shift) for x in xs)) + shift
 
 
-@op(over=lambda g, out, *xs: [g * y for y in second(xs)] + [g * x for x in first(xs)], reads="partner")
-def dot(*xs):
+@op(
+    lambda g, ys: [g * y for y in ys],
+    lambda g, xs: [g * x for x in xs],
+    over=True,
+)
+def dot(xs, ys):
     """x1 y1 + ... + xn yn, of two sequences; derivatives y and x."""
-    return builtins.sum(map(operator.mul, first(xs), second(xs)), 0.0)
+    return builtins.sum(map(operator.mul, xs, ys), 0.0)
 
 
-def first(xs: Sequence[Any]) -> Sequence[Any]:
-    return xs[: len(xs) // 2]
-
-
-def second(xs: Sequence[Any]) -> Sequence[Any]:
-    return xs[len(xs) // 2 :]
-
-
-def some(xs: Sequence[Any], where: str) -> int:
+def some(xs, where):
     if not xs:
         raise ValueError(f"{where}: expected at least one element, got none")
     return len(xs)

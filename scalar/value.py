@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import autodiff, ops
-from .op import OPS, Op, Params, number
+from .op import OPS, Op, Settings, number
 
 
 class Value:
@@ -34,14 +34,14 @@ class Value:
         self.grad = 0.0
         self.op: Op | None = None
         self.inputs: tuple[Value, ...] = ()
-        self.params: Params | None = None
+        self.params: Settings | None = None
         self.label = label
         self.requires_grad = requires_grad
         self.seen: list[float] | None = None
         self.was = self.data
 
     @staticmethod
-    def apply(op: Op, inputs: Sequence[Any], params: Params | None = None) -> Value:
+    def apply(op: Op, inputs: Sequence[Any], params: Settings | None = None) -> Value:
         """The node of `op` on `inputs`, Values or plain numbers. This is the only place where the graph grows.
 
         Where no gradient is wanted (all inputs constant, or `no_grad`) the result is a constant leaf.
@@ -149,7 +149,7 @@ class Value:
 
 
 for op in OPS.values():
-    if len(op.rules) == 1:
+    if len(op.inputs) == 1 and not op.over:
         setattr(Value, op.name, op)
 
 apply = Value.apply

@@ -26,7 +26,7 @@ __all__ = ["RUNTIME", "expression", "translate"]
 RUNTIME = Path(__file__).with_name("runtime.js").read_text(encoding="utf-8")
 KNOWN = set(re.findall(r'^ *"([\w.]+)": ', RUNTIME, re.MULTILINE))  # the functions of Python and numpy that it has
 
-ARITHMETIC = {ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide", ast.FloorDiv: "floordiv"}
+ARITHMETIC = {ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide"}
 COMPARISONS = {ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne"}
 
 
@@ -99,23 +99,20 @@ class _Writer:
     def op(self, block: ast.FunctionDef) -> str:
         decorator = self.page.decorator(block)
         assert decorator is not None
-        over = next((keyword.value for keyword in decorator.keywords if keyword.arg == "over"), None)
-        rules = [self.rule(rule) for rule in decorator.args]
-        settings = [arg.arg for arg in block.args.args[len(rules) :]] if rules else []
-        for rule in decorator.args:  # settings go by position: the same order in the forward and in every rule
-            if isinstance(rule, ast.Lambda) and [arg.arg for arg in rule.args.args[2 + len(rules) :]] not in (
-                [],
-                settings,
-            ):
-                raise _NoTranslation(rule)
+        n = len(decorator.args)
+        inputs, settings = [arg.arg for arg in block.args.args[:n]], [arg.arg for arg in block.args.args[n:]]
+        over = any(keyword.arg == "over" for keyword in decorator.keywords)
+        shapes = [f"{x}_shape = [{x}.length]" for x in inputs] if over else []
+        given = ["g", "out", *inputs, *settings, *shapes]
+        rules = [f"(M, {', '.join(given)}) => {self.rule(rule)}" for rule in decorator.args]
         parts = [f"forward: {self.arrow(block.args, self.body(block))}", f"rules: [{', '.join(rules)}]"]
-        parts += [f"over: {self.rule(over)}"] if over is not None else []
-        return f"{{{', '.join(parts)}, settings: {json.dumps(settings)}}}"
+        return f"{{{', '.join(parts)}, over: {json.dumps(over)}, settings: {json.dumps(settings)}}}"
 
     def rule(self, rule: ast.expr) -> str:
+        """A rule's value: its names are those of what it is given; a function's, those of its parameters."""
         if isinstance(rule, ast.Lambda):
-            return self.arrow(rule.args, self.expression(rule.body))
-        return self.name(rule)
+            return self.expression(rule.body)
+        return f"{self.name(rule)}({', '.join(['M', *self.parameters(self.page.blocks[self.name(rule)].args)])})"
 
     def function(self, block: ast.FunctionDef) -> str:
         return f"({', '.join(['M', *self.parameters(block.args)])}) {self.body(block)}"
@@ -124,7 +121,7 @@ class _Writer:
         return f"({', '.join(['M', *self.parameters(args)])}) => {body}"
 
     def parameters(self, args: ast.arguments) -> list[str]:
-        return [arg.arg for arg in args.args] + ([f"...{args.vararg.arg}"] if args.vararg else [])
+        return [arg.arg for arg in args.args]
 
     def body(self, block: ast.FunctionDef) -> str:
         lines = [self.statement(line) for line in block.body]
@@ -175,9 +172,8 @@ class _Writer:
                 element, [ast.comprehension(ast.Name(each), xs, [])]
             ):
                 return f"{self.expression(xs)}.map(({each}) => {self.expression(element)})"
-            case ast.Subscript(value, ast.Slice(lower, upper, None)):
-                start, end = (self.expression(bound) if bound else "undefined" for bound in (lower, upper))
-                return f"{self.expression(value)}.slice({start}, {end})"
+            case ast.Subscript(value, ast.Constant(int() as at)):
+                return f"{self.expression(value)}[{at}]"
             case ast.Call(func, args, []):
                 return self.call(func, [self.expression(arg) for arg in args])
             case ast.Attribute():

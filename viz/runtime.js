@@ -31,7 +31,6 @@ const numbers = {
   subtract: (x, y) => x - y,
   multiply: (x, y) => list(x) ? Array(y).fill(x).flat() : x * y,
   divide: (x, y) => x / y,
-  floordiv: (x, y) => Math.floor(x / y),
   negative: (x) => -x,
   lt: (x, y) => x < y,
   le: (x, y) => x <= y,
@@ -186,11 +185,13 @@ const words = {
 
 const settingsOf = (node) => OPS[node.op].settings.map((key) => node.params[key]);
 
-function shares(M, node, g, out, xs) {
-  const op = OPS[node.op];
-  if (op.over) return op.over(M, g, out, ...xs);
-  return op.rules.map((rule) => rule(M, g, out, ...xs, ...settingsOf(node)));
+// The inputs of an op over sequences stand one after the other: here they are as these sequences again.
+function columns(op, xs) {
+  const n = xs.length / op.rules.length;
+  return op.over ? op.rules.map((_, i) => xs.slice(i * n, (i + 1) * n)) : xs;
 }
+
+const shares = (M, op, g, out, xs, given) => op.rules.flatMap((rule) => rule(M, g, out, ...columns(op, xs), ...given));
 
 // Every value and gradient, and a frame for each step of the forward and of the backward pass.
 // `given` maps the leaves that were changed to their numbers.
@@ -201,7 +202,7 @@ function run(graph, given = {}) {
   nodes.forEach((node, i) => {
     if (!node.op) return;
     const xs = node.inputs.map((k) => values[k]);
-    values[i] = OPS[node.op].forward(numbers, ...xs, ...settingsOf(node));
+    values[i] = OPS[node.op].forward(numbers, ...columns(OPS[node.op], xs), ...settingsOf(node));
     const filled = node.inputs.map((k, j) => nodes[k].fixed ? constant(xs[j]) : numeral(xs[j]));
     const text = `${node.name} = ${code(node.op, filled, node.given).text} = ${decimal(values[i])}`;
     frames.push({ phase: "forward", node: i, lines: [text], touched: node.inputs, values: { [i]: values[i] } });
@@ -217,10 +218,12 @@ function run(graph, given = {}) {
   for (const i of steps) {
     const node = nodes[i], g = gradients[i], lines = [], totals = {}, touched = [];
     if (node.op) {
-      const pick = (table) => node.inputs.map((k) => table[k]);
-      const amounts = shares(numbers, node, g, values[i], pick(values));
-      const formulas = shares(words, node, new Written(g, term(node.d)), dictionary[i], pick(dictionary)).map(lift);
-      const filled = shares(words, node, new Written(g, numeral(g)), figures[i], pick(figures)).map(lift);
+      const rule = (M, g, table) => {
+        return shares(M, OPS[node.op], g, table[i], node.inputs.map((k) => table[k]), settingsOf(node));
+      };
+      const amounts = rule(numbers, g, values);
+      const formulas = rule(words, new Written(g, term(node.d)), dictionary).map(lift);
+      const filled = rule(words, new Written(g, numeral(g)), figures).map(lift);
       node.inputs.forEach((k, j) => {
         if (nodes[k].constant) return;
         gradients[k] = reached.has(k) ? gradients[k] + amounts[j] : amounts[j];

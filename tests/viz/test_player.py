@@ -89,7 +89,7 @@ def test_the_page_has_pythons_numbers_at_the_awkward_points(evaluate) -> None:
     """Each op at each pair of awkward numbers: value and slopes as Python has them; only a zero's sign may differ."""
     cases, expected = [], []
     for op in scalar.ops.OPS.values():
-        size = len(op.rules) or 2
+        size = 2 if op.over else len(op.rules)
         for x in AWKWARD:
             for y in AWKWARD if size > 1 else [0.0]:
                 inputs = [Value(x, "a"), Value(y, "b")][:size]
@@ -107,10 +107,8 @@ def test_the_page_has_pythons_numbers_at_the_awkward_points(evaluate) -> None:
         const cases = {json.dumps(list(zip(names, cases, strict=True)))};
         const answer = cases.map(([name, xs]) => {{
           const op = OPS[name], given = settings[name];
-          const out = op.forward(numbers, ...xs, ...given);
-          const slopes = op.over ? op.over(numbers, 1, out, ...xs)
-            : op.rules.map((rule) => rule(numbers, 1, out, ...xs, ...given));
-          return [out, ...slopes].map(decimal);
+          const out = op.forward(numbers, ...columns(op, xs), ...given);
+          return [out, ...shares(numbers, op, 1, out, xs, given)].map(decimal);
         }});"""
 
     def plain(text: str) -> str:
@@ -188,7 +186,8 @@ def test_python_is_translated_as_it_is_meant() -> None:
     assert (
         expression("0.0 if a <= x < b else -g / 2") == "((M.le(a, x) && M.lt(x, b)) ? 0.0 : M.divide(M.negative(g), 2))"
     )
-    assert expression("[np.exp(x) for x in xs[1:]]") == 'xs.slice(1, undefined).map((x) => M["np.exp"](x))'
+    assert expression("[np.exp(x) for x in xs]") == 'xs.map((x) => M["np.exp"](x))'
+    assert expression("[g] * xs_shape[0]") == "M.multiply([g], xs_shape[0])"
 
 
 @pytest.mark.parametrize(
@@ -205,11 +204,11 @@ from types import SimpleNamespace
 def op(*rules):
     return lambda forward: SimpleNamespace(forward=forward)
 
-@op(lambda g, out, x, other: g)
-def renamed(x, slope=1.0):
+@op(lambda g, slope: g**slope)
+def raised(x, slope=1.0):
     return x
 
-@op(lambda g, out, x: g)
+@op(lambda g: g)
 def loop(x):
     while x:
         return x
@@ -219,7 +218,7 @@ def loop(x):
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("renamed", "renamed: no JavaScript for line 7: lambda g, out, x, other: g"),
+        ("raised", r"raised: no JavaScript for line 7: g \*\* slope"),
         ("loop", "loop: .* line 13: while x"),
     ],
 )
