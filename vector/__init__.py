@@ -8,10 +8,12 @@
 -0.4621 [ 0.1966 -0.1966]
 """
 
+from typing import Any
+
 from . import checkpoint, datasets, nn, optim
 from .anomaly import detect_anomaly
 from .autodiff import backward_steps, grad, gradcheck, no_grad, topological_order
-from .compile import compile
+from .errors import RecordingError
 from .losses import categorical_cross_entropy, cross_entropy, mse
 from .ops import (
     abs,
@@ -52,8 +54,12 @@ from .ops import (
     where,
 )
 from .tensor import Tensor
+from .training import Sequential
+
+setattr(nn, "Sequential", Sequential)  # noqa: B010  (it stands above the layers: it trains)
 
 __all__ = [
+    "RecordingError",
     "Tensor",
     "abs",
     "add",
@@ -106,3 +112,12 @@ __all__ = [
     "transpose",
     "where",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The compiler is loaded by who asks for it."""
+    if name == "compile":
+        from .compiler import compile
+
+        return compile
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import autodiff
 from .autodiff import mode
-from .trace import refuse, users_line
+from .errors import refuse, users_line
 
 LOCK = threading.Lock()
 within = 0  # how many blocks are being run, in all threads

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import ops, watch
+from . import ops, storage
 
 
 class Mode(threading.local):
@@ -43,11 +43,6 @@ def no_grad() -> Iterator[None]:
         yield
     finally:
         mode.graph = before
-
-
-def random(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any = np.float64) -> Any:
-    """Numbers drawn uniformly from [0, 1), as an array. A recorded step draws new ones at each replay."""
-    return rng.random(shape, dtype) if mode.recorder is None else mode.recorder.random(rng, shape, dtype)
 
 
 def topological_order(output: Any) -> list[Any]:
@@ -113,7 +108,7 @@ def backward_steps(output: Any, gradient: Any = None, create_graph: bool = False
 def check_unchanged(node: Any, i: int, x: Any, then: Any, more: Any) -> None:
     """Raises RuntimeError where the array of x, which stands at place i of the inputs and the result of a node, is not
     as it was when it was marked."""
-    if not (watch if mode.recorder is None else mode.recorder).unchanged(x, then, more):
+    if not (storage if mode.recorder is None else mode.recorder).unchanged(x, then, more):
         what = f"input {i}" if x is not node else "the result"
         raise RuntimeError(
             f"backward: {node.op.name}: {what}{f', {x.label!r},' if x.label else ''} was changed after the forward "

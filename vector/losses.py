@@ -10,7 +10,7 @@ import numpy as np
 
 from . import ops
 from .autodiff import mode
-from .ops import array, nested, primitive
+from .op import array, nested, primitive
 
 
 def cross_entropy(logits: Any, labels: Any) -> Any:

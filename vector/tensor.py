@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from . import autodiff, ops, watch
+from . import autodiff, ops, storage
 from .autodiff import mode
-from .ops import Op, Params, array
+from .op import OPS, Op, Params, array
 
 
 class Tensor:
@@ -23,7 +23,7 @@ class Tensor:
     label          a name for pictures and programs
     requires_grad  False for constants (numbers and arrays in an expression, results under `no_grad`)
     line           what made it, if that was inside `detect_anomaly`
-    memory, seen   who else may write to the array, and marks of what the derivatives will read: see watch.py
+    memory, seen   who else may write to the array, and marks of what the derivatives will read: see storage.py
 
     An array of float32 or float64 is taken over without copying. Raises TypeError, naming the type, for data that is
     not of real numbers.
@@ -54,7 +54,7 @@ class Tensor:
         self.params: Params | None = None
         self.label = label
         self.requires_grad = requires_grad
-        self.seen: Sequence[watch.Mark] = NOTHING
+        self.seen: Sequence[storage.Mark] = NOTHING
 
     @staticmethod
     def apply(op: Op, inputs: Sequence[Any], params: Params | None = None) -> Tensor:
@@ -73,14 +73,14 @@ class Tensor:
             data = recorder.value(op, nodes, params)
         node = Tensor.constant(data)
         if recorder is None and data.base is not None:
-            node.memory = watch.memory_of(data, nodes)
+            node.memory = storage.memory_of(data, nodes)
         needed = tuple([x.requires_grad for x in nodes])
         if True in needed and mode.graph:
             node.op, node.inputs, node.params, node.requires_grad = op, nodes, params, True
             if recorder is None and data.base is None:
                 node.memory = []
             if places := op.read_by(needed):
-                node.seen = (watch if recorder is None else recorder).marks(places, (*nodes, node), inputs)
+                node.seen = (storage if recorder is None else recorder).marks(places, (*nodes, node), inputs)
         if autodiff.observer is not None:
             autodiff.observer(node, op, nodes)
         return node
@@ -120,7 +120,7 @@ class Tensor:
         if mode.recorder is not None:
             return mode.recorder.read(self)
         if self.memory is not None:
-            watch.reveal(self)
+            storage.reveal(self)
         return self._data
 
     @data.setter
@@ -345,7 +345,7 @@ def plain(x: Any, where: str, like: Tensor) -> Any:
 
 COMPARISONS = {np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal}
 UFUNCS: dict[Any, Callable[..., Any]] = {
-    **{getattr(np, name): op for name, op in ops.OPS.items() if isinstance(getattr(np, name, None), np.ufunc)},
+    **{getattr(np, name): op for name, op in OPS.items() if isinstance(getattr(np, name, None), np.ufunc)},
     np.absolute: ops.abs,
     np.matmul: ops.matmul,
 }

@@ -67,7 +67,7 @@ CASES = {
     "scatter": [(lambda x: vector.ops.scatter(x, key=[0, 0, 2], shape=(4,)), [X[0]])],
     "softmax": [(lambda x, a=a: vector.softmax(x, axis=a), [X]) for a in (0, 1)],
     "transpose": [(lambda x: x.T, [X]), (lambda x: vector.transpose(x, (1, 2, 0)), [Z]), (lambda x: x.mT, [Z])],
-    **{name: list(reductions(name)) for name in sequence_ops() if name in vector.ops.OPS},
+    **{name: list(reductions(name)) for name in sequence_ops() if name in vector.op.OPS},
 }
 TIES = np.array([[0.3, 0.3, -0.2], [0.1, 0.3, -0.2]])
 
@@ -287,11 +287,11 @@ def test_gradcheck_takes_every_element_by_itself():
     factors = np.array([[1.0, 1.0], [2.0, 1.0]])
     x = vector.Tensor([[1.0, 2.0], [3.0, 4.0]])
     with pytest.raises(ValueError, match=r"gradcheck: input 1\[1, 0\] = 3\.0: "):
-        one = vector.ops.Op(same, (lambda g, out, x: g * factors,))
+        one = vector.op.Op(same, (lambda g, out, x: g * factors,))
         vector.gradcheck(lambda y, x: y + one(x), [vector.Tensor(1.0), x])
     for turn in (lambda g: g[::-1], lambda g: g[:, ::-1]):
         with pytest.raises(ValueError, match=r"gradcheck: input 0\[0, 0\] = 1\.0: "):
-            vector.gradcheck(vector.ops.Op(same, (lambda g, out, x, turn=turn: turn(g),)), [x])
+            vector.gradcheck(vector.op.Op(same, (lambda g, out, x, turn=turn: turn(g),)), [x])
 
 
 # --- broken in one place ----------------------------------------------------------------------------------------------

@@ -582,4 +582,4 @@ def test_a_python_that_loads_two_names_at_once(monkeypatch):
     ],
 )
 def test_the_places_that_a_rule_of_arrays_reads(rule, places):
-    assert vector.ops.places_read(rule, 2) == places
+    assert vector.op.places_read(rule, 2) == places

@@ -1,11 +1,11 @@
 """The readers of files and texts from elsewhere, given what nobody would write.
 
-    python tests/project/fuzz.py idx --runs 350000   changes inputs by what they make the reader do; needs 'twograd[fuzz]'
+    python tests/project/fuzz.py idx --runs 350000   changes inputs by their effect ('twograd[fuzz]')
     python tests/project/fuzz.py idx --replay        reads tests/project/corpus/idx once more
 
 A reader may return or raise the error that it documents; anything else is a find, and so are 200 MB of memory, or a
-minute, for one input. A find is written to tests/project/corpus/READER, to stay there: the ordinary tests replay that folder
-(test_fuzz.py, where hypothesis gives the same readers the same kinds of input).
+minute, for one input. A find is written to tests/project/corpus/READER, to stay there: the ordinary tests replay
+that folder (test_fuzz.py, where hypothesis gives the same readers the same kinds of input).
 
 To add a reader, write the function that gives it the file at `path` and lets only a find through; name it in READERS.
 """
@@ -100,7 +100,7 @@ def read_checkpoint(path: Path) -> None:
 
 
 def checkpoint_seeds() -> list[bytes]:
-    from vector.checkpoint import pack
+    from vector.training.checkpoint import pack
 
     arrays = {code: np.zeros((2, 3), code) for code in ("f4", "f8", "u1", ">i8", "?", "c8")}
     states = [

@@ -9,7 +9,7 @@ from judging import SAMPLES
 
 import vector
 from vector import Tensor, autodiff
-from vector.blas import ALIGNMENT
+from vector.runtime.memory import ALIGNMENT
 
 X = np.array([[0.3, -1.2, 0.7], [1.5, 0.1, -0.4]])
 
@@ -30,7 +30,7 @@ def test_each_gradient_has_its_nodes_dtype():
     z = x.astype(np.float64) * y + x
     vector.sum(z).backward()
     assert (x.grad.dtype, y.grad.dtype, z.grad.dtype) == (np.float32, np.float64, np.float64)
-    for op in vector.ops.OPS.values():
+    for op in vector.op.OPS.values():
         if len(op.rules) == 1 and not op.defaults and not op.over:
             x = Tensor(np.full(3, 0.5, np.float32))
             op(x).backward(np.ones(3, np.float32))
@@ -49,7 +49,7 @@ def test_plain_numbers_take_the_dtype_of_the_array_beside_them():
 def test_derivatives_of_float32_compute_in_float32():
     """And are not only rounded to it in the end."""
     x = np.array([[0.5, 1.5], [1.5, 1.5]], np.float32)
-    for op in vector.ops.OPS.values():
+    for op in vector.op.OPS.values():
         if op.rules and not set(op.defaults) - SAMPLES.keys() - {"axis", "keepdims", "axes"}:
             params = {name: SAMPLES.get(name, [value])[0] for name, value in op.defaults.items()}
             xs = [x] * len(op.rules)
@@ -481,23 +481,23 @@ def test_row_tiles(sizes, x_lies, y_lies, tiles, others, monkeypatch):
     rng = np.random.default_rng(0)
     x, y = x_lies(rng.normal(size=(n, k))), y_lies(rng.normal(size=(k, m)))
     monkeypatch.setattr("os.cpu_count", lambda: 3)
-    monkeypatch.setattr(vector.ops, "small_products_at_once", lambda: False)
-    assert vector.ops.row_tiles(x, y) == others
-    monkeypatch.setattr(vector.ops, "small_products_at_once", lambda: True)
-    assert vector.ops.row_tiles(x, y) == tiles
+    monkeypatch.setattr(vector.runtime.matmul, "small_products_at_once", lambda: False)
+    assert vector.runtime.matmul.row_tiles(x, y) == others
+    monkeypatch.setattr(vector.runtime.matmul, "small_products_at_once", lambda: True)
+    assert vector.runtime.matmul.row_tiles(x, y) == tiles
     if n * k * m < 10**7:
         pieces, tiled = [], vector.ops.tiled
         monkeypatch.setattr(vector.ops, "tiled", lambda x, y: pieces.append(x.shape) or tiled(x, y))
-        out = vector.ops.OPS["matmul"].value([x, y], None)
+        out = vector.op.OPS["matmul"].value([x, y], None)
         assert pieces == [(tiles, n // tiles, k)] * (tiles > 1)
         assert out.base is None and out.flags.c_contiguous
         assert np.allclose(out, x @ y, rtol=1e-11, atol=1e-11)
 
 
 def test_no_piece_has_fewer_than_four_rows(monkeypatch):
-    monkeypatch.setattr(vector.ops, "small_products_at_once", lambda: True)
+    monkeypatch.setattr(vector.runtime.matmul, "small_products_at_once", lambda: True)
     x, y = np.ones((16, 512), np.float32), np.ones((512, 512), np.float32)
-    assert [vector.ops.row_tiles(x[:n], y[:, :510]) for n in (8, 11, 12, 16)] == [1, 1, 1, 1]
+    assert [vector.runtime.matmul.row_tiles(x[:n], y[:, :510]) for n in (8, 11, 12, 16)] == [1, 1, 1, 1]
 
 
 def test_columns_times_rows():

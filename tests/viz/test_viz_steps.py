@@ -1,6 +1,7 @@
 """Steps, formulas and derivatives in words: the engine's own steps and rules, op by op, against golden text.
 
-The file golden/ops.txt was read through. `python tests/viz/test_viz_steps.py` writes it, and the pictures of all ops, anew.
+The file golden/ops.txt was read through. `python tests/viz/test_viz_steps.py` writes it, and the pictures of all
+ops, anew.
 """
 
 import math
@@ -62,7 +63,7 @@ def test_every_op_is_drawn_as_it_was_when_looked_at(name: str) -> None:
 
 def test_every_op_is_among_the_samples() -> None:
     assert scalar_nodes().keys() == scalar.ops.OPS.keys()
-    assert vector_nodes().keys() == vector.ops.OPS.keys()
+    assert vector_nodes().keys() == vector.op.OPS.keys()
 
 
 @pytest.mark.parametrize("name", sorted(scalar.ops.OPS))
@@ -138,7 +139,7 @@ def test_numbers_write_down_what_is_done_to_them() -> None:
     v = Written(np.arange(3.0), Name(Term("v"), Term("v")))
     assert str((v >= 1) & (v <= 2)) == "v >= 1 and v <= 2" and str((v > 1) | (v < 1)) == "v > 1 or v < 1"
     assert v.astype(np.float32).data.dtype == np.float32 and v.astype(np.float32).name == v.name
-    picked = Written.apply(vector.ops.OPS["index"], [v], {"key": np.array([2, 0])})
+    picked = Written.apply(vector.op.OPS["index"], [v], {"key": np.array([2, 0])})
     assert picked.name.code.text == "index(v, key=…)" and picked.data.tolist() == [2.0, 0.0]
 
 

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from .blas import allocate
-from .workers import Experience, share
+from ..runtime.memory import allocate
+from ..runtime.threads import Experience, share
 
 
 class Var:

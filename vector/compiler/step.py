@@ -13,12 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from .autodiff import mode
-from .outside import GENERATORS, Outside, alike, contents, find_generators, tell_of_changes
+from ..autodiff import mode
+from ..errors import RecordingError, refuse
+from ..random import GENERATORS, find_generators
+from ..storage import epoch
+from ..tensor import Tensor
+from .guards import Outside, alike, contents
+from .ir import Program, Var, replace
 from .passes import optimize
-from .program import Program, Var, replace
-from .tensor import Tensor
-from .trace import SPENT, Recorder, RecordingError, Traced, refuse
+from .trace import SPENT, Recorder, Traced
 
 
 class Replay:
@@ -136,7 +139,7 @@ class CompiledStep:
         self.latest: Replay | None = None
         self.lock = threading.Lock()
         self.quick: Callable[..., Any] = other  # the last replay, where there is not much to look at
-        tell_of_changes(self)
+        self.epoch = epoch.now
         self.names = [p.name for p in inspect.signature(step).parameters.values()]
 
     @property
@@ -179,6 +182,9 @@ class CompiledStep:
         refers to changed, when a tensor's array was replaced after the recording, and when two threads run the step
         at once.
         """
+        if self.epoch != epoch.now:
+            self.epoch = epoch.now
+            self.look_again()
         if not named and (result := self.quick(*args)) is not OTHER:
             return result
         if mode.recorder is not None or mode.check is not None:  # part of another recorded step, or to be looked at

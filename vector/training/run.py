@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data.batches import Batches
+from ..optim import Optimizer, Schedule
+from ..random import find_generators
 from .checkpoint import CheckpointError, load, save
-from .datasets import Batches
-from .optim import Optimizer, Schedule
-from .outside import find_generators
 
 if TYPE_CHECKING:
-    from .nn import Sequential
+    from .sequential import Sequential
 
 OTHER = "give fit what it was made with (model, optimizer, data, batch_size, seed, schedule), or another path"
 

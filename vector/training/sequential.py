@@ -1,4 +1,4 @@
-"""Layers on tensors, and a stack of them that trains itself."""
+"""A stack of layers that trains itself."""
 
 from __future__ import annotations
 
@@ -9,131 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from . import ops
-from .autodiff import mode, no_grad, random
-from .blas import aligned, side_by_side
+from ..autodiff import no_grad
+from ..data.batches import Batches
+from ..losses import cross_entropy
+from ..op import array
+from ..optim import Optimizer, Schedule
+from ..runtime.memory import side_by_side
+from ..runtime.threads import use_threads
+from ..storage import Guarded
+from ..tensor import Tensor
 from .checkpoint import read, save
-from .compile import compile as recorded
-from .datasets import Batches
-from .losses import cross_entropy
-from .ops import OPS
-from .optim import Optimizer, Schedule
-from .outside import Watched
-from .tensor import Tensor
-from .training import Run, hits
-from .workers import use_threads
-
-Activation = str | Callable[[Any], Any] | None
-Initializer = Callable[..., np.ndarray]  # (generator, n_in, n_out) to (n_in, n_out)
+from .run import Run, hits
 
 
-def glorot_uniform(rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
-    """Uniform between +-sqrt(6 / (n_in + n_out)) (Glorot and Bengio, 2010). Returns (n_in, n_out), float64."""
-    limit = np.sqrt(6.0 / (n_in + n_out))
-    return rng.uniform(-limit, limit, (n_in, n_out))
-
-
-def he_normal(rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
-    """Normal with standard deviation sqrt(2 / n_in), for relu (He et al., 2015). Returns (n_in, n_out), float64."""
-    return rng.normal(0.0, np.sqrt(2.0 / n_in), (n_in, n_out))
-
-
-def zeros(rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
-    """All 0. Returns (n_in, n_out), float64."""
-    return np.zeros((n_in, n_out))
-
-
-def parameter(data: np.ndarray, label: str) -> Tensor:
-    """A leaf with a copy of the data, which nobody else can write to until somebody asks for its `data`."""
-    made = Tensor(aligned(data), label)
-    made.memory = []
-    return made
-
-
-class Flatten:
-    """Each sample as one vector: (n, ...) to (n, features)."""
-
-    def __call__(self, x: Any) -> Any:
-        """(n, ...) to (n, features). Raises ValueError for an array without axes."""
-        if not np.ndim(x):
-            raise ValueError("Flatten: expected a batch of samples, got shape ()")
-        return ops.reshape(x, (x.shape[0], int(np.prod(x.shape[1:]))))
-
-
-class Dense(Watched):
-    """A fully connected layer: (n, n_in) to (n, n_out), activation(x W + b).
-
-    W is (n_in, n_out), from `init` with the seed, glorot uniform unless told; b is (n_out,), 0. The same seed gives
-    the same numbers as `scalar.nn.Dense`, rounded to `dtype`: float64, or float32, which trains twice as fast.
-    `activation` is the name of an op of one input, "softmax", "log_softmax", a function of a tensor, or None.
-    """
-
-    def __init__(
-        self,
-        n_in: int,
-        n_out: int,
-        activation: Activation = None,
-        seed: int | None = None,
-        init: Initializer = glorot_uniform,
-        dtype: Any = np.float64,
-    ) -> None:
-        if n_in < 1 or n_out < 1:
-            raise ValueError(f"Dense: expected widths of at least 1, got {n_in} and {n_out}")
-        dtype = ops.floating(dtype, "Dense")
-        self.n_in, self.n_out = n_in, n_out
-        self.weight = parameter(init(np.random.default_rng(seed), n_in, n_out).astype(dtype), "weight")
-        self.bias = parameter(np.zeros(n_out, dtype), "bias")
-        self.activation = activate(activation)
-
-    def __call__(self, x: Any) -> Tensor:
-        """(n, n_in) or (n_in,) to (n, n_out) or (n_out,). Raises ValueError for another number of features, TypeError
-        for no array of numbers."""
-        if not np.ndim(x):
-            raise TypeError(f"Dense: expected {self.n_in} features, got {type(x).__name__}")
-        if np.shape(x)[-1] != self.n_in:
-            raise ValueError(f"Dense: expected {self.n_in} features, got {np.shape(x)[-1]}")
-        out = ops.matmul(x, self.weight) + self.bias
-        return self.activation(out) if self.activation else out
-
-    def parameters(self) -> list[Tensor]:
-        """The weights, then the biases."""
-        return [self.weight, self.bias]
-
-    def state(self) -> dict[str, Tensor]:
-        """The parameters by name."""
-        return {"weight": self.weight, "bias": self.bias}
-
-
-class Dropout(Watched):
-    """While training, set each element to 0 with probability `rate` and scale the others up by 1 / (1 - rate), so
-    that the mean stays (Srivastava et al., 2014). Under `no_grad`, which is how a model is evaluated, do nothing.
-    """
-
-    def __init__(self, rate: float, seed: int | None = None) -> None:
-        if not 0.0 <= rate < 1.0:
-            raise ValueError(f"Dropout: expected a rate from 0 to below 1, got {rate}")
-        self.rate = rate
-        self.rng = np.random.default_rng(seed)
-
-    def __call__(self, x: Any) -> Any:
-        """An array or tensor of any shape to one of the same shape."""
-        if not mode.graph or not self.rate:
-            return x
-        kept = random(self.rng, x.shape, x.dtype) >= self.rate
-        return ops.multiply(x, kept.astype(x.dtype) / (1.0 - self.rate))
-
-
-def activate(activation: Activation) -> Callable[[Any], Any] | None:
-    if activation is None or callable(activation):
-        return activation
-    names = {name for name, op in OPS.items() if len(op.rules) == 1 and not op.defaults}
-    names |= {"leaky_relu", "log_softmax", "softmax"}
-    if not isinstance(activation, str) or activation not in names:
-        raise ValueError(f"Dense: expected an activation out of {', '.join(sorted(names))}, got {activation!r}")
-    return OPS[activation]
-
-
-class Sequential(Watched):
+class Sequential(Guarded):
     """Layers one after the other, with training, evaluation and prediction: `Sequential(first, second)`. Raises
     TypeError for what cannot be called."""
 
@@ -147,8 +36,8 @@ class Sequential(Watched):
             p.label = name
         # Else somebody may hold on to the array: a caller, or another tensor, which shares `memory`.
         unseen = [p for p in self.parameters() if p.memory == [] and sys.getrefcount(p.memory) == 2]
-        for p, array in zip(unseen, side_by_side(p._data for p in unseen), strict=True):
-            p._data, p.memory = array, None
+        for p, moved in zip(unseen, side_by_side(p._data for p in unseen), strict=True):
+            p._data, p.memory = moved, None
 
     def __call__(self, x: Any) -> Any:
         """A batch (n, ...) through all layers."""
@@ -177,7 +66,7 @@ class Sequential(Watched):
         own = self.named()
         if own.keys() != state.keys():
             raise ValueError(f"load_state_dict: expected the names {sorted(own)}, got {sorted(state)}")
-        arrays = {name: ops.array(state[name], f"load_state_dict: {name}") for name in own}
+        arrays = {name: array(state[name], f"load_state_dict: {name}") for name in own}
         for name, p in own.items():
             if p.shape != arrays[name].shape:
                 raise ValueError(f"load_state_dict: {name}: expected shape {p.shape}, got {arrays[name].shape}")
@@ -243,6 +132,8 @@ class Sequential(Watched):
         run = Run(self, optimizer, batches, epochs, schedule, checkpoint, every)
         step: Any = self.train_step(optimizer, loss)
         if compile:
+            from ..compiler import compile as recorded  # the compiler is loaded by who records
+
             step = recorded(step)
         with use_threads(threads):
             while len(run.history) < epochs:

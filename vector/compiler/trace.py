@@ -7,27 +7,20 @@ is written down as the numpy calls that they make; none of them knows of it.
 
 from __future__ import annotations
 
-import linecache
 import operator
-import os
 import random
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from . import watch
-from .autodiff import mode
-from .program import Call, Program, Var, replace
-from .watch import Mark
-
-
-class RecordingError(RuntimeError):
-    """A step does something that cannot be recorded, or a recorded step was asked for what it was not recorded for."""
-
+from .. import storage
+from ..autodiff import mode
+from ..errors import RecordingError, refuse
+from ..storage import Mark
+from .ir import Call, Program, Var, replace
 
 SPENT = "a gradient that was used up inside a recorded step"
 VIEWS = {np.reshape, np.transpose, np.broadcast_to, np.squeeze, np.expand_dims, np.swapaxes, np.moveaxis, np.ravel}
@@ -122,7 +115,7 @@ class Traced(NDArrayOperatorsMixin):
     def looks_like(self, other: Traced) -> bool:
         """Whether two arrays are one look at the same memory."""
         a, b = self.value, other.value
-        there = watch.address(a) == watch.address(b) and self.var.root is other.var.root
+        there = storage.address(a) == storage.address(b) and self.var.root is other.var.root
         return there and (a.shape, a.strides, a.dtype) == (b.shape, b.strides, b.dtype)
 
     def __len__(self) -> int:
@@ -279,7 +272,7 @@ class Recorder:
     def check_draws(self) -> None:
         """Nobody but `random` may draw numbers: a replay would see them again and again."""
         if self.stand != global_stand() or any(was != stand(rng) for rng, was in self.drawn.items()):
-            refuse("draw random numbers by itself", "use vector.autodiff.random, which draws anew at each replay")
+            refuse("draw random numbers by itself", "use vector.random.uniform, which draws anew at each replay")
 
     # --- what tensors ask for
 
@@ -295,7 +288,7 @@ class Recorder:
         if isinstance(array, Traced):
             return array
         if tensor.memory is not None:
-            watch.reveal(tensor)  # a replay may write to it
+            storage.reveal(tensor)  # a replay may write to it
         self.held.setdefault(tensor, array)
         self.owned.add(id(array))
         return self.lift(array, tensor.label)
@@ -319,7 +312,7 @@ class Recorder:
         """Whether the tensor's array is as it was when it was marked, inside the step or before it."""
         now = self.read(tensor)
         if not isinstance(then, Traced):
-            return watch.unchanged(tensor, then, more) and not self.versions[now.var.root]
+            return storage.unchanged(tensor, then, more) and not self.versions[now.var.root]
         return then is now and more == (self.versions[now.var.root],)
 
     def made(self, x: Any) -> Traced:
@@ -431,20 +424,3 @@ def unwrap(x: Any) -> Any:
 
 def variable(x: Any) -> Any:
     return x.var if isinstance(x, Traced) else x
-
-
-def refuse(what: str, instead: str = "") -> NoReturn:
-    raise RecordingError(f"{users_line()}: a recorded step cannot {what}{'; ' + instead if instead else ''}")
-
-
-HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
-
-
-def users_line() -> str:
-    """File, number and text of the innermost line that is neither ours nor numpy's."""
-    frame = sys._getframe()
-    while frame.f_back and frame.f_code.co_filename.startswith((HERE, NUMPY)):
-        frame = frame.f_back
-    file, number = frame.f_code.co_filename, frame.f_lineno
-    return f"{os.path.basename(file)}:{number}: `{linecache.getline(file, number).strip()}`"

@@ -11,52 +11,21 @@ from __future__ import annotations
 import dis
 import functools
 import operator
-import random
 import sys
 import types
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .ops import Op
-from .tensor import Tensor
+from ..op import Op
+from ..random import GENERATORS
+from ..storage import Guarded
+from ..tensor import Tensor
 
 PLAIN = (int, float, complex, str, bytes, np.generic, np.dtype)
-GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
 CONTAINERS = (list, tuple, set, frozenset, dict)
-STILL = {*sys.stdlib_module_names, "numpy", __package__}  # what is in these packages does not change
-
-
-class Watched:
-    """A layer or an optimizer: an object of which a recorded step reads all attributes. When one of them is set, all
-    recorded steps are told to look at everything again, so that they need not at each replay."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name in self.__dict__:  # else it is a property
-            tell()
-
-    def __delattr__(self, name: str) -> None:
-        super().__delattr__(name)
-        tell()
-
-
-told: dict[int, weakref.ref[Any]] = {}  # whom `tell` tells, by id
-
-
-def tell_of_changes(step: Any) -> None:
-    """From now on call the step's `look_again` when a `Watched` changed."""
-    place = id(step)
-    told[place] = weakref.ref(step, lambda _: told.pop(place, None))
-
-
-def tell() -> None:
-    for reference in list(told.values()):
-        step = reference()
-        if step is not None:
-            step.look_again()
+STILL = {*sys.stdlib_module_names, "numpy", __package__.partition(".")[0]}  # what is in these packages does not change
 
 
 class Look(NamedTuple):
@@ -64,7 +33,7 @@ class Look(NamedTuple):
 
     name: str
     read: Callable[[], Any]  # what it is now; None if it is not there
-    watched: bool  # whether it is an attribute of a `Watched`
+    watched: bool  # whether it is an attribute of a `Guarded`
 
 
 class Outside:
@@ -130,7 +99,7 @@ def walk(step: Callable[..., Any], words: set[str]) -> dict[Any, Look]:
                 look(id(cell), word, functools.partial(contents, cell), False)
             parts = [("__defaults__", "defaults"), ("__kwdefaults__", "defaults")]
         elif not isinstance(x, (types.ModuleType, type)):
-            attributes, watched = getattr(x, "__dict__", {}), isinstance(x, Watched)
+            attributes, watched = getattr(x, "__dict__", {}), isinstance(x, Guarded)
             for key in sorted(attributes if watched else attributes.keys() & words):
                 look((id(attributes), key), f"{name}.{key}", functools.partial(attributes.get, key), watched)
             methods = [vars(kind).get(word) for kind in type(x).__mro__ for word in sorted(words)]
@@ -186,22 +155,3 @@ def alike(x: Any, y: Any) -> bool:
     if isinstance(x, tuple) and isinstance(y, tuple):
         return len(x) == len(y) and all(map(alike, x, y))
     return x is y or (type(x) is type(y) and isinstance(x, PLAIN) and repr(x) == repr(y))
-
-
-def find_generators(roots: list[Any], kinds: Any = np.random.Generator) -> list[Any]:
-    """The random generators among objects, their attributes and parts, and so on."""
-    found, seen, left = [], set(), list(roots)
-    while left:
-        x = left.pop()
-        if id(x) in seen or isinstance(x, (types.ModuleType, type, Tensor, np.ndarray)):
-            continue
-        seen.add(id(x))
-        if isinstance(x, kinds):
-            found.append(x)
-        elif isinstance(x, dict):
-            left += x.values()
-        elif isinstance(x, (list, tuple, set)):
-            left += x
-        else:
-            left += getattr(x, "__dict__", {}).values()
-    return found

@@ -1,8 +1,7 @@
-"""What BLAS, the library under numpy's matrix product, works best with: memory and sizes."""
+"""Memory as BLAS reads it best: aligned, and side by side."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable
 from itertools import accumulate
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector instruction
-SMALL, LARGE = 1_000_000, 32_000_000  # multiply-adds: up to which a product is small, from which on it is large
 
 
 def allocate(size: int) -> np.ndarray:
@@ -38,14 +36,3 @@ def side_by_side(arrays: Iterable[Any]) -> list[np.ndarray]:
     for copy, x in zip(copies, arrays, strict=True):
         copy[...] = x
     return copies
-
-
-@functools.cache
-def small_products_at_once() -> bool:
-    """Whether BLAS multiplies small matrices at once, without packing them and without a second thread: OpenBLAS does
-    in its kernels for AVX-512.
-    """
-    from threadpoolctl import threadpool_info
-
-    kernels = {library.get("architecture") for library in threadpool_info() if library["user_api"] == "blas"}
-    return bool(kernels & {"SkylakeX", "Cooperlake", "SapphireRapids"})

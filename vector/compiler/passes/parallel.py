@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from .joining import IN_ORDER, JOINED, covers, part
-from .program import Call, Program, Var, canonical, may_overlap
-from .workers import parts_for, work, worth_sharing
+from ...runtime.matmul import parts_for, work, worth_sharing
+from ..ir import Call, Program, Var, canonical, may_overlap
+from .fuse_updates import IN_ORDER, JOINED, covers, part
 
 # Calls that give an element the same bits wherever it is cut.
 IN_PARTS = (*JOINED, np.copyto, np.maximum, np.minimum, np.greater, np.greater_equal, np.less, np.less_equal)

@@ -13,8 +13,8 @@ from itertools import accumulate
 
 import numpy as np
 
-from .program import Call, Program, Var, canonical, identifier, may_overlap
-from .watch import address
+from ...storage import address
+from ..ir import Call, Program, Var, canonical, identifier, may_overlap
 
 # Rounded exactly, so that an element's result is the same wherever in an array it lies.
 JOINED = (np.add, np.subtract, np.multiply, np.divide, np.sqrt, np.square, np.negative, np.absolute)

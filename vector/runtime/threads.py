@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextvars
 import functools
-import math
 import os
 import threading
 import time
@@ -19,11 +18,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-
-import numpy as np
-
-WAKE = 1_500_000  # multiply-adds of 4 bytes that the caller gets done until a worker is awake
-SHARED = 8_000_000  # the same, from which on a worker saves more time than it takes to wake it
 
 
 class Worker:
@@ -75,48 +69,6 @@ LOCK = threading.Lock()  # of what follows
 threads = 1  # that take part in a product, the caller among them
 blocks: list[Any] = []  # of `use_threads` being run, in all Python threads
 before: list[Any] = []  # for each of them, what BLAS and `threads` are set back to when it ends as the newest
-
-
-def work(x: Any, y: Any) -> int:
-    """The multiply-adds of a product of matrices, or of stacks of them, in units of 4 bytes. It takes as long to
-    multiply a few columns, or to add up a few products, as 16 of them."""
-    k, m = (-(-size // 16) * 16 for size in (x.shape[-1], y.shape[-1]))
-    return math.prod(x.shape[:-1]) * k * m * x.dtype.itemsize // 4
-
-
-def worth_sharing(x: Any, y: Any) -> int:
-    """How many threads may be done with a product earlier than fewer: of all that the machine has, whoever may use
-    them, so that the same product is cut in the same way each time.
-    """
-    return min(os.cpu_count() or 1, work(x, y) // SHARED + 1)
-
-
-def parts_for(threads: int, size: int, total: int) -> list[slice]:
-    """A part for each thread of what is cut into `size` pieces and takes `total` multiply-adds. The caller's is the
-    last and the largest: it takes a while to wake the others."""
-    each = max(1, round(size * (1 - WAKE / total) / threads))
-    ends = [*range(0, each * threads, each), size]
-    return [*map(slice, ends, ends[1:])]
-
-
-def shared_matmul(x: Any, y: Any, out: Any) -> Any:
-    """np.matmul of a stack x (t, n, k) and y (k, m) or (t, k, m), which the threads share where that is quicker.
-
-    Each computes some of the t products, whole, so that their number changes nothing in the results.
-    """
-    total = work(x, y)
-    helpers = min(threads - 1, total // SHARED, len(x) - 1)
-    if helpers < 1 or turn.locked():
-        return np.matmul(x, y, out=out)
-    if not experience_with(threading.get_ident(), x.shape, x.strides, y.shape, y.strides, helpers).advice():
-        return np.matmul(x, y, out=out)
-    tiles = parts_for(helpers + 1, len(x), total)
-
-    def part(i: int) -> None:
-        np.matmul(x[tiles[i]], y if y.ndim == 2 else y[tiles[i]], out=out[tiles[i]])
-
-    share(part, len(tiles), helpers)
-    return out
 
 
 class Experience:
@@ -203,6 +155,12 @@ def take(another: Callable[[], int], part: Callable[..., Any], args: tuple[Any, 
         part(i, *args)
 
 
+@functools.cache
+def machine_cores() -> int:
+    """How many processors the machine has, whoever may use them."""
+    return os.cpu_count() or 1
+
+
 def cores() -> int:
     """How many processors this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -222,6 +180,7 @@ def use_threads(number: int | None = None) -> Iterator[None]:
         raise ValueError(f"use_threads: expected at least 1 thread, got {number}")
     block = object()
     with LOCK:
+        take_control()
         before.append((threadpool_limits(1, user_api="blas"), threads))
         blocks.append(block)
         threads = number
@@ -233,9 +192,19 @@ def use_threads(number: int | None = None) -> Iterator[None]:
             del blocks[i]
             if i == len(blocks):
                 limits, threads = before.pop()
+                take_control()
                 limits.restore_original_limits()
             else:
                 del before[i + 1]  # the next block has what was before this one before itself
+
+
+def take_control() -> None:
+    """Let this Python thread set the number of BLAS threads: threadpoolctl 3.8 obeys only the first that did."""
+    import threadpoolctl
+
+    clear = getattr(threadpoolctl.OpenBLASController, "clear_controlling_thread", None)
+    if clear is not None:
+        clear(force=True)
 
 
 def forget() -> None:

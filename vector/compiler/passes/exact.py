@@ -14,10 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .blas import aligned
-from .joining import join_updates
-from .program import Call, Program, Var, alike, canonical, may_overlap, variables
-from .sharing import hand_out, in_two_terms
+from ...runtime.memory import aligned
+from ..ir import Call, Program, Var, alike, canonical, may_overlap, variables
 
 
 def drop_unread(program: Program) -> None:
@@ -421,14 +419,3 @@ def moved(x: Var, root: Var) -> tuple[Var, Any]:
 def value(x: Any) -> Any:
     """The array of a variable in the first run; a plain argument as it is."""
     return x.array if isinstance(x, Var) else x
-
-
-EXACT = (drop_unread, fold_constants, simplify, share, write_through)
-LAYOUT = (join_updates, pad_in_place, align, numbers_as_arrays, hand_out)
-REORDERING = (sums_of_one, scale_early, small_products, means, reduce_across, bounds_in_full, in_two_terms)
-
-
-def optimize(program: Program, exact: bool) -> None:
-    """Run the passes, in order; those that round in another order only if the result need not be `exact`."""
-    for run in (*EXACT, *(() if exact else REORDERING), *LAYOUT):
-        run(program)
