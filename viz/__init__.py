@@ -20,11 +20,12 @@ zoom                   the numbers behind one element of a tensor
 On the command line: python -m viz "tanh(a*b + c)" a=2 b=-3 c=10
 """
 
-from viz.formulas import Formula, derivative, formula
-from viz.frames import Frame, steps
-from viz.graph import Node, draw
-from viz.player import play
-from viz.rendering import render, svg
-from viz.zooming import zoom
+from viz.maths.formula import Formula, derivative, formula
+from viz.maths.steps import Frame, steps
+from viz.nodes import Node
+from viz.picture.draw import draw
+from viz.picture.render import render, svg
+from viz.player.page import play
+from viz.zoom import zoom
 
 __all__ = ["Formula", "Frame", "Node", "derivative", "draw", "formula", "play", "render", "steps", "svg", "zoom"]

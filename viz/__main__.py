@@ -18,11 +18,11 @@ from typing import Any
 
 import scalar
 import viz
-from viz.cards import is_constant
-from viz.frames import definition, names
-from viz.graph import in_order
-from viz.reading import Mistake, read
-from viz.text import ATOM, decimal
+from viz import files
+from viz.expression import Mistake, read
+from viz.maths.notation import ATOM, decimal
+from viz.maths.steps import definition, names
+from viz.nodes import in_order, is_constant
 
 FUNCTIONS = {name: getattr(scalar, name, op) for name, op in scalar.ops.OPS.items()}
 FORMATS = (".svg", ".png", ".pdf", ".html", ".tex", ".dot")
@@ -112,12 +112,11 @@ def save(root: Any, path: Path, limits: Mapping[str, Any]) -> Path:
         case ".html":
             return viz.play(root, path, **{key: value for key, value in given.items() if key == "max_nodes"})
         case ".tex":
-            path.write_text(tex(root), encoding="utf-8", newline="\n")
+            return files.write(path, tex(root))
         case ".dot":
-            path.write_text(viz.draw(root, local_derivatives=True, **given).source, encoding="utf-8", newline="\n")
+            return files.write(path, viz.draw(root, local_derivatives=True, **given).source)
         case _:
             return viz.render(viz.draw(root, local_derivatives=True, **given), path)
-    return path
 
 
 def tex(root: Any) -> str:

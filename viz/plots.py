@@ -14,14 +14,14 @@ from __future__ import annotations
 import io
 import itertools
 import os
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from viz.cards import THEMES
+from viz import files
+from viz.theme import THEMES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -313,10 +313,4 @@ def _save(figure: Figure, path: str | os.PathLike[str]) -> Path:
         raise ValueError(f"plots: expected a path that ends in .png, .svg or .pdf, got {str(path)!r}")
     picture = io.BytesIO()
     figure.savefig(picture, format=form, dpi=DOTS)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        part.write_bytes(picture.getvalue())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+    return files.write(path, picture.getvalue())

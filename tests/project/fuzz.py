@@ -223,7 +223,7 @@ def read_expression(path: Path) -> None:
     import viz
     from scalar import Value
     from viz.__main__ import FUNCTIONS, table, tex
-    from viz.reading import Mistake, read
+    from viz.expression import Mistake, read
 
     text = path.read_bytes().decode(errors="replace")
     values = {name: value for name, value in VALUES.items() if re.search(rf"\b{name}\b", text)}

@@ -16,8 +16,8 @@ import scalar
 import viz
 from scalar import Value
 from viz.__main__ import FUNCTIONS, main
-from viz.graph import in_order
-from viz.reading import Mistake, read
+from viz.expression import Mistake, read
+from viz.nodes import in_order
 
 ROOT = Path(viz.__file__).parent.parent
 EXPRESSION = ["tanh(a*b + c)", "a=2", "b=-3", "c=10"]

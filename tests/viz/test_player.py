@@ -19,12 +19,11 @@ import scalar
 import vector
 import viz
 from scalar import Value
-from viz.frames import backward_steps
-from viz.graph import in_order
-from viz.javascript import expression, translate
-from viz.player import page, script
-from viz.text import decimal, number
-from viz.written import constant
+from viz.maths.notation import decimal, number
+from viz.maths.symbolic import constant
+from viz.nodes import backward_steps, in_order
+from viz.player.page import page, script
+from viz.player.translate import RUNTIME, expression, translate
 
 AWKWARD = [0.0, -0.0, 1.0, -1.0, 2.0, 1e-9, -3.7, 40.0, 1000.0, -1000.0, 1e300, math.inf, -math.inf, math.nan]
 COLUMNS = [DATA, [1.5, -2.0, 0.1, 0.1], [-0.6, 3.0, 2.5, -1e3], [1e16, 1.0, -1e16, 1.0], [2.0, 2.0, 2.0, 2.0]]
@@ -101,7 +100,7 @@ def test_the_page_has_pythons_numbers_at_the_awkward_points(evaluate) -> None:
     settings = {name: list(params(op).values()) for name, op in scalar.ops.OPS.items()}
     program = f"""
         const COMPENSATED = false;
-        {viz.javascript.RUNTIME}
+        {RUNTIME}
         {ops}
         const settings = {json.dumps(settings)};
         const cases = {json.dumps(list(zip(names, cases, strict=True)))};
@@ -160,7 +159,7 @@ def test_numbers_are_written_as_python_writes_them(evaluate) -> None:
     xs = [float(x) for x in xs]
     program = f"""
         const COMPENSATED = false, OPS = {{}};
-        {viz.javascript.RUNTIME}
+        {RUNTIME}
         const xs = {json.dumps(xs)};
         const texts = (x) => [repr(x), decimal(x), short(x), short(x, true), constant(x).text];
         const answer = xs.map(texts);"""
@@ -172,7 +171,7 @@ def test_numbers_are_written_as_python_writes_them(evaluate) -> None:
     "xs", [[0.1] * 10, [1e16, 1.0, -1e16], [1e308, 1e308, -1e308], [math.inf, 1.0], [-math.inf, math.inf]]
 )
 def test_sums_are_pythons_of_before_and_after_its_correction(xs: list[float], evaluate) -> None:
-    program = f"const OPS = {{}};\n{viz.javascript.RUNTIME.replace('COMPENSATED', 'corrected')}\n"
+    program = f"const OPS = {{}};\n{RUNTIME.replace('COMPENSATED', 'corrected')}\n"
     program = f"let corrected = false;\n{program}"
     program += "const answer = [false, true].map((each) => { corrected = each; "
     program += f"return repr(sum({json.dumps(xs)}, 0)); }});"

@@ -1,6 +1,6 @@
 """Steps, formulas and derivatives in words: the engine's own steps and rules, op by op, against golden text.
 
-The file golden/ops.txt was read through. `python tests/viz/test_viz_steps.py` writes it, and the pictures of all ops, anew.
+The file golden/ops.txt was read through. `python tests/viz/test_viz_steps.py` writes it and the pictures anew.
 """
 
 import math
@@ -16,8 +16,8 @@ import scalar
 import vector
 import viz
 from scalar import Value
-from viz.text import Term
-from viz.written import Name, Written
+from viz.maths.notation import Term
+from viz.maths.symbolic import Name, Written
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -145,10 +145,10 @@ def test_numbers_write_down_what_is_done_to_them() -> None:
 def test_an_op_of_thousands_of_inputs_is_stepped_through_at_once() -> None:
     """Each rule is asked once for all inputs; once for each of them would be 2,000 times as long."""
     counted: list[int] = []
-    rules = viz.frames.rules
+    rules = viz.maths.steps.rules
     xs = [Value(float(i), f"x{i}") for i in range(2000)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(viz.frames, "rules", lambda *args: counted.append(1) or rules(*args))
+        patch.setattr(viz.maths.steps, "rules", lambda *args: counted.append(1) or rules(*args))
         frame = viz.steps(scalar.dot(xs, xs[::-1]))[0]
     assert len(frame.contributions) == 4000 and len(counted) == 3
     assert frame.contributions[5].text == "dL/dx5 += dL/dL * x1994 = 1.0 * 1994.0 = 1994.0"

@@ -11,7 +11,7 @@ import vector
 import viz
 from scalar import Value
 from vector import Tensor, nn
-from viz.graph import in_order
+from viz.nodes import in_order
 
 
 @pytest.mark.parametrize("name", sorted(set(vector.ops.OPS) - NO_COUNTERPART))
@@ -112,7 +112,7 @@ def test_an_index_that_names_no_element_is_named(index: object, shown: str) -> N
 def test_only_tensors_are_zoomed() -> None:
     with pytest.raises(TypeError, match=r"^zoom: expected a tensor, got Value$"):
         viz.zoom(Value(1.0))
-    assert "import scalar" in inspect.getsource(viz.zooming)
+    assert "import scalar" in inspect.getsource(inspect.getmodule(viz.zoom))
 
 
 def test_negative_indices_count_from_the_end() -> None:

@@ -19,11 +19,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from viz.cards import Node, is_constant
-from viz.frames import gradient_name, names, numbering
-from viz.graph import in_order
-from viz.text import Term, code, latex, numeral, scientific, stated
-from viz.written import Name, Written, constant, rules
+from viz.maths.notation import Term, code, latex, numeral, scientific, stated
+from viz.maths.steps import gradient_name, names, numbering
+from viz.maths.symbolic import Name, Written, constant, rules
+from viz.nodes import Node, in_order, is_constant
 
 __all__ = ["Formula", "derivative", "formula"]
 

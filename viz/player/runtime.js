@@ -65,7 +65,7 @@ const numbers = {
   "np.minimum.reduce": (xs) => Math.min(...xs),
 };
 
-// --- maths in plain text, as viz/text.py and viz/written.py write it ---
+// --- maths in plain text, as viz/maths/notation.py and viz/maths/symbolic.py write it ---
 
 const SUM = 1, PRODUCT = 2, POWER = 3, ATOM = 4;
 const INFIX = {

@@ -12,19 +12,17 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from viz.cards import Node, is_constant, norm
-from viz.graph import in_order
-from viz.text import ATOM, Term, code, decimal, latex, number, numeral, plain, scientific, stated, symbol
-from viz.written import Name, Written, constant, rules
+from viz.maths.notation import ATOM, Term, code, decimal, latex, number, numeral, plain, scientific, stated, symbol
+from viz.maths.symbolic import Name, Written, constant, rules
+from viz.nodes import Node, backward_steps, in_order, is_constant, norm
 
-__all__ = ["Contribution", "Frame", "backward_steps", "gradient_name", "names", "numbering", "steps", "tail"]
+__all__ = ["Contribution", "Frame", "gradient_name", "names", "numbering", "steps", "tail"]
 
 WIDTH = 20  # characters; what is longer goes by a number, v7
 
@@ -85,18 +83,6 @@ def steps(root: Node) -> list[Frame]:
     called = names(in_order([root]), root)
     totals: dict[int, Any] = {}
     return [_frame(i, root, step, called, totals) for i, step in enumerate(taken(root), 1)]
-
-
-def backward_steps(root: Node) -> Callable[[Any], Iterator[Any]]:
-    """The backward pass of the engine that made `root`: what the package of its class exports by this name.
-
-    So the frames are the steps that `backward` takes, and nothing here imports, or knows, an engine.
-    """
-    for kind in type(root).__mro__:
-        package = sys.modules.get(kind.__module__.partition(".")[0])
-        if found := getattr(package, "backward_steps", None):
-            return found
-    raise TypeError(f"steps: expected a node of scalar or vector, got {type(root).__name__}")
 
 
 def names(nodes: Sequence[Node], root: Node) -> dict[int, Name]:

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from viz.nodes import arity
+
 __all__ = ["Mistake", "read"]
 
 LONGEST = 10_000  # characters
@@ -194,7 +196,7 @@ class _Reader:
     def called(self, node: ast.expr, name: str, args: list[Any], keywords: list[ast.keyword]) -> Any:
         """The function on its inputs; constants after them, and by name, are plain settings."""
         function = self.functions[name]
-        inputs = len(getattr(function, "rules", ())) or len(args)
+        inputs = arity(function) or len(args)
         args = args[:inputs] + [_plain(arg) for arg in args[inputs:]]
         try:
             result = function(*args, **{str(each.arg): _plain(self.made[id(each.value)]) for each in keywords})

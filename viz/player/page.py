@@ -1,7 +1,7 @@
 """The player: forward and backward pass of a graph as one page, to step through and to play with.
 
 The page is a single file and asks nothing of the network. Its inputs can be dragged: it computes by the engine's own
-op page, translated by `viz.javascript`, and says the same sentences as `viz.steps`.
+op page, translated by `viz.player.translate`, and says the same sentences as `viz.steps`.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import html
 import json
 import os
 import re
-import secrets
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from viz.cards import THEMES, Node, is_constant
-from viz.folding import Copy, copied
-from viz.formulas import formula
-from viz.frames import backward_steps, definition, gradient_name, names, tail
-from viz.graph import draw, in_order
-from viz.javascript import RUNTIME, translate
-from viz.rendering import element
+from viz import files
+from viz.maths.formula import formula
+from viz.maths.steps import definition, gradient_name, names, tail
+from viz.nodes import Copy, Node, backward_steps, copied, in_order, is_constant
+from viz.picture.dot import element
+from viz.picture.draw import draw
+from viz.player.translate import RUNTIME, translate
+from viz.theme import THEMES
 
 __all__ = ["play"]
 
@@ -46,14 +46,7 @@ def play(root: Node, path: str | os.PathLike[str], *, max_nodes: int = 300) -> P
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"play: expected a path that ends in .html, got {str(path)!r}")
-    text = page(root, max_nodes)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        part.write_text(text, encoding="utf-8", newline="\n")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+    return files.write(path, page(root, max_nodes))
 
 
 def page(root: Node, max_nodes: int) -> str:
@@ -75,7 +68,7 @@ def page(root: Node, max_nodes: int) -> str:
         "title": html.escape(f"{text.splitlines()[-1][:80]} · {title}" if text else title),
         "formula": html.escape(text),
         "style": f"{_colours()}\n{_read('player.css')}",
-        "svg": element(graph),
+        "svg": element(graph.source),
         "script": f"{script(root, nodes, taken)}\n{_read('player.js')}",
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda field: fields[field[1]], _read("player.html"))

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from viz.nodes import arity, evaluate
+
 __all__ = ["zoom"]
 
 
@@ -100,7 +102,7 @@ class _Builder:
         if moved is not None:
             value = yield Element(*moved, layers)
             return value
-        if name in self.scalar.ops.OPS and not self.scalar.ops.OPS[name].over and len(xs) == len(tensor.op.rules):
+        if len(xs) == arity(tensor.op) == arity(self.scalar.ops.OPS.get(name)):
             inputs: list[Any] = []
             for x in xs:
                 inputs.append((yield Element(x, _beneath(x, where), layers)))
@@ -215,7 +217,7 @@ def _source(tensor: Any, at: int) -> tuple[Any, int] | None:
         return None
     ends = np.cumsum([0, *(x.data.size for x in xs)])
     places = [np.arange(ends[i], ends[i + 1]).reshape(x.shape) for i, x in enumerate(xs)]
-    place = int(np.ravel(tensor.op.value(places, tensor.params))[at])
+    place = int(np.ravel(evaluate(tensor.op, places, tensor.params))[at])
     i = int(np.searchsorted(ends, place, side="right")) - 1
     return xs[i], place - int(ends[i])
 

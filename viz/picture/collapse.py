@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import graphlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from viz.cards import Node, gradient, is_constant
+from viz.nodes import Copy, Node, copied, gradient, is_constant
 
-__all__ = ["Copy", "Part", "copied", "fold"]
+__all__ = ["Part", "collapse"]
 
 
 class Part(NamedTuple):
@@ -24,20 +23,7 @@ class Part(NamedTuple):
     name: str = "f"
 
 
-@dataclass(eq=False)
-class Copy:
-    """A node with other inputs; the graph that was given stays as it is."""
-
-    data: Any
-    grad: Any
-    op: Any
-    inputs: Sequence[Any]
-    label: str
-    params: Any
-    requires_grad: bool
-
-
-def fold(roots: Sequence[Node], order: Sequence[Node], patterns: Sequence[str] | Mapping[str, str]) -> list[Node]:
+def collapse(roots: Sequence[Node], order: Sequence[Node], patterns: Sequence[str] | Mapping[str, str]) -> list[Node]:
     """The roots of the same graph with its parts collapsed; `order` lists all nodes, inputs before their users.
 
     Of a sequence, each labelled node that matches a pattern (``"h*"``) becomes a card of its own; of a mapping from
@@ -105,8 +91,3 @@ def _part(title: str, nodes: Sequence[Node], ends: Mapping[int, str]) -> Copy:
         card.requires_grad = not all(map(is_constant, last))
     card.op, card.params, card.inputs = Part(), None, [source for node in nodes for source in node.inputs]
     return card
-
-
-def copied(node: Node) -> Copy:
-    params, inputs = getattr(node, "params", None), list(node.inputs)
-    return Copy(node.data, gradient(node), node.op, inputs, node.label, params, not is_constant(node))

@@ -1,6 +1,6 @@
 """The pictures as DOT text: the same bytes for the same graph, every label intact, no size that breaks them.
 
-The files in golden/ were looked at as pictures. `python tests/viz/test_viz_graph.py` writes them anew.
+The files in golden/ were looked at as pictures. `python tests/viz/test_viz_draw.py` writes them anew.
 """
 
 import html
@@ -17,7 +17,7 @@ import vector
 import viz
 from scalar import Value
 from vector import Tensor
-from viz.text import Term, number, plain, write
+from viz.maths.notation import Term, number, plain, write
 
 GOLDEN = Path(__file__).parent / "golden"
 

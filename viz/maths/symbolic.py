@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from viz.text import ATOM, POWER, REST, Term, code, latex, numeral, scientific, stated, symbol
+from viz.maths.notation import ATOM, POWER, REST, Term, code, latex, numeral, scientific, stated, symbol
+from viz.nodes import apply_rules, evaluate
 
 __all__ = ["Name", "Written", "constant", "rules"]
 
@@ -57,7 +58,7 @@ class Written:
         params = params or {}
         plain = {key: value.data if isinstance(value, Condition) else value for key, value in params.items()}
         with np.errstate(all="ignore"):
-            data = op.value([x.data for x in xs], plain)
+            data = evaluate(op, [x.data for x in xs], plain)
         if op.name == "power" and xs[1].fixed and xs[1].data == 1:
             return xs[0]
         if op.name in ("reshape", "broadcast_to", "cast"):  # layout, not calculus
@@ -200,5 +201,5 @@ def rules(node: Any, g: Any, out: Any, xs: Sequence[Any], needed: Sequence[bool]
             params[key] = (
                 Condition(value, key) if value.dtype == bool else Written(value, Name(Term(key), Term(symbol(key))))
             )
-    slopes = node.op.gradients(g, out, xs, params, needed)
+    slopes = apply_rules(node.op, g, out, xs, params, needed)
     return [Written.lift(slope) if need else None for slope, need in zip(slopes, needed, strict=True)]
