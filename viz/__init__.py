@@ -1,4 +1,4 @@
-"""Pictures of a computation: what went in, what came out, and what the backward pass brought to each step.
+"""Pictures of a computation: its values, its gradients, and its backward pass step by step.
 
 >>> import viz
 >>> from scalar import Value
@@ -13,7 +13,7 @@ Nodes of either engine are drawn. In a notebook they show themselves once `viz` 
 
 draw, render, svg      the graph as a picture
 steps                  the backward pass one node at a time, in words and maths
-formula, derivative    what a graph computes, and the chain rule as a sum over paths
+formula, derivative    the formula of a graph, and the chain rule as a sum over paths
 play                   forward and backward pass as a page, with inputs to drag
 zoom                   the numbers behind one element of a tensor
 

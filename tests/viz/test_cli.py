@@ -16,7 +16,7 @@ import scalar
 import viz
 from scalar import Value
 from viz.__main__ import FUNCTIONS, main
-from viz.expression import Mistake, read
+from viz.expression import Mistake, parse
 from viz.nodes import in_order
 
 ROOT = Path(viz.__file__).parent.parent
@@ -75,7 +75,7 @@ def test_a_formula_can_be_typed_back(name: str) -> None:
     """What viz.formula writes, the command line reads: the same number to the last bit, and the same slopes."""
     node = scalar_nodes()[name]
     text = viz.formula(node).text.removeprefix("L = ")
-    again = read(text, {x.label: x.data for x in node.inputs}, FUNCTIONS, Value)
+    again = parse(text, {x.label: x.data for x in node.inputs}, FUNCTIONS, Value)
     assert again.data == node.data
     leaves = [x for x in in_order([again]) if x.label]
     assert dict(zip([x.label for x in leaves], scalar.grad(again, leaves), strict=True)) == dict(
@@ -101,7 +101,7 @@ def test_a_formula_can_be_typed_back(name: str) -> None:
 )
 def test_expressions_are_read_as_python_reads_them(text: str, value: float) -> None:
     values = {name: {"a": 2.0, "b": -3.0}[name] for name in re.findall(r"\b[ab]\b", text)}
-    assert read(text, values, FUNCTIONS, Value).data == value
+    assert parse(text, values, FUNCTIONS, Value).data == value
 
 
 LETTERS = st.sampled_from(["a", "b", "1.5", "2"])
@@ -120,13 +120,13 @@ TEXTS = st.recursive(
 def test_any_expression_has_pythons_value(text: str) -> None:
     values = {name: x for name, x in {"a": 0.7, "b": -1.3}.items() if name in text.replace("tanh", "")}
     wanted = eval(text, {"tanh": lambda x: float(np.tanh(x)), **values})
-    assert read(text, values, FUNCTIONS, Value).data == wanted
+    assert parse(text, values, FUNCTIONS, Value).data == wanted
 
 
 @given(st.text(max_size=60))
 def test_whatever_is_typed_is_an_expression_or_a_mistake(text: str) -> None:
     try:
-        read(text, {}, FUNCTIONS, Value)
+        parse(text, {}, FUNCTIONS, Value)
     except Mistake as mistake:
         assert str(mistake).startswith("column ")
 
@@ -177,7 +177,7 @@ def test_whatever_is_typed_is_an_expression_or_a_mistake(text: str) -> None:
 )
 def test_a_mistake_is_pointed_at(text: str, column: int, what: str) -> None:
     with pytest.raises(Mistake) as error:
-        read(text, {"a": 2.0}, FUNCTIONS, Value)
+        parse(text, {"a": 2.0}, FUNCTIONS, Value)
     assert str(error.value).startswith(f"column {column}: ")
     assert what in str(error.value)
     _, shown, caret = error.value.picture.partition("\n")[0], *error.value.picture.split("\n")
@@ -187,9 +187,9 @@ def test_a_mistake_is_pointed_at(text: str, column: int, what: str) -> None:
 
 
 def test_a_long_sum_is_read_or_refused_without_a_traceback() -> None:
-    assert read("+".join(["a"] * 300), {"a": 1.0}, FUNCTIONS, Value).data == 300.0
+    assert parse("+".join(["a"] * 300), {"a": 1.0}, FUNCTIONS, Value).data == 300.0
     with pytest.raises(Mistake, match=r"too deep to read; sum\(\[a, b, ...\]\)"):
-        read("+".join(["a"] * 5000), {"a": 1.0}, FUNCTIONS, Value)
+        parse("+".join(["a"] * 5000), {"a": 1.0}, FUNCTIONS, Value)
 
 
 @pytest.mark.parametrize(

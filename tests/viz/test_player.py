@@ -6,9 +6,11 @@ import math
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -212,7 +214,26 @@ def renamed(x, slope=1.0):
 def loop(x):
     while x:
         return x
+
+def rule(g, xs):
+    return [g for x in xs]
+
+@op(lambda g, slope: slope * g)
+def few(x, slope=1.0):
+    return x
+
+@op(rule)
+def named(*xs):
+    return xs
 """
+
+
+@pytest.fixture
+def odd_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    (tmp_path / "odd_page.py").write_text(PAGE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "odd_page", raising=False)
+    return importlib.import_module("odd_page")
 
 
 @pytest.mark.parametrize(
@@ -222,13 +243,16 @@ def loop(x):
         ("loop", "loop: .* line 13: while x"),
     ],
 )
-def test_an_op_page_without_a_translation_is_named(
-    name: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "odd_page.py").write_text(PAGE)
-    monkeypatch.syspath_prepend(tmp_path)
+def test_an_op_page_without_a_translation_is_named(name: str, what: str, odd_page: ModuleType) -> None:
     with pytest.raises(ValueError, match=f"translate: {what}"):
-        translate([getattr(importlib.import_module("odd_page"), name)])
+        translate([getattr(odd_page, name)])
+
+
+def test_a_rule_is_given_what_it_names(odd_page: ModuleType, evaluate) -> None:
+    ops = translate([odd_page.few, odd_page.named])
+    program = f"const COMPENSATED = false;\n{RUNTIME}\n{ops}\nconst answer = "
+    program += "[OPS.few.rules[0](numbers, 3, 0, 1, 0.5), OPS.named.over(numbers, 3, 0, 1, 2)];"
+    assert evaluate(program) == [1.5, [3, 3]]
 
 
 class Reader(HTMLParser):

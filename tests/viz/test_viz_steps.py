@@ -17,7 +17,7 @@ import vector
 import viz
 from scalar import Value
 from viz.maths.notation import Term
-from viz.maths.symbolic import Name, Written
+from viz.maths.symbolic import Name, Symbolic
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -130,25 +130,25 @@ def test_the_branch_that_was_taken_is_written() -> None:
 
 
 def test_numbers_write_down_what_is_done_to_them() -> None:
-    x = Written(3.0, Name(Term("x"), Term("x")))
+    x = Symbolic(3.0, Name(Term("x"), Term("x")))
     done = [2 + x, x + 2, 2 - x, x - 2, 2 * x, x * 1, 2 / x, x / 1, -x]
     assert [each.name.code.text for each in done] == "2 + x|x + 2|2 - x|x - 2|2 * x|x|2 / x|x|-x".split("|")
     assert [each.data for each in done] == [5.0, 5.0, -1.0, 1.0, 6.0, 3.0, 2 / 3, 3.0, -3.0]
     assert [x < 3, x <= 3, x > 3, x >= 3, x == 3, x != 3] == [False, True, False, True, True, False]
-    v = Written(np.arange(3.0), Name(Term("v"), Term("v")))
+    v = Symbolic(np.arange(3.0), Name(Term("v"), Term("v")))
     assert str((v >= 1) & (v <= 2)) == "v >= 1 and v <= 2" and str((v > 1) | (v < 1)) == "v > 1 or v < 1"
     assert v.astype(np.float32).data.dtype == np.float32 and v.astype(np.float32).name == v.name
-    picked = Written.apply(vector.ops.OPS["index"], [v], {"key": np.array([2, 0])})
+    picked = Symbolic.apply(vector.ops.OPS["index"], [v], {"key": np.array([2, 0])})
     assert picked.name.code.text == "index(v, key=…)" and picked.data.tolist() == [2.0, 0.0]
 
 
 def test_an_op_of_thousands_of_inputs_is_stepped_through_at_once() -> None:
     """Each rule is asked once for all inputs; once for each of them would be 2,000 times as long."""
     counted: list[int] = []
-    rules = viz.maths.steps.rules
+    derive = viz.maths.steps.derive
     xs = [Value(float(i), f"x{i}") for i in range(2000)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(viz.maths.steps, "rules", lambda *args: counted.append(1) or rules(*args))
+        patch.setattr(viz.maths.steps, "derive", lambda *args: counted.append(1) or derive(*args))
         frame = viz.steps(scalar.dot(xs, xs[::-1]))[0]
     assert len(frame.contributions) == 4000 and len(counted) == 3
     assert frame.contributions[5].text == "dL/dx5 += dL/dL * x1994 = 1.0 * 1994.0 = 1994.0"

@@ -19,14 +19,14 @@ SHADES = 5  # tints from the faintest gradient to the strongest
 
 
 class Caption(NamedTuple):
-    """A node's label, and how it was made as far as that is short, ``… + b``. Either may be empty."""
+    """A node's label and its expression, shortened to ``… + b``. Either may be empty."""
 
     label: str
     made: str
 
 
 def captions(nodes: Sequence[Node]) -> list[Caption]:
-    """A caption for each node, of nodes that come after their inputs."""
+    """A caption for each node; nodes come after their inputs."""
     found: list[Caption] = []
     terms: dict[int, Term] = {}  # how the expressions that use a node refer to it
     for node in nodes:
@@ -40,7 +40,7 @@ def captions(nodes: Sequence[Node]) -> list[Caption]:
 
 
 def _made(node: Node, args: list[Term]) -> Term:
-    """`node` written with `args`, of which the longest are left out until it fits."""
+    """The expression of `node` with `args`, of which the longest are left out until it fits."""
     args = args if len(args) < 5 else [args[0], REST, args[-1]]
     while True:
         made = write(node.op.name, args, stated(getattr(node, "params", None)))
@@ -51,7 +51,7 @@ def _made(node: Node, args: list[Term]) -> Term:
 
 
 def _name(node: Node) -> Term:
-    """How to refer to `node` without saying how it was made: its label, or the number of a leaf."""
+    """The label of `node`, or the number of a leaf; else ``…``."""
     if label := plain(node.label):
         return Term(_short(label))
     return literal(node.data) if node.op is None and np.ndim(node.data) == 0 else REST
@@ -91,7 +91,7 @@ def aside(node: Node, caption: Caption, theme: Theme) -> dict[str, str]:
 
 
 def _value(data: Any) -> list[str]:
-    """A number as it is, with its dtype if it has one; of an array shape, dtype and norm."""
+    """A number and its dtype if it has one; the shape, dtype and norm of an array."""
     if not isinstance(data, np.ndarray):
         return [number(data)]
     if data.ndim == 0:
@@ -100,14 +100,14 @@ def _value(data: Any) -> list[str]:
 
 
 def _tint(grad: Any, strongest: float, theme: Theme) -> Tint:
-    """Colour by sign; strength by the square root of the share of the strongest, so that small ones show."""
+    """Colour by sign; depth by the square root of the ratio to the strongest, so that small gradients show."""
     size = norm(grad)
     if not size > 0:  # zero, or not a number
         return theme.still
     signs = np.sign(grad)
     full = theme.up if np.all(signs >= 0) else theme.down if np.all(signs <= 0) else theme.mixed
-    share = math.sqrt(size / strongest) if size < strongest else 1.0
-    part = (1 + math.ceil((SHADES - 1) * share)) / SHADES
+    depth = math.sqrt(size / strongest) if size < strongest else 1.0
+    part = (1 + math.ceil((SHADES - 1) * depth)) / SHADES
     return Tint(_blend(theme.still.fill, full.fill, part), _blend(theme.still.border, full.border, part), full.ink)
 
 
@@ -126,5 +126,5 @@ def _font(text: str, size: str, colour: str) -> str:
 
 
 def _markup(text: str) -> str:
-    """`text` to stand as it is in an HTML-like label, where Graphviz still reads a backslash as an escape."""
+    """Escape `text` for an HTML-like label, where Graphviz still reads a backslash as an escape."""
     return html.escape(text).replace("\\", "\\\\")

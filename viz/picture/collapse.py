@@ -1,6 +1,6 @@
 """Collapsing: named parts of a graph, each drawn as one card.
 
-A part is what ends in the nodes whose labels match a pattern, with everything that only these nodes use.
+A part consists of the nodes whose labels match a pattern, and of all nodes that only these use.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Part(NamedTuple):
 
 
 def collapse(roots: Sequence[Node], order: Sequence[Node], patterns: Sequence[str] | Mapping[str, str]) -> list[Node]:
-    """The roots of the same graph with its parts collapsed; `order` lists all nodes, inputs before their users.
+    """Return the roots of the same graph with its parts collapsed; `order` lists all nodes, inputs before their users.
 
-    Of a sequence, each labelled node that matches a pattern (``"h*"``) becomes a card of its own; of a mapping from
-    titles to patterns, all nodes that match become one card with that title.
+    With a sequence of patterns (``"h*"``) each match becomes a card of its own; with a mapping from titles to patterns
+    all matches become one card with that title.
 
     Raises ValueError for a pattern without a match, and for a part whose result flows back into it.
     """
@@ -51,7 +51,7 @@ def collapse(roots: Sequence[Node], order: Sequence[Node], patterns: Sequence[st
     distinct = {id(copy): copy for copy in copies.values()}
     for copy in distinct.values():
         sources = [copies[id(source)] for source in copy.inputs]
-        if isinstance(copy.op, Part):  # each source once, and nothing from within
+        if isinstance(copy.op, Part):  # each source once, and no node of the part itself
             sources = list({id(x): x for x in sources if x is not copy}.values())
             copy.op = copy.op if sources else None
         copy.inputs = sources
@@ -64,7 +64,7 @@ def collapse(roots: Sequence[Node], order: Sequence[Node], patterns: Sequence[st
 
 
 def _ends(order: Sequence[Node], patterns: Sequence[str] | Mapping[str, str]) -> dict[int, str]:
-    """For each node where a part ends, the name of that part: a title, or one of its own."""
+    """For each node that ends a part, the name of that part: a title, or one of its own."""
     ends: dict[int, str] = {}
     titled = patterns if isinstance(patterns, Mapping) else dict(zip(patterns, patterns, strict=True))
     for title, pattern in titled.items():

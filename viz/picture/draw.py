@@ -1,7 +1,6 @@
 """The picture of a computation: a card for every node with its value and gradient, an edge for every use.
 
-A node is anything with ``.data .grad .op .inputs .label``: this module knows neither engine and draws both.
-It reads a graph, never changes it, and never recurses over it.
+Nodes of either engine are drawn. The graph is read only, and never by recursion.
 """
 
 import math
@@ -38,22 +37,21 @@ def draw(
     theme: str = "light",
     max_nodes: int = 500,
 ) -> Picture:
-    """The graph that ends in `root` (a node, or a list of them), to look at, to save or to `viz.render`.
+    """Draw the graph that ends in `root`, to look at, to save or to `viz.render`.
 
-    A card says how a node was made, its value and its gradient. Blue: more of it raises the result; orange:
-    more of it lowers it; the stronger, the deeper. Constants stand aside in small grey print. Tensors show
-    shape, dtype and Euclidean norm; where their gradient has both signs the tint is grey. The same graph
-    gives the same bytes.
+    A card shows the expression, the value and the gradient of a node. Blue: more of it raises the result; orange: more
+    of it lowers the result; the stronger, the deeper. Constants have small grey print and no frame. Tensors show shape,
+    dtype and Euclidean norm; where their gradient has both signs the tint is grey. The same graph gives the same bytes.
 
     Args:
         root: The node to start from, or a list of nodes.
-        rankdir: Where the forward pass runs to: ``"LR"``, ``"TB"``, ``"RL"`` or ``"BT"``.
+        rankdir: The direction of the forward pass: ``"LR"``, ``"TB"``, ``"RL"`` or ``"BT"``.
         gradients: Whether to show gradients (they are zero until a backward pass has run).
         local_derivatives: Whether to write on each edge, after ``∂``, the derivative of its end by its start:
-            what the backward pass multiplies by (between numbers; that of a tensor is too large to write).
-        depth: Draw only what is within so many steps of a root; a dotted ``…`` stands for the rest.
-        collapse: Labels, or patterns like ``"h*"``: each such node becomes one card, with all that only it uses. A
-            mapping ``{"hidden layer": "h*"}`` draws all that match as one card with that title.
+            the factor of the backward pass (between numbers; that of a tensor is too large to write).
+        depth: Draw only the nodes within so many steps of a root; a dotted ``…`` stands for the rest.
+        collapse: Labels, or patterns like ``"h*"``: each match becomes one card, with all nodes that only it uses. A
+            mapping ``{"hidden layer": "h*"}`` draws all matches as one card with that title.
         theme: ``"light"`` or ``"dark"``.
         max_nodes: The most nodes to draw.
 
@@ -61,17 +59,8 @@ def draw(
         TypeError: `root` is neither a node nor a list of nodes.
         ValueError: An argument has a value not named here, or there are more than `max_nodes` nodes to draw.
     """
-    if theme not in THEMES:
-        raise ValueError(f"draw: expected theme 'light' or 'dark', got {theme!r}")
-    if rankdir not in ("LR", "TB", "RL", "BT"):
-        raise ValueError(f"draw: expected rankdir 'LR', 'TB', 'RL' or 'BT', got {rankdir!r}")
-    if depth is not None and depth < 0:
-        raise ValueError(f"draw: expected a depth of 0 or more steps, or None for all, got {depth}")
-    roots: list[Node] = list(root) if isinstance(root, (list, tuple)) else [root]  # type: ignore[list-item]
-    for node in roots:
-        if not all(hasattr(node, name) for name in ("data", "op", "inputs", "label")):
-            raise TypeError(f"draw: expected a node or a list of nodes, got {type(node).__name__}")
-
+    _check_options(theme, rankdir, depth)
+    roots = _checked_roots(root)
     if collapse:
         patterns = [collapse] if isinstance(collapse, str) else collapse
         roots = collapsed(roots, in_order(roots), patterns)
@@ -83,6 +72,23 @@ def draw(
     _add_cards(graph, nodes, roots, places, gradients, THEMES[theme])
     _add_edges(graph, nodes, places, local_derivatives, THEMES[theme])
     return graph
+
+
+def _check_options(theme: str, rankdir: str, depth: int | None) -> None:
+    if theme not in THEMES:
+        raise ValueError(f"draw: expected theme 'light' or 'dark', got {theme!r}")
+    if rankdir not in ("LR", "TB", "RL", "BT"):
+        raise ValueError(f"draw: expected rankdir 'LR', 'TB', 'RL' or 'BT', got {rankdir!r}")
+    if depth is not None and depth < 0:
+        raise ValueError(f"draw: expected a depth of 0 or more steps, or None for all, got {depth}")
+
+
+def _checked_roots(root: Node | Sequence[Node]) -> list[Node]:
+    roots: list[Node] = list(root) if isinstance(root, (list, tuple)) else [root]  # type: ignore[list-item]
+    for node in roots:
+        if not all(hasattr(node, name) for name in ("data", "op", "inputs", "label")):
+            raise TypeError(f"draw: expected a node or a list of nodes, got {type(node).__name__}")
+    return roots
 
 
 def _canvas(rankdir: str, span: int, theme: Theme) -> Picture:
@@ -192,7 +198,7 @@ def _places(nodes: Sequence[Node], ranks: Mapping[int, int], rankdir: str) -> Pl
 
 
 def _slopes(node: Node) -> list[str | None]:
-    """For each input ``∂ −3``, what the op's own rule makes of a gradient of 1; None where none is wanted."""
+    """For each input the local derivative, ``∂ −3``, by the op's own rule; None where no gradient flows."""
     wanted = [not (is_constant(node) or is_constant(source)) for source in node.inputs]
     if not has_rules(node.op) or not any(wanted) or any(np.ndim(each.data) for each in (node, *node.inputs)):
         return [None] * len(wanted)

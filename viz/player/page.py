@@ -1,7 +1,7 @@
 """The player: forward and backward pass of a graph as one page, to step through and to play with.
 
-The page is a single file and asks nothing of the network. Its inputs can be dragged: it computes by the engine's own
-op page, translated by `viz.player.translate`, and says the same sentences as `viz.steps`.
+The page is a single file and needs no network. Its inputs can be dragged: it computes by the engine's own op page,
+translated by `viz.player.translate`, and shows the sentences of `viz.steps`.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ CARD = "1.3"  # inches: any number has room
 
 
 def play(root: Node, path: str | os.PathLike[str], *, max_nodes: int = 300) -> Path:
-    """Write the page that plays `root`, a node of numbers, to `path` (``.html``), and return `path`.
+    """Write the page that plays the graph of `root`, a number, to `path` (``.html``), and return `path`.
 
     Frames run forward from the inputs to `root` and backward again; the node that fires and its edges are lit, the
     chain rule stands beside them with its numbers. Labelled constants and all other leaves have sliders. The graph
     stays as it is.
 
     Raises:
-        TypeError: `root` is no node of an engine, or one of tensors (`viz.zoom` gives a part of these in numbers).
-        ValueError: `path` ends otherwise, no gradient flows to any leaf, or there are more than `max_nodes` nodes.
+        TypeError: `root` is not a node of an engine, or its graph has tensors (`viz.zoom` gives a part in numbers).
+        ValueError: `path` has another suffix, `root` is a constant, or there are more than `max_nodes` nodes.
         RuntimeError: No Graphviz is found, or it failed on this graph.
     """
     path = Path(path)
@@ -51,7 +51,7 @@ def play(root: Node, path: str | os.PathLike[str], *, max_nodes: int = 300) -> P
 
 def page(root: Node, max_nodes: int) -> str:
     """The page as text."""
-    taken = backward_steps(root)
+    backward = backward_steps(root)
     nodes = in_order([root])
     if any(np.ndim(node.data) or isinstance(node.data, np.ndarray) for node in nodes):
         raise TypeError("play: expected a graph of numbers, got tensors; viz.zoom gives the numbers behind an element")
@@ -69,13 +69,13 @@ def page(root: Node, max_nodes: int) -> str:
         "formula": html.escape(text),
         "style": f"{_colours()}\n{_read('player.css')}",
         "svg": element(graph.source),
-        "script": f"{script(root, nodes, taken)}\n{_read('player.js')}",
+        "script": f"{script(root, nodes, backward)}\n{_read('player.js')}",
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda field: fields[field[1]], _read("player.html"))
 
 
 def _named(nodes: list[Any], root: Node) -> Copy:
-    """`root` of a copy of the graph whose cards show each name that the maths beside them uses: L, v7, w[2]."""
+    """`root` of a copy of the graph that is labelled with the names in the maths: L, v7, w[2]."""
     called = names(nodes, root)
     copies: dict[int, Copy] = {}
     for node in nodes:
@@ -86,9 +86,9 @@ def _named(nodes: list[Any], root: Node) -> Copy:
     return copies[id(root)]
 
 
-def script(root: Node, nodes: list[Any], taken: Any) -> str:
-    """What the page computes with: the graph, the translated ops and the runtime."""
-    data = json.dumps(_graph(root, nodes, taken)).replace("<", "\\u003c")  # no label ends the script
+def script(root: Node, nodes: list[Any], backward: Any) -> str:
+    """The script that the page computes with: the runtime, the translated ops and the graph."""
+    data = json.dumps(_graph(root, nodes, backward)).replace("<", "\\u003c")  # no label ends the script
     ops = {node.op.name: node.op for node in nodes if node.op is not None}
     compensated = json.dumps(sys.version_info >= (3, 12))  # how Python sums floats
     return "\n".join(
@@ -96,13 +96,13 @@ def script(root: Node, nodes: list[Any], taken: Any) -> str:
     )
 
 
-def _graph(root: Node, nodes: list[Any], taken: Any) -> dict[str, Any]:
+def _graph(root: Node, nodes: list[Any], backward: Any) -> dict[str, Any]:
     index = {id(node): i for i, node in enumerate(nodes)}
     called = names(nodes, root)
     top = called[id(root)]
     return {
         "root": index[id(root)],
-        "steps": [index[id(step.node)] for step in taken(root)],
+        "steps": [index[id(step.node)] for step in backward(root)],
         "nodes": [
             {
                 "name": called[id(node)].code.text,
@@ -125,7 +125,7 @@ def _graph(root: Node, nodes: list[Any], taken: Any) -> dict[str, Any]:
 
 
 def _given(node: Any) -> list[str]:
-    """The settings of a node's op as they are written; a condition without its name."""
+    """The settings of a node's op as text; a condition without its name."""
     params = getattr(node, "params", None) or {}
     return [str(value) if key == "condition" else f"{key}={value!r}" for key, value in params.items()]
 
