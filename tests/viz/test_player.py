@@ -1,16 +1,13 @@
 """The player's page: its numbers and sentences are Python's, op by op, and nothing in it is of the outside."""
 
-import importlib
 import json
 import math
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,7 +22,7 @@ from viz.maths.notation import decimal, number
 from viz.maths.symbolic import constant
 from viz.nodes import backward_steps, in_order
 from viz.player.page import page, script
-from viz.player.translate import RUNTIME, expression, translate
+from viz.player.translate import RUNTIME, translate
 
 AWKWARD = [0.0, -0.0, 1.0, -1.0, 2.0, 1e-9, -3.7, 40.0, 1000.0, -1000.0, 1e300, math.inf, -math.inf, math.nan]
 COLUMNS = [DATA, [1.5, -2.0, 0.1, 0.1], [-0.6, 3.0, 2.5, -1e3], [1e16, 1.0, -1e16, 1.0], [2.0, 2.0, 2.0, 2.0]]
@@ -182,77 +179,6 @@ def test_sums_are_pythons_of_before_and_after_its_correction(xs: list[float], ev
         plain += x
     exact = math.fsum(xs) if xs[0] < 1e300 and math.isfinite(sum(xs)) else plain
     assert evaluate(program) == [repr(plain), repr(exact)]
-
-
-def test_python_is_translated_as_it_is_meant() -> None:
-    assert expression("low < x and not xs") == "(M.lt(low, x) && !M.truth(xs))"
-    assert (
-        expression("0.0 if a <= x < b else -g / 2") == "((M.le(a, x) && M.lt(x, b)) ? 0.0 : M.divide(M.negative(g), 2))"
-    )
-    assert expression("[np.exp(x) for x in xs[1:]]") == 'xs.slice(1, undefined).map((x) => M["np.exp"](x))'
-
-
-@pytest.mark.parametrize(
-    "source", ["x ** y", "{1: 2}", "len(x, key=1)", "np.fft(x)", "[x for x in xs if x]", "open(x)"]
-)
-def test_what_has_no_translation_is_refused(source: str) -> None:
-    with pytest.raises(ValueError, match="no JavaScript for line 1"):
-        expression(source)
-
-
-PAGE = """
-from types import SimpleNamespace
-
-def op(*rules):
-    return lambda forward: SimpleNamespace(forward=forward)
-
-@op(lambda g, out, x, other: g)
-def renamed(x, slope=1.0):
-    return x
-
-@op(lambda g, out, x: g)
-def loop(x):
-    while x:
-        return x
-
-def rule(g, xs):
-    return [g for x in xs]
-
-@op(lambda g, slope: slope * g)
-def few(x, slope=1.0):
-    return x
-
-@op(rule)
-def named(*xs):
-    return xs
-"""
-
-
-@pytest.fixture
-def odd_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    (tmp_path / "odd_page.py").write_text(PAGE)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "odd_page", raising=False)
-    return importlib.import_module("odd_page")
-
-
-@pytest.mark.parametrize(
-    ("name", "what"),
-    [
-        ("renamed", "renamed: no JavaScript for line 7: lambda g, out, x, other: g"),
-        ("loop", "loop: .* line 13: while x"),
-    ],
-)
-def test_an_op_page_without_a_translation_is_named(name: str, what: str, odd_page: ModuleType) -> None:
-    with pytest.raises(ValueError, match=f"translate: {what}"):
-        translate([getattr(odd_page, name)])
-
-
-def test_a_rule_is_given_what_it_names(odd_page: ModuleType, evaluate) -> None:
-    ops = translate([odd_page.few, odd_page.named])
-    program = f"const COMPENSATED = false;\n{RUNTIME}\n{ops}\nconst answer = "
-    program += "[OPS.few.rules[0](numbers, 3, 0, 1, 0.5), OPS.named.over(numbers, 3, 0, 1, 2)];"
-    assert evaluate(program) == [1.5, [3, 3]]
 
 
 class Reader(HTMLParser):
