@@ -37,7 +37,7 @@ DOTS = 160  # an inch
 
 
 def curves(history: Sequence[Mapping[str, float]], path: str | os.PathLike[str]) -> Path:
-    """Loss and accuracy by epoch, while training and on the test images.
+    """Plot loss and accuracy by epoch, while training and on the test images.
 
     `history` holds a row an epoch with `epoch`, `loss`, `accuracy` and, if there was a test set, `test_loss` and
     `test_accuracy`. Raises ValueError when it is empty.
@@ -70,7 +70,7 @@ def curves(history: Sequence[Mapping[str, float]], path: str | os.PathLike[str])
 
 
 def gradients(history: Sequence[Mapping[str, float]], path: str | os.PathLike[str]) -> Path:
-    """The size of each parameter's gradient by epoch: a layer that the gradient hardly reaches hardly learns.
+    """Plot the size of each parameter's gradient by epoch: a layer that the gradient hardly reaches hardly learns.
 
     `history` holds a row an epoch with `epoch` and a size for each parameter by name, ``0.weight``: the part before
     the first dot is the layer, which gives the colour; weights are drawn solid, the others dashed. Raises ValueError
@@ -112,7 +112,7 @@ def mistakes(
     path: str | os.PathLike[str],
     most: int = 40,
 ) -> Path:
-    """The `most` wrong predictions of which the model was surest, the surest first.
+    """Show the `most` wrong predictions of which the model was surest, the surest first.
 
     Takes the arrays of `predictions`, for all images; raises ValueError as it does, and if no prediction is wrong.
     """
@@ -132,7 +132,7 @@ def predictions(
     class_names: Sequence[str],
     path: str | os.PathLike[str],
 ) -> Path:
-    """A grid of images with the class predicted for each and how sure the model is; wrong ones framed and marked.
+    """Show images, the class predicted for each and its probability; wrong ones are framed and marked.
 
     images (n, height, width); labels (n,) class numbers; probabilities (n, classes). Raises ValueError when they do
     not fit together.
@@ -181,7 +181,7 @@ def _grid(
 def confusion(
     labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str], path: str | os.PathLike[str]
 ) -> Path:
-    """The confusion matrix: true classes in rows, predicted ones in columns, in percent; right ones blue.
+    """Plot the confusion matrix in percent: true classes in rows, predicted ones in columns; right ones are blue.
 
     labels (n,) and predicted (n,) class numbers. Raises ValueError when their shapes differ or there are none.
     """
@@ -215,7 +215,7 @@ def confusion(
 
 
 def weights(matrix: np.ndarray, path: str | os.PathLike[str]) -> Path:
-    """The weights of each unit of a first layer as an image, blue where positive, orange where negative.
+    """Show the weights of each unit of a first layer as an image, blue where positive, orange where negative.
 
     Each image has its own scale: the strongest hundredth of its weights has full colour.
 
@@ -242,7 +242,7 @@ def weights(matrix: np.ndarray, path: str | os.PathLike[str]) -> Path:
 def boundary(
     score: Callable[[np.ndarray], Any], points: np.ndarray, labels: np.ndarray, path: str | os.PathLike[str]
 ) -> Path:
-    """Points of two classes in the plane, and the line on which `score`, which takes (m, 2) to (m,), is 0.
+    """Plot points of two classes in the plane, and the line on which `score`, from (m, 2) to (m,), is 0.
 
     points (n, 2); labels (n,), of which those above 0 are the class that `score` should find positive. Raises
     ValueError for points that are not in the plane.
@@ -299,7 +299,7 @@ def _shades(*colours: str) -> LinearSegmentedColormap:
 
 
 def _apart(heights: Sequence[float], gap: float) -> list[float]:
-    """The heights at which to write lines of text so that they do not touch: neighbours give way to each other."""
+    """Move heights of lines of text apart, neighbours in opposite directions, until the lines do not touch."""
     moved = list(map(float, heights))
     order = sorted(range(len(moved)), key=moved.__getitem__)
     for _ in range(50):

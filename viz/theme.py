@@ -14,7 +14,7 @@ class Tint(NamedTuple):
 
 
 class Theme(NamedTuple):
-    """The colours of a picture. Blue and orange differ to every common eye; signs are written besides."""
+    """The colours of a picture. Blue and orange differ to every common eye; signs are written as well."""
 
     paper: str
     ink: str

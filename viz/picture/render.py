@@ -31,7 +31,7 @@ def render(graph: graphviz.Digraph | Node | Sequence[Node], path: str | os.PathL
 
 
 def svg(graph: graphviz.Digraph | Node | Sequence[Node]) -> str:
-    """The picture of `graph` as an ``<svg>`` element, to put into a page; notebooks show nodes by it.
+    """Return the picture of `graph` as an ``<svg>`` element, to put into a page; notebooks show nodes by it.
 
     Where there is no picture (too many nodes, no Graphviz), the element holds the sentence that says why: a notebook
     that only wanted to show a node should not end in a traceback.

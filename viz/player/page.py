@@ -139,16 +139,16 @@ def _formula(root: Node) -> str:
 
 def _colours() -> str:
     """The colours of the pictures as variables of the page, light and dark."""
-    looks = []
+    texts = []
     for name, page, focus in (("light", "#f1f5f9", "#6d28d9"), ("dark", "#0b1120", "#c4b5fd")):
-        look = THEMES[name]
-        colours = {"page": page, "focus": focus, "paper": look.paper, "ink": look.ink, "edge": look.edge}
-        colours |= {"still": look.still.fill, "border": look.still.border, "quiet": look.still.ink}
+        theme = THEMES[name]
+        colours = {"page": page, "focus": focus, "paper": theme.paper, "ink": theme.ink, "edge": theme.edge}
+        colours |= {"still": theme.still.fill, "border": theme.still.border, "quiet": theme.still.ink}
         colours |= {"line": "#e2e8f0" if name == "light" else "#263247"}
-        for sense, tint in (("up", look.up), ("down", look.down)):
+        for sense, tint in (("up", theme.up), ("down", theme.down)):
             colours |= {sense: tint.fill, f"{sense}-border": tint.border, f"{sense}-ink": tint.ink}
-        looks.append(" ".join(f"--{key}: {value};" for key, value in colours.items()))
-    light, dark = looks
+        texts.append(" ".join(f"--{key}: {value};" for key, value in colours.items()))
+    light, dark = texts
     return (
         f":root {{ color-scheme: light dark; {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}"
     )
