@@ -19,7 +19,7 @@ import numpy as np
 import scalar
 import vector
 from vector.datasets import Batches, fashion_mnist_sample
-from vector.workers import use_threads
+from vector.runtime.threads import use_threads
 
 Run = Callable[[int], None]  # so many times
 MOMENT = 0.05  # seconds, about, that one engine runs in a round

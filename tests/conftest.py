@@ -8,6 +8,7 @@ numpy's RuntimeWarnings are errors like any other warning. A test that goes wher
 `np.errstate(all="ignore")` where only the numbers count, with `judging.heard` where the warnings are compared.
 """
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -48,3 +49,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     session = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     yield session
     session.quit()
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Memory must go without the garbage collector."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()

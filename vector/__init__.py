@@ -8,101 +8,46 @@
 -0.4621 [ 0.1966 -0.1966]
 """
 
-from . import checkpoint, datasets, nn, optim
+from typing import Any
+
+from . import checkpoint, datasets, nn, ops, optim
 from .anomaly import detect_anomaly
 from .autodiff import backward_steps, grad, gradcheck, no_grad, topological_order
-from .compile import compile
+from .errors import RecordingError
 from .losses import categorical_cross_entropy, cross_entropy, mse
-from .ops import (
-    abs,
-    add,
-    broadcast_to,
-    clip,
-    concatenate,
-    cos,
-    divide,
-    dot,
-    exp,
-    leaky_relu,
-    log,
-    log_softmax,
-    logsumexp,
-    matmul,
-    max,
-    maximum,
-    mean,
-    min,
-    minimum,
-    multiply,
-    negative,
-    power,
-    relu,
-    reshape,
-    sigmoid,
-    sin,
-    softmax,
-    softplus,
-    sqrt,
-    stack,
-    subtract,
-    sum,
-    take,
-    tanh,
-    transpose,
-    where,
-)
+from .ops import *  # noqa: F403  (every op that is not another one's inside)
 from .tensor import Tensor
+from .training import Sequential
 
-__all__ = [
-    "Tensor",
-    "abs",
-    "add",
-    "backward_steps",
-    "broadcast_to",
-    "categorical_cross_entropy",
-    "checkpoint",
-    "clip",
-    "compile",
-    "concatenate",
-    "cos",
-    "cross_entropy",
-    "datasets",
-    "detect_anomaly",
-    "divide",
-    "dot",
-    "exp",
-    "grad",
-    "gradcheck",
-    "leaky_relu",
-    "log",
-    "log_softmax",
-    "logsumexp",
-    "matmul",
-    "max",
-    "maximum",
-    "mean",
-    "min",
-    "minimum",
-    "mse",
-    "multiply",
-    "negative",
-    "nn",
-    "no_grad",
-    "optim",
-    "power",
-    "relu",
-    "reshape",
-    "sigmoid",
-    "sin",
-    "softmax",
-    "softplus",
-    "sqrt",
-    "stack",
-    "subtract",
-    "sum",
-    "take",
-    "tanh",
-    "topological_order",
-    "transpose",
-    "where",
-]
+setattr(nn, "Sequential", Sequential)  # noqa: B010  (it stands above the layers: it trains)
+
+__all__ = sorted(
+    [
+        "RecordingError",
+        "Tensor",
+        "backward_steps",
+        "categorical_cross_entropy",
+        "checkpoint",
+        "compile",
+        "cross_entropy",
+        "datasets",
+        "detect_anomaly",
+        "grad",
+        "gradcheck",
+        "mse",
+        "nn",
+        "no_grad",
+        "optim",
+        "topological_order",
+        *ops.__all__,
+    ]
+)
+
+
+def __getattr__(name: str) -> Any:
+    """The compiler is loaded by who asks for it."""
+    if name == "compile":
+        from .compiler import compile
+
+        return compile
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from . import ops
-from .blas import side_by_side
-from .outside import Watched
+from .op import array, number
+from .runtime.memory import side_by_side
+from .storage import Guarded
 from .tensor import Tensor
 
 
@@ -32,7 +32,7 @@ def floor(dtype: Any) -> float:
 
 def setting(x: Any, what: str, below: float = math.inf) -> Any:
     """x, a number from 0 to below `below`. Raises ValueError, or TypeError for no number, naming `what` it is."""
-    if not 0.0 <= ops.number(x, what) < below:
+    if not 0.0 <= number(x, what) < below:
         raise ValueError(f"{what}: expected a number from 0 to below {below}, got {x}")
     return x
 
@@ -48,7 +48,7 @@ def parameters_of(given: Any, where: str) -> tuple[Tensor, ...]:
     return parameters
 
 
-class Optimizer(Watched):
+class Optimizer(Guarded):
     """What all optimizers share: the parameters and the learning rate `lr`, which may be set at any time.
 
     Raises TypeError for what is no list of parameters, and ValueError for a setting out of its range: `lr`, `momentum`,
@@ -114,11 +114,11 @@ class Optimizer(Watched):
             raise ValueError(f"load_state_dict: expected the names {sorted(own)}, got {sorted(state)}")
         if own["settings"] != state["settings"]:
             raise ValueError(f"load_state_dict: expected the settings {own['settings']}, got {state['settings']}")
-        lr = ops.number(state["lr"], "load_state_dict: lr")
-        arrays = {name: ops.array(state[name], f"load_state_dict: {name}") for name in self.memory()}
-        for name, array in arrays.items():
-            if own[name].shape != array.shape:
-                raise ValueError(f"load_state_dict: {name}: expected shape {own[name].shape}, got {array.shape}")
+        lr = number(state["lr"], "load_state_dict: lr")
+        arrays = {name: array(state[name], f"load_state_dict: {name}") for name in self.memory()}
+        for name, given in arrays.items():
+            if own[name].shape != given.shape:
+                raise ValueError(f"load_state_dict: {name}: expected shape {own[name].shape}, got {given.shape}")
         self.lr = lr
         for name, tensors in self.memory().items():
             left = arrays[name]

@@ -143,7 +143,7 @@ def use_blas_threads(task: Task, threads: int | None = None) -> None:
 
 def use_our_threads() -> None:
     """Threads for the rest of this process, as `Sequential.fit` uses them."""
-    from vector.workers import use_threads
+    from vector.runtime.threads import use_threads
 
     REST.enter_context(use_threads())
 

@@ -184,7 +184,7 @@ def test_a_recorded_step_runs_as_python():
         with vector.detect_anomaly():
             return vector.log(x)
 
-    with pytest.raises(vector.trace.RecordingError, match="a recorded step cannot look for anomalies"):
+    with pytest.raises(vector.RecordingError, match="a recorded step cannot look for anomalies"):
         look_inside(np.ones(2))
 
 

@@ -358,7 +358,7 @@ class Engines(RuleBasedStateMachine):
             held = [*fast.latest.held.values()] if fast.latest else []
             if held and not any(array is x.fast._data for array in held):
                 kind, text = outcome(lambda: fast(k))[1]
-                assert kind is vector.trace.RecordingError and "to another array" in text
+                assert kind is vector.RecordingError and "to another array" in text
                 fast.clear()
             assert same(slow(k), fast(k).item(), signed_zeros=False).all()
             self.moved([x], [before])
@@ -404,10 +404,10 @@ TestEngines = Engines.TestCase
 
 
 BROKEN = {
-    "a derivative": (vector.ops.OPS["tanh"], "rules", (lambda g, out, x: g * (1.001 - out * out),)),
+    "a derivative": (vector.op.OPS["tanh"], "rules", (lambda g, out, x: g * (1.001 - out * out),)),
     "another": (scalar.ops.OPS["clip"], "rules", (lambda g: g,)),
     "a look at what changed": (scalar.autodiff, "check_unchanged", lambda node, needed: None),
-    "the same in vector": (vector.watch, "unchanged", lambda x, then, more: True),
+    "the same in vector": (vector.storage, "unchanged", lambda x, then, more: True),
     "no_grad": (scalar.autodiff.Mode, "graph", property(lambda self: True, lambda self, new: None)),
     "an optimizer": (scalar.optim.SGD, "step", lambda self: None),
     "loading": (vector.nn.Sequential, "load_state_dict", lambda self, state: None),

@@ -97,7 +97,7 @@ def test_a_new_node():
 @pytest.mark.parametrize("name", elementwise())
 def test_both_pages_say_the_same(name):
     """Each engine is read alone, and they read alike: an op's docstring begins with its formula."""
-    slow, fast = scalar.ops.OPS[name].__doc__, vector.ops.OPS[name].__doc__
+    slow, fast = scalar.ops.OPS[name].__doc__, vector.op.OPS[name].__doc__
     assert slow.split()[0].strip(".,;") == fast.split()[0].strip(".,;")
 
 

@@ -22,9 +22,9 @@ from strategies import Lines, networks, part
 
 import vector
 from vector import nn, optim
-from vector.autodiff import random
-from vector.ops import OPS
-from vector.trace import RecordingError
+from vector.errors import RecordingError
+from vector.op import OPS
+from vector.random import uniform as random
 
 # --- networks ---------------------------------------------------------------------------------------------------------
 

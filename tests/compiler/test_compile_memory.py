@@ -75,7 +75,7 @@ def test_a_failed_recording_is_let_go(no_collector):
 
     try:
         vector.compile(step)(np.ones(3))
-    except vector.trace.RecordingError:
+    except vector.RecordingError:
         pass
     assert gc.collect() == 0
     assert np.array_equal(w.data, np.ones(3))

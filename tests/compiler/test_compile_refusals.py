@@ -12,7 +12,7 @@ from recorded import classifier, moons, same, step_of, trainer
 
 import vector
 from vector import nn
-from vector.trace import RecordingError
+from vector.errors import RecordingError
 
 X = np.array([0.5, -1.0, 2.0])
 generator, count, scale, options = np.random.default_rng(0), 0, 2.0, [1.0, 2.0]
@@ -398,7 +398,7 @@ def test_a_layer_that_draws_by_itself():
             return x + self.rng.normal(size=x.shape)
 
     model = nn.Sequential(nn.Dense(3, 3), Noise())
-    with pytest.raises(RecordingError, match=r"draw random numbers by itself; use vector.autodiff.random"):
+    with pytest.raises(RecordingError, match=r"draw random numbers by itself; use vector.random.uniform"):
         vector.compile(lambda x: model(x))(X)
 
 
@@ -482,7 +482,7 @@ def test_requires_grad_that_changed():
 
 def test_two_functions_of_one_name_are_two():
     def made(factor):
-        @vector.ops.primitive
+        @vector.op.primitive
         def scaled(x):
             return x * factor
 

@@ -7,13 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from recorded import (  # noqa: F401
+from recorded import (
     OPTIMIZERS,
     blas,
     classifier,
     compare,
     moons,
-    no_collector,
     resident,
     same,
     step_of,
@@ -36,7 +35,7 @@ HIDDEN_LAYERS = 2
 
 @pytest.mark.parametrize("replays", [REPLAYS, pytest.param(MANY_REPLAYS, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("optimizer", ["momentum", "adamw"])
-def test_many_replays(optimizer, replays, no_collector):  # noqa: F811
+def test_many_replays(optimizer, replays, no_collector):
     """Nothing grows and nothing goes bad, also where Adam's powers of beta have long become 0."""
     model, update = classifier(optimizer, np.float32, dropout=0.2)
     step = vector.compile(step_of(model, update))

@@ -10,7 +10,7 @@ import pytest
 
 import vector
 from vector import nn, optim
-from vector.trace import RecordingError
+from vector.errors import RecordingError
 
 X, Y = np.random.default_rng(0).normal(size=(8, 3)), np.array([0, 1] * 4)
 FACTOR = 1.0

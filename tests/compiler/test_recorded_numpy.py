@@ -10,7 +10,7 @@ import pytest
 
 import vector
 from vector import Tensor, autodiff
-from vector.trace import RecordingError
+from vector.errors import RecordingError
 
 
 def w():

@@ -2,7 +2,6 @@
 
 import gc
 import operator
-import os
 import signal
 import weakref
 from itertools import pairwise
@@ -15,16 +14,21 @@ from recorded import OPTIMIZERS, always, compare, same, tensors_of
 from strategies import part
 
 import vector
-from vector import Tensor, joining, nn, program, sharing, workers
+from vector import Tensor, nn
+from vector.compiler import ir as program
+from vector.compiler.passes import fuse_updates as joining
+from vector.compiler.passes import parallel as sharing
+from vector.runtime import matmul
+from vector.runtime import threads as workers
 
 
 @pytest.fixture
 def eager(monkeypatch):
     """Products of any size are worth sharing, and shared where there are threads."""
     monkeypatch.setattr(workers.Experience, "advice", always)
-    monkeypatch.setattr(workers, "SHARED", 1)
-    monkeypatch.setattr(workers, "WAKE", 0)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(matmul, "SHARED", 1)
+    monkeypatch.setattr(matmul, "WAKE", 0)
+    monkeypatch.setattr(matmul, "machine_cores", lambda: 2)
 
 
 def one_after_the_other(backwards):
@@ -126,10 +130,10 @@ def interpreted(lines):
 @given(lines=st.lists(st.tuples(st.sampled_from(WHAT), *[st.integers(0, 11)] * 3), min_size=2, max_size=12))
 def test_programs(order, cores, lines):
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(os, "cpu_count", lambda: cores)
-        monkeypatch.setattr(workers, "SHARED", 1)
+        monkeypatch.setattr(matmul, "machine_cores", lambda: cores)
+        monkeypatch.setattr(matmul, "SHARED", 1)
         monkeypatch.setattr(workers.Experience, "advice", always)
-        monkeypatch.setattr(workers, "WAKE", 0)
+        monkeypatch.setattr(matmul, "WAKE", 0)
         monkeypatch.setattr(program, "share", ORDERS[order])
         with workers.use_threads(cores), np.errstate(all="ignore"):
             compare(*interpreted(lines))
@@ -152,7 +156,7 @@ def training(optimizer, dtype=np.float32, sizes=(40, 40, 20, 10), n=40):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_networks(optimizer, dtype, cores, eager, monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(matmul, "machine_cores", lambda: cores)
     made = in_all_orders(*training(optimizer, dtype), monkeypatch)
     assert len({id(call.region) for call in made.calls if call.region}) >= 6  # as many products, and their followers
     followers = [call for call in made.calls if call.region and call.function is not np.matmul]
@@ -177,7 +181,7 @@ def test_in_two_terms(optimizer, eager, monkeypatch):
 
 def test_how_a_step_is_cut(monkeypatch):
     """Of a gradient's 14 tiles, with 128 images, the worker computes six, and updates as many rows of the weight."""
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(matmul, "machine_cores", lambda: 2)
     make, calls = training("sgd", sizes=(784, 128, 10), n=128)
     step, _ = make()
     step = vector.compile(step, exact=False)
@@ -228,7 +232,7 @@ def test_an_argument_that_nothing_is_written_beside_is_not_looked_at(eager):
 @pytest.mark.parametrize("cores", [2, 3, 4, 5])
 def test_fewer_threads_than_parts(threads, cores, eager, monkeypatch):
     """Each part is done by one thread, by no more threads than there may be."""
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(matmul, "machine_cores", lambda: cores)
     given = []
     monkeypatch.setattr(workers.Worker, "give", lambda self, task: given.append(self) or task[0](*task[1:]))
     p = Tensor(np.ones((12, 6)), "p")
@@ -597,7 +601,7 @@ TERMS = {  # the shapes of both factors, how the second is looked at, how many c
 
 @pytest.mark.parametrize("x, y, look, cores, halved", TERMS.values(), ids=TERMS)
 def test_what_is_computed_in_two_terms(x, y, look, cores, halved, eager, monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(matmul, "machine_cores", lambda: cores)
     made = multiplied(np.ones(x), np.ones(y), *[look] * bool(look))
     sharing.in_two_terms(made)
     assert [call.function for call in made.calls] == ([np.matmul, np.matmul, np.add] if halved else [np.matmul])
@@ -606,8 +610,8 @@ def test_what_is_computed_in_two_terms(x, y, look, cores, halved, eager, monkeyp
 @pytest.mark.parametrize("worth, calls", [(70_000, 1), (40_000, 3), (20_000, 1)])
 def test_two_terms_are_for_two_threads(worth, calls, eager, monkeypatch):
     """Of 65,536 multiply-adds, by how many of them a thread is worth its while."""
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    monkeypatch.setattr(workers, "SHARED", worth)
+    monkeypatch.setattr(matmul, "machine_cores", lambda: 4)
+    monkeypatch.setattr(matmul, "SHARED", worth)
     made = multiplied(np.ones((32, 64), np.float32), np.ones((64, 32), np.float32))
     sharing.in_two_terms(made)
     assert len(made) == calls
@@ -630,7 +634,7 @@ def test_two_terms_of_few_rows(eager):
 
 def test_large_products_that_come_in_between_are_cut_too(monkeypatch):
     """What updates a weight begins with its gradient, before which the gradients of the layers below are computed."""
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(matmul, "machine_cores", lambda: 2)
     make, calls = training("adam", sizes=(300, 256, 256, 10), n=256)
     step = vector.compile(make()[0])
     step(*calls[0])

@@ -13,15 +13,18 @@ from recorded import always
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import vector
-from vector import Tensor, passes, workers
+from vector import Tensor
+from vector.compiler import passes
+from vector.runtime import matmul
+from vector.runtime import threads as workers
 
 
 @pytest.fixture
 def eager(monkeypatch):
     """Products of any size are shared, from the first multiply-add on, whatever quicker may be."""
     monkeypatch.setattr(workers.Experience, "advice", always)
-    monkeypatch.setattr(workers, "SHARED", 1)
-    monkeypatch.setattr(workers, "WAKE", 0)
+    monkeypatch.setattr(matmul, "SHARED", 1)
+    monkeypatch.setattr(matmul, "WAKE", 0)
 
 
 def stacks(t, n=3, k=5, m=2, dtype=np.float64, stacked=False):
@@ -33,7 +36,7 @@ def stacks(t, n=3, k=5, m=2, dtype=np.float64, stacked=False):
 def shared(threads, x, y):
     out = np.full((len(x), x.shape[1], y.shape[-1]), np.nan, np.result_type(x, y))
     with workers.use_threads(threads):
-        assert workers.shared_matmul(x, y, out=out) is out
+        assert matmul.shared_matmul(x, y, out=out) is out
     return out
 
 
@@ -70,8 +73,8 @@ def test_each_thread_has_its_part(monkeypatch):
     assert parts[5:] == [4]
     shared(5, np.zeros((2, 200, 784), np.float32), y)  # of two products each computes one
     assert parts[6:] == [1]
-    assert workers.work(np.zeros((2, 3, 5), np.float32), np.zeros((2, 5, 7), np.float32)) == 2 * 3 * 16 * 16
-    assert workers.work(np.zeros((2, 3, 17)), np.zeros((17, 16))) == 2 * 3 * 32 * 16 * 2
+    assert matmul.work(np.zeros((2, 3, 5), np.float32), np.zeros((2, 5, 7), np.float32)) == 2 * 3 * 16 * 16
+    assert matmul.work(np.zeros((2, 3, 17)), np.zeros((17, 16))) == 2 * 3 * 32 * 16 * 2
 
 
 @pytest.fixture
@@ -277,12 +280,12 @@ def test_an_interrupt_waits_for_the_workers(monkeypatch, eager, interruptible):
             done = False
             with pytest.raises(KeyboardInterrupt):
                 timer.start()
-                workers.shared_matmul(x, y, out=out)
+                matmul.shared_matmul(x, y, out=out)
                 done = True
                 timer.join()
             assert not going and workers.team[0].task is None
             in_time += not done
-        assert np.array_equal(workers.shared_matmul(x, y, out=out), matmul(x, y))
+        assert np.array_equal(matmul.shared_matmul(x, y, out=out), matmul(x, y))
     assert in_time
 
 
@@ -311,7 +314,7 @@ def test_two_python_threads_at_once(eager):
     def run():
         for _ in range(200):
             out = np.full((64, 8, 8), np.nan)
-            workers.shared_matmul(x, y, out=out)
+            matmul.shared_matmul(x, y, out=out)
             if not np.array_equal(out, np.matmul(x, y)):
                 wrong.append(out)
 
@@ -379,11 +382,11 @@ def test_blocks_of_threads_end_in_any_order():
 @pytest.mark.parametrize("count, expected", [(1, [1, 1, 1, 1]), (2, [1, 2, 2, 2]), (64, [1, 2, 2, 3]), (None, [1] * 4)])
 def test_threads_that_are_worth_it(count, expected, monkeypatch):
     """Two from 8 million multiply-adds on, and one more for as many more."""
-    monkeypatch.setattr(os, "cpu_count", lambda: count)
+    monkeypatch.setattr(matmul, "machine_cores", lambda: count)
     x = np.zeros((1, 1249, 400), np.float32)
     sizes = [x, np.zeros((1, 1250, 400), np.float32), x.astype(float), np.zeros((1, 2500, 400), np.float32)]
     for columns in (16, 10):  # which take as long
-        assert [workers.worth_sharing(x, np.zeros((400, columns), np.float32)) for x in sizes] == expected
+        assert [matmul.worth_sharing(x, np.zeros((400, columns), np.float32)) for x in sizes] == expected
 
 
 @pytest.mark.parametrize("affinity, count, expected", [({0, 2, 5}, 8, 3), (None, 5, 5), (None, None, 1)])
@@ -393,7 +396,7 @@ def test_processors_that_this_process_may_run_on(affinity, count, expected, monk
         monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     else:
         monkeypatch.setattr(os, "sched_getaffinity", {0: affinity}.__getitem__, raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: count)
+    monkeypatch.setattr(matmul, "machine_cores", lambda: count)
     assert workers.cores() == expected
 
 
@@ -402,7 +405,7 @@ def test_processors_that_this_process_may_run_on(affinity, count, expected, monk
 def test_training_by_any_number_of_threads_gives_the_same_bits(dtype, exact, monkeypatch):
     """Eager and recorded, products that are cut small and such that are halved."""
     monkeypatch.setattr(workers.Experience, "advice", always)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(matmul, "machine_cores", lambda: 2)
     rng = np.random.default_rng(0)
     x, labels = rng.random((256, 300)).astype(dtype), rng.integers(0, 10, 256)
 
@@ -440,7 +443,7 @@ PRODUCTS = {  # shapes, dtypes, and whether threads share the product
 
 @pytest.mark.parametrize("x, y, dtypes, handed_out", PRODUCTS.values(), ids=PRODUCTS)
 def test_what_is_handed_out(x, y, dtypes, handed_out, monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(matmul, "machine_cores", lambda: 2)
     rng = np.random.default_rng(0)
     x, y = (rng.normal(size=shape).astype(dtype) for shape, dtype in zip((x, y), dtypes, strict=True))
     step = vector.compile(lambda x, y: vector.sum(vector.matmul(x, y) * 2.0, axis=-1))

@@ -1,11 +1,11 @@
 """The readers of files and texts from elsewhere, given what nobody would write.
 
-    python tests/project/fuzz.py idx --runs 350000   changes inputs by what they make the reader do; needs 'twograd[fuzz]'
+    python tests/project/fuzz.py idx --runs 350000   changes inputs by their effect ('twograd[fuzz]')
     python tests/project/fuzz.py idx --replay        reads tests/project/corpus/idx once more
 
 A reader may return or raise the error that it documents; anything else is a find, and so are 200 MB of memory, or a
-minute, for one input. A find is written to tests/project/corpus/READER, to stay there: the ordinary tests replay that folder
-(test_fuzz.py, where hypothesis gives the same readers the same kinds of input).
+minute, for one input. A find is written to tests/project/corpus/READER, to stay there: the ordinary tests replay
+that folder (test_fuzz.py, where hypothesis gives the same readers the same kinds of input).
 
 To add a reader, write the function that gives it the file at `path` and lets only a find through; name it in READERS.
 """
@@ -100,7 +100,7 @@ def read_checkpoint(path: Path) -> None:
 
 
 def checkpoint_seeds() -> list[bytes]:
-    from vector.checkpoint import pack
+    from vector.training.checkpoint import pack
 
     arrays = {code: np.zeros((2, 3), code) for code in ("f4", "f8", "u1", ">i8", "?", "c8")}
     states = [
@@ -223,12 +223,12 @@ def read_expression(path: Path) -> None:
     import viz
     from scalar import Value
     from viz.__main__ import FUNCTIONS, table, tex
-    from viz.reading import Mistake, read
+    from viz.expression import Mistake, parse
 
     text = path.read_bytes().decode(errors="replace")
     values = {name: value for name, value in VALUES.items() if re.search(rf"\b{name}\b", text)}
     try:
-        root = read(text, values, FUNCTIONS, Value)
+        root = parse(text, values, FUNCTIONS, Value)
     except Mistake as mistake:
         assert str(mistake).startswith("column ") and mistake.picture.endswith("^")
         return

@@ -7,7 +7,7 @@ import pytest
 
 import vector
 from vector import datasets, nn, optim
-from vector.ops import OPS
+from vector.op import OPS
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.peers

@@ -36,7 +36,7 @@ def session():
 def test_sessions_print_what_they_say_and_the_program_is_the_one_shown():
     result, names = session()
     assert result.failed == 0 and result.attempted > 10
-    if vector.blas.small_products_at_once():  # the one thing in the program that depends on the machine
+    if vector.runtime.matmul.small_products_at_once():  # the one thing in the program that depends on the machine
         assert after("the program", "text") == str(names["train_step"].program)
 
 

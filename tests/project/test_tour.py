@@ -1,7 +1,7 @@
 """The notebook runs from top to bottom and shows what it is stored with.
 
-`python tests/project/test_tour.py` runs it and stores what it shows. Cells tagged `machine` show numbers that may differ in the
-last digits from one machine to another.
+`python tests/project/test_tour.py` runs it and stores what it shows. Cells tagged `machine` show numbers
+that may differ in the last digits from one machine to another.
 """
 
 import json

@@ -1,6 +1,5 @@
 """Steps to record, and what compares them with their recordings."""
 
-import gc
 import inspect
 import itertools
 import math
@@ -8,7 +7,6 @@ import re
 import tracemalloc
 
 import numpy as np
-import pytest
 from hypothesis import strategies as st
 from judging import SAMPLES, elementwise
 from strategies import Lines
@@ -17,7 +15,7 @@ from threadpoolctl import threadpool_info
 import vector
 from vector import nn, optim
 from vector.datasets import fashion_mnist_sample
-from vector.ops import OPS
+from vector.op import OPS
 
 
 def same(a, b):
@@ -324,14 +322,6 @@ def traced_growth(run, times):
         return tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-
-
-@pytest.fixture
-def no_collector():
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 def always(experience):

@@ -50,7 +50,7 @@ def scalar_nodes(data=DATA) -> dict[str, scalar.Value]:
 def vector_nodes() -> dict[str, vector.Tensor]:
     """A node of every op of the vector engine, of two-by-two inputs A, B, C."""
     nodes = {}
-    for name, op in vector.ops.OPS.items():
+    for name, op in vector.op.OPS.items():
         arrays = [np.array(DATA).reshape(2, 2) + i for i in range(3 if op.over else len(op.rules))]
         inputs = [
             vector.Tensor(x + POSITIVE.issuperset({name}), label) for x, label in zip(arrays, "ABC", strict=False)

@@ -24,8 +24,9 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from vector import checkpoint, nn, optim  # noqa: E402
+from vector import nn, optim  # noqa: E402
 from vector.datasets import fashion_mnist_sample  # noqa: E402
+from vector.training import checkpoint  # noqa: E402
 
 EPOCHS, BATCH = 3, 32
 

@@ -26,8 +26,9 @@ from recorded import OPTIMIZERS, same
 
 import scalar
 import vector
-from vector import checkpoint, nn, optim
+from vector import nn, optim
 from vector.checkpoint import CheckpointError, load, save
+from vector.training import checkpoint
 
 STATE = {
     "model": {"0.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "0.bias": np.zeros(3)},
@@ -909,7 +910,7 @@ def test_a_folder_that_takes_no_files_is_named_before_the_first_step(folder, tmp
 
 def test_how_often_it_is_written(tmp_path, monkeypatch):
     written = []
-    monkeypatch.setattr(vector.training, "save", lambda path, state: written.append(state["run"]["step"]))
+    monkeypatch.setattr(vector.training.run, "save", lambda path, state: written.append(state["run"]["step"]))
     Job().fit(checkpoint=tmp_path / "a.npz", every=4)
     assert written == [4, 5, 8, 10, 12, 15]
     written.clear()

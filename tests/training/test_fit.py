@@ -10,8 +10,9 @@ import pytest
 from recorded import DATA, OPTIMIZERS, blas, model_of, same, train
 
 import vector
-from vector import nn, optim, workers
-from vector.training import progress_bar
+from vector import nn, optim
+from vector.runtime import threads as workers
+from vector.training.run import progress_bar
 
 
 def same_training(**options):
@@ -230,7 +231,7 @@ def test_validation_is_looked_at_first(validation, words):
 
 def test_a_step_is_recorded_unless_told_otherwise(monkeypatch):
     made = []
-    monkeypatch.setattr(vector.nn, "recorded", lambda step: made.append(step) or step)
+    monkeypatch.setattr(vector.compiler, "compile", lambda step: made.append(step) or step)
     for options in ({}, {"compile": False}):
         model = model_of()
         model.fit(DATA.train_images[:96], DATA.train_labels[:96], optim.SGD(model.parameters(), 0.1), **options)

@@ -1,0 +1,101 @@
+"""Layers on vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..autodiff import mode
+from ..op import OPS, floating
+from ..random import uniform
+from ..storage import Guarded
+from ..tensor import Tensor
+from .base import Initializer, glorot_uniform, parameter
+
+Activation = str | Callable[[Any], Any] | None
+
+
+class Flatten:
+    """Each sample as one vector: (n, ...) to (n, features)."""
+
+    def __call__(self, x: Any) -> Any:
+        """(n, ...) to (n, features). Raises ValueError for an array without axes."""
+        if not np.ndim(x):
+            raise ValueError("Flatten: expected a batch of samples, got shape ()")
+        return ops.reshape(x, (x.shape[0], int(np.prod(x.shape[1:]))))
+
+
+class Dense(Guarded):
+    """A fully connected layer: (n, n_in) to (n, n_out), activation(x W + b).
+
+    W is (n_in, n_out), from `init` with the seed, glorot uniform unless told; b is (n_out,), 0. The same seed gives
+    the same numbers as `scalar.nn.Dense`, rounded to `dtype`: float64, or float32, which trains twice as fast.
+    `activation` is the name of an op of one input, "softmax", "log_softmax", a function of a tensor, or None.
+    """
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        activation: Activation = None,
+        seed: int | None = None,
+        init: Initializer = glorot_uniform,
+        dtype: Any = np.float64,
+    ) -> None:
+        if n_in < 1 or n_out < 1:
+            raise ValueError(f"Dense: expected widths of at least 1, got {n_in} and {n_out}")
+        dtype = floating(dtype, "Dense")
+        self.n_in, self.n_out = n_in, n_out
+        self.weight = parameter(init(np.random.default_rng(seed), n_in, n_out).astype(dtype), "weight")
+        self.bias = parameter(np.zeros(n_out, dtype), "bias")
+        self.activation = activate(activation)
+
+    def __call__(self, x: Any) -> Tensor:
+        """(n, n_in) or (n_in,) to (n, n_out) or (n_out,). Raises ValueError for another number of features, TypeError
+        for no array of numbers."""
+        if not np.ndim(x):
+            raise TypeError(f"Dense: expected {self.n_in} features, got {type(x).__name__}")
+        if np.shape(x)[-1] != self.n_in:
+            raise ValueError(f"Dense: expected {self.n_in} features, got {np.shape(x)[-1]}")
+        out = ops.matmul(x, self.weight) + self.bias
+        return self.activation(out) if self.activation else out
+
+    def parameters(self) -> list[Tensor]:
+        """The weights, then the biases."""
+        return [self.weight, self.bias]
+
+    def state(self) -> dict[str, Tensor]:
+        """The parameters by name."""
+        return {"weight": self.weight, "bias": self.bias}
+
+
+class Dropout(Guarded):
+    """While training, set each element to 0 with probability `rate` and scale the others up by 1 / (1 - rate), so
+    that the mean stays (Srivastava et al., 2014). Under `no_grad`, which is how a model is evaluated, do nothing.
+    """
+
+    def __init__(self, rate: float, seed: int | None = None) -> None:
+        if not 0.0 <= rate < 1.0:
+            raise ValueError(f"Dropout: expected a rate from 0 to below 1, got {rate}")
+        self.rate = rate
+        self.rng = np.random.default_rng(seed)
+
+    def __call__(self, x: Any) -> Any:
+        """An array or tensor of any shape to one of the same shape."""
+        if not mode.graph or not self.rate:
+            return x
+        kept = uniform(self.rng, x.shape, x.dtype) >= self.rate
+        return ops.multiply(x, kept.astype(x.dtype) / (1.0 - self.rate))
+
+
+def activate(activation: Activation) -> Callable[[Any], Any] | None:
+    if activation is None or callable(activation):
+        return activation
+    names = {name for name, op in OPS.items() if len(op.rules) == 1 and not op.defaults}
+    names |= {"leaky_relu", "log_softmax", "softmax"}
+    if not isinstance(activation, str) or activation not in names:
+        raise ValueError(f"Dense: expected an activation out of {', '.join(sorted(names))}, got {activation!r}")
+    return OPS[activation]

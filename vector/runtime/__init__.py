@@ -1,0 +1,1 @@
+"""What runs under the ops: matrix products, memory and threads."""

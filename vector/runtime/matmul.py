@@ -1,0 +1,97 @@
+"""Matrix products: the sizes that BLAS, the library under numpy's product, works best with, and which threads share."""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+from typing import Any
+
+import numpy as np
+
+from . import threads
+from .threads import experience_with, machine_cores, share
+
+SMALL, LARGE = 1_000_000, 32_000_000  # multiply-adds: up to which a product is small, from which on it is large
+WAKE = 1_500_000  # multiply-adds of 4 bytes that the caller gets done until a worker is awake
+SHARED = 8_000_000  # the same, from which on a worker saves more time than it takes to wake it
+
+
+def tiled(x: Any, y: Any) -> Any:
+    """The product of tiles of rows (t, n, k) and (k, m), as one matrix (t n, m)."""
+    shape = (x.shape[0] * x.shape[1], y.shape[1])
+    if not isinstance(x, np.ndarray):
+        return np.reshape(np.matmul(x, y), shape)
+    out = np.empty(shape, np.result_type(x, y))
+    shared_matmul(x, y, out.reshape(*x.shape[:2], -1))
+    return out
+
+
+def row_tiles(x: Any, y: Any) -> int:
+    """Into how many tiles of rows, of at least four each, to cut the product of (n, k) and (k, m).
+
+    BLAS multiplies small matrices where they lie, larger ones it packs first. Where it does the small ones at once, a
+    product is faster in such pieces by a tenth to a third, up to a size and as long as y lies row by row in a cache of
+    1 MB; where x lies column by column, only for a short k. Else one for each thread that may take part.
+    """
+    (n, k), m = x.shape, y.shape[1]
+    total, size = n * k * m, y.dtype.itemsize
+    fits = y.strides[1] == size and k * m * size <= 2**20 and (x.strides[1] == size or k <= 128)
+    if SMALL < total < LARGE and fits and small_products_at_once():
+        least = -(-total // SMALL)
+    else:
+        least = worth_sharing(x, y)
+    return next((t for t in range(least, n // 4 + 1) if n % t == 0), 1)
+
+
+def work(x: Any, y: Any) -> int:
+    """The multiply-adds of a product of matrices, or of stacks of them, in units of 4 bytes. It takes as long to
+    multiply a few columns, or to add up a few products, as 16 of them."""
+    k, m = (-(-size // 16) * 16 for size in (x.shape[-1], y.shape[-1]))
+    return math.prod(x.shape[:-1]) * k * m * x.dtype.itemsize // 4
+
+
+def worth_sharing(x: Any, y: Any) -> int:
+    """How many threads may be done with a product earlier than fewer: of all that the machine has, whoever may use
+    them, so that the same product is cut in the same way each time.
+    """
+    return min(machine_cores(), work(x, y) // SHARED + 1)
+
+
+def parts_for(threads: int, size: int, total: int) -> list[slice]:
+    """A part for each thread of what is cut into `size` pieces and takes `total` multiply-adds. The caller's is the
+    last and the largest: it takes a while to wake the others."""
+    each = max(1, round(size * (1 - WAKE / total) / threads))
+    ends = [*range(0, each * threads, each), size]
+    return [*map(slice, ends, ends[1:])]
+
+
+def shared_matmul(x: Any, y: Any, out: Any) -> Any:
+    """np.matmul of a stack x (t, n, k) and y (k, m) or (t, k, m), which the threads share where that is quicker.
+
+    Each computes some of the t products, whole, so that their number changes nothing in the results.
+    """
+    total = work(x, y)
+    helpers = min(threads.threads - 1, total // SHARED, len(x) - 1)
+    if helpers < 1 or threads.turn.locked():
+        return np.matmul(x, y, out=out)
+    if not experience_with(threading.get_ident(), x.shape, x.strides, y.shape, y.strides, helpers).advice():
+        return np.matmul(x, y, out=out)
+    tiles = parts_for(helpers + 1, len(x), total)
+
+    def part(i: int) -> None:
+        np.matmul(x[tiles[i]], y if y.ndim == 2 else y[tiles[i]], out=out[tiles[i]])
+
+    share(part, len(tiles), helpers)
+    return out
+
+
+@functools.cache
+def small_products_at_once() -> bool:
+    """Whether BLAS multiplies small matrices at once, without packing them and without a second thread: OpenBLAS does
+    in its kernels for AVX-512.
+    """
+    from threadpoolctl import threadpool_info
+
+    kernels = {library.get("architecture") for library in threadpool_info() if library["user_api"] == "blas"}
+    return bool(kernels & {"SkylakeX", "Cooperlake", "SapphireRapids"})

@@ -1,0 +1,218 @@
+"""Threads that take part in large matrix products, and sleep between them.
+
+BLAS has threads of its own, but they spin while they wait. A training step has a product every few hundred
+microseconds: they would spin all the time, and where something else wants the processor, a product waits for a thread
+that does not run. These sleep. To wake one takes as long as a few million multiply-adds, so the caller begins at once
+and leaves it the smaller part; and what a worker has not begun by the time that the caller is done with its own part,
+the caller does too.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class Worker:
+    """A thread, and what it is to do next."""
+
+    def __init__(self) -> None:
+        self.call, self.working = threading.Lock(), threading.Lock()
+        self.task: Any = None
+        self.error: BaseException | None = None
+        threading.Thread(target=self.work, name="vector worker", daemon=True).start()
+
+    def work(self) -> None:
+        while True:
+            self.call.acquire()
+            with self.working:
+                self.compute()
+
+    def give(self, task: tuple[Any, ...]) -> None:
+        """Wake the thread for a function and its arguments. The caller's way to treat overflow goes with it."""
+        with self.working:
+            self.task, self.error = (contextvars.copy_context(), *task), None
+        if self.call.locked():  # else it is about to wake already
+            self.call.release()
+
+    def compute(self) -> None:
+        task, self.task = self.task, None
+        if task:
+            context, *call = task
+            try:
+                context.run(*call)
+            except Exception as error:  # what numpy's errstate, or a warning that is an error, raises
+                self.error = error
+
+
+def finish(workers: list[Worker]) -> None:
+    """Return when the workers' tasks are done: compute those that are not begun, wait for the others."""
+    try:
+        for worker in workers:
+            with worker.working:
+                worker.compute()
+    except BaseException:  # Ctrl-C: they write to arrays that are in use again soon
+        finish(workers)
+        raise
+
+
+team: list[Worker] = []  # started when first needed
+turn = threading.Lock()  # held by who has given the team something to do
+LOCK = threading.Lock()  # of what follows
+threads = 1  # that take part in a product, the caller among them
+blocks: list[Any] = []  # of `use_threads` being run, in all Python threads
+before: list[Any] = []  # for each of them, what BLAS and `threads` are set back to when it ends as the newest
+
+
+class Experience:
+    """Whether it is quicker to share a product: two processors may be the halves of one, or have other things to do.
+
+    What counts is the time from one such product to the next, a whole training step: what one processor wrote the other
+    has to fetch, which is felt after the product. Of each ROUND calls, in the first TRIALS the two ways take turns, for
+    RUN calls each, and what was quicker is done in the others.
+    """
+
+    shared: bool  # what was done the last time
+    last: float  # when that was, in seconds
+    took: tuple[list[float], list[float]]  # seconds from a trial to the next call, alone and shared
+    quicker: bool  # whether it was quicker to share, as far as is known
+
+    def __init__(self) -> None:
+        self.calls, self.shared, self.quicker = 0, False, False
+
+    def helpers(self) -> int:
+        """How many workers to share with this time."""
+        return threads - 1 if threads > 1 and self.advice() else 0
+
+    def advice(self) -> bool:
+        """Whether to share this time."""
+        now = time.perf_counter()
+        place = self.calls % ROUND
+        self.calls += 1  # before anything is called: a signal's handler may come here too
+        if place == 0:
+            self.took = [], []
+        elif place <= TRIALS:
+            self.took[self.shared].append(now - self.last)
+        if place == TRIALS:
+            alone, shared = map(sorted, self.took)
+            self.quicker = shared[len(shared) // 2] < alone[len(alone) // 2]
+        self.shared = place // RUN % 2 == 1 if place < TRIALS else self.quicker
+        self.last = now
+        return self.shared
+
+
+ROUND, TRIALS, RUN = 256, 16, 4
+
+
+@functools.lru_cache(maxsize=1024)
+def experience_with(thread: int, *size: Any) -> Experience:
+    """Of one Python thread with products of one size: the same object for the same arguments."""
+    return Experience()
+
+
+def share(part: Callable[..., Any], count: int, helpers: int, *args: Any) -> None:
+    """Call part(i, *args) for each i of range(count): so many workers begin with the first, the caller with the last,
+    until none is left.
+    """
+    helpers = min(helpers, count - 1)
+    if not helpers or turn.locked():
+        for i in range(count):
+            part(i, *args)
+        return
+    left = deque(range(count))
+    with turn:
+        while len(team) < helpers:
+            team.append(Worker())
+        workers = team[:helpers]
+        try:
+            for worker in workers:
+                worker.give((take, left.popleft, part, args))
+            take(left.pop, part, args)
+        except BaseException:
+            left.clear()
+            raise
+        finally:
+            finish(workers)
+        for worker in workers:
+            if worker.error is not None:
+                raise worker.error
+
+
+def take(another: Callable[[], int], part: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    """Do one part after another."""
+    while True:
+        try:
+            i = another()
+        except IndexError:
+            return
+        part(i, *args)
+
+
+@functools.cache
+def machine_cores() -> int:
+    """How many processors the machine has, whoever may use them."""
+    return os.cpu_count() or 1
+
+
+def cores() -> int:
+    """How many processors this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def use_threads(number: int | None = None) -> Iterator[None]:
+    """Inside, so many threads share a large matrix product (None: one a core), and BLAS runs on one; afterwards all is
+    as before. Both are the whole process's: of blocks in several Python threads the newest decides, and the last to end
+    puts it back. Raises ValueError for less than one thread.
+    """
+    global threads
+    from threadpoolctl import threadpool_limits  # only when asked for: it looks through all loaded libraries
+
+    number = cores() if number is None else number
+    if number < 1:
+        raise ValueError(f"use_threads: expected at least 1 thread, got {number}")
+    block = object()
+    with LOCK:
+        take_control()
+        before.append((threadpool_limits(1, user_api="blas"), threads))
+        blocks.append(block)
+        threads = number
+    try:
+        yield
+    finally:
+        with LOCK:
+            i = blocks.index(block)
+            del blocks[i]
+            if i == len(blocks):
+                limits, threads = before.pop()
+                take_control()
+                limits.restore_original_limits()
+            else:
+                del before[i + 1]  # the next block has what was before this one before itself
+
+
+def take_control() -> None:
+    """Let this Python thread set the number of BLAS threads: threadpoolctl 3.8 obeys only the first that did."""
+    import threadpoolctl
+
+    clear = getattr(threadpoolctl.OpenBLASController, "clear_controlling_thread", None)
+    if clear is not None:
+        clear(force=True)
+
+
+def forget() -> None:
+    """In a child process there are no workers, and nobody holds a lock."""
+    global turn, LOCK
+    team.clear()
+    turn, LOCK = threading.Lock(), threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forget)

@@ -1,0 +1,218 @@
+"""A training run: its loop, where it stands, and the file from which it goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import math
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..data.batches import Batches
+from ..optim import Optimizer, Schedule
+from ..random import find_generators
+from .checkpoint import CheckpointError, load, save
+
+if TYPE_CHECKING:
+    from .sequential import Sequential
+
+OTHER = "give fit what it was made with (model, optimizer, data, batch_size, seed, schedule), or another path"
+
+
+class Run:
+    """Where a run of `Sequential.fit` stands. With a path that exists, it stands where that checkpoint was written.
+
+    history  a row for each epoch that is over
+    step     steps taken, in all epochs
+    loss     sum of the losses of the samples seen in the epoch under way
+    right    how many of those were classified right
+    due      the step after which to save, where no epoch ends
+    """
+
+    def __init__(
+        self,
+        model: Sequential,
+        optimizer: Optimizer,
+        batches: Batches,
+        epochs: int,
+        schedule: Schedule | None = None,
+        path: str | os.PathLike[str] | None = None,
+        every: int | None = None,
+    ) -> None:
+        if every is not None and (path is None or every < 1):
+            raise ValueError(f"fit: expected every of 1 step or more, with a checkpoint path, got {every} and {path}")
+        if not isinstance(epochs, (int, np.integer)) or epochs < 0:
+            raise ValueError(f"fit: expected a whole number of epochs, from 0, got {epochs!r}")
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"fit: expected an optimizer, as of vector.optim, got {type(optimizer).__name__}")
+        if not {*map(id, model.parameters())} & {*map(id, optimizer.parameters)}:
+            raise ValueError("fit: expected an optimizer of this model's parameters, got one of others: make it anew")
+        self.model, self.optimizer, self.batches, self.epochs = model, optimizer, batches, epochs
+        self.schedule, self.path, self.every = schedule, path, every
+        self.history: list[dict[str, float]] = []
+        self.step, self.loss, self.right, self.due = 0, 0.0, 0, -1
+        if path is not None:
+            if not os.access(os.path.dirname(os.path.realpath(path)), os.W_OK | os.X_OK):  # not only after an epoch
+                raise OSError(errno.EACCES, "expected a folder that is there and takes files", os.fspath(path))
+            self.generators = find_generators([model.layers])
+            self.data = fingerprint(batches)
+            self.resume(path)
+
+    def epoch(self, step: Callable[[Any, Any], Any], progress: bool) -> dict[str, float]:
+        """Take the steps that the epoch has left. Returns its row, which is not yet in the history."""
+        batches, optimizer, schedule = self.batches, self.optimizer, self.schedule
+        number = batches.epoch = len(self.history)
+        behind = self.step - number * len(batches)  # batches
+        seen = min(behind * batches.batch_size, len(batches.images))
+        bar = progress_bar(len(batches), behind, f"epoch {number + 1}/{self.epochs}", progress)
+        self.plan()
+        for x, y in itertools.islice(batches, behind, None):
+            if schedule is not None:
+                optimizer.lr = schedule(self.step)
+            value, logits = step(x, y)
+            mean = value.item()
+            require_finite(mean, number + 1, self.step - number * len(batches) + 1)
+            self.step += 1
+            self.loss += mean * len(y)
+            self.right += hits(logits.data, y)
+            seen += len(y)
+            if self.step == self.due:
+                self.save()
+            if bar is not None and bar.update():
+                bar.set_postfix_str(f"loss {self.loss / seen:.4f}  accuracy {self.right / seen:.4f}", refresh=False)
+        if bar is not None:
+            bar.close()
+        return {"epoch": number + 1, "loss": self.loss / seen, "accuracy": self.right / seen}
+
+    def end_epoch(self, row: dict[str, float]) -> None:
+        """Take the epoch's row into the history and begin new sums."""
+        self.history.append(row)
+        self.loss, self.right = 0.0, 0
+
+    def plan(self) -> None:
+        """Say when to save next."""
+        self.due = -1 if self.every is None else self.step - self.step % self.every + self.every
+
+    # --- the checkpoint -----------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write the checkpoint, if there is to be one and all parameters are finite: what could not be trained further
+        does not take the place of what could.
+        """
+        self.plan()
+        if self.path is None:
+            return
+        state = self.state()
+        if all(np.isfinite(array).all() for array in state["model"].values()):
+            save(self.path, state)
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on and what it adds to, and the settings to know the run by."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generators": {str(i): rng.bit_generator.state for i, rng in enumerate(self.generators)},
+            "run": {"step": self.step, "loss": self.loss, "right": self.right, "history": self.history},
+            "settings": self.settings(self.step),
+        }
+
+    def settings(self, step: int) -> dict[str, Any]:
+        """What must be the same when a run goes on after `step` steps."""
+        rate = float(self.schedule(step - 1)) if self.schedule is not None and step > 0 else None
+        return {
+            "batch_size": self.batches.batch_size,
+            "seed": self.batches.seed,
+            "samples": len(self.batches.images),
+            "data": self.data,
+            "dtypes": [p.dtype.name for p in self.model.parameters()],
+            "learning rate of the last step": rate,
+        }
+
+    def resume(self, path: str | os.PathLike[str]) -> None:
+        """Go to where the checkpoint was written, if it is there. Raises CheckpointError, and changes nothing, when it
+        is unreadable or another run's.
+        """
+        try:
+            state = load(path)
+        except FileNotFoundError:
+            return
+        before = self.state()
+        try:
+            self.check(state)
+            self.take(state)
+        except BaseException as error:
+            self.take(before)
+            if not isinstance(error, Exception):
+                raise
+            came = f"{type(error).__name__}: {error}"[:1000]
+            raise CheckpointError(
+                f"{os.fspath(path)}: expected a checkpoint of this run, got another: {came}: {OTHER}"
+            ) from error
+
+    def check(self, state: dict[str, Any]) -> None:
+        """Raises ValueError for the state of another run, and all sorts of errors for what is no state of a run."""
+        own = self.state()
+        for name in ("", "generators", "run", "settings"):
+            part, wanted = (state[name], own[name]) if name else (state, own)
+            if part.keys() != wanted.keys():
+                raise ValueError(f"{name or 'a file'} with {sorted(part)} in place of {sorted(wanted)}")
+        step, history = state["run"]["step"], state["run"]["history"]
+        if [row["epoch"] for row in history] != list(range(1, len(history) + 1)):
+            raise ValueError(f"a history that does not count its epochs from 1: {history}")
+        batch = step - len(history) * len(self.batches)
+        if type(step) is not int or not 0 <= batch <= len(self.batches):
+            raise ValueError(f"{step} steps, where the epoch after {len(history)} others has {len(self.batches)}")
+        if step > self.epochs * len(self.batches):
+            raise ValueError(f"{step} steps, where {self.epochs} epochs have {self.epochs * len(self.batches)}")
+        for name, wanted in self.settings(step).items():
+            if state["settings"][name] != wanted:
+                raise ValueError(f"{name} {state['settings'][name]}, where this run has {wanted}")
+
+    def take(self, state: dict[str, Any]) -> None:
+        """Be where the state is, with the model, the optimizer and the random generators."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for i, rng in enumerate(self.generators):
+            rng.bit_generator.state = state["generators"][str(i)]
+        run = state["run"]
+        self.step, self.loss, self.right = int(run["step"]), float(run["loss"]), int(run["right"])
+        self.history = list(run["history"])
+
+
+def require_finite(loss: float, epoch: int, batch: int) -> None:
+    if not math.isfinite(loss):
+        raise FloatingPointError(
+            f"fit: the loss is {loss} at epoch {epoch}, batch {batch}; try a smaller learning rate, look for NaN in "
+            f"the images, or fit inside `with vector.detect_anomaly():`, which names the op that it comes from"
+        )
+
+
+def fingerprint(batches: Batches) -> str:
+    """A checksum of the images and labels: enough to know another data set, and quick."""
+    import zlib
+
+    images, labels = batches.images, np.ascontiguousarray(batches.labels)
+    return f"{images.dtype} {images.shape[1:]} crc32 {zlib.crc32(labels.data, zlib.crc32(images.data)):08x}"
+
+
+def hits(outputs: np.ndarray, labels: np.ndarray) -> int:
+    """How many rows have their largest output at the label: a class number, or where the probabilities are largest."""
+    expected = labels if labels.ndim < outputs.ndim else labels.argmax(-1)
+    return int(np.count_nonzero(outputs.argmax(-1) == expected))
+
+
+def progress_bar(total: int, initial: int, text: str, wanted: bool) -> Any:
+    if not wanted:
+        return None
+    from tqdm import tqdm  # only when a bar is shown: importing it takes longer than importing this package
+
+    class Bar(tqdm):
+        def __del__(self) -> None:
+            with contextlib.suppress(AttributeError):  # Ctrl-C in the middle of making it leaves half a bar
+                super().__del__()
+
+    return Bar(total=total, initial=initial, desc=text, unit="batch", leave=False, mininterval=0.1)

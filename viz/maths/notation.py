@@ -1,0 +1,237 @@
+"""Operations in three notations, and numbers to read at a glance.
+
+write   on cards             ``a × b``, ``x²``, ``√x``, ``|x|``
+code    maths in plain text  ``a * b``, ``x**2``, ``sqrt(x)``; the command line reads it back
+latex   papers, notebooks    ``a \\cdot b``, ``x^{2}``, ``\\sqrt{x}``
+"""
+
+import reprlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+__all__ = [
+    "CODE",
+    "REST",
+    "Term",
+    "code",
+    "decimal",
+    "latex",
+    "literal",
+    "number",
+    "numeral",
+    "plain",
+    "stated",
+    "symbol",
+    "write",
+]
+
+SUM, PRODUCT, POWER, ATOM = 1, 2, 3, 4  # how tightly a term holds together
+Signs = Mapping[str, tuple[str, int]]
+
+
+class Term(NamedTuple):
+    """The text of an expression and how tightly its outermost operation binds."""
+
+    text: str
+    tightness: int = ATOM
+
+    def within(self, tightness: int) -> str:
+        """The text, in parentheses where the surroundings bind more tightly."""
+        return self.text if self.tightness >= tightness else f"({self.text})"
+
+
+REST = Term("…")  # a part that is left out
+INFIX: Signs = {
+    "add": ("+", SUM),
+    "subtract": ("−", SUM),
+    "multiply": ("×", PRODUCT),
+    "divide": ("/", PRODUCT),
+    "matmul": ("@", PRODUCT),
+}
+CODE: Signs = {**INFIX, "subtract": ("-", SUM), "multiply": ("*", PRODUCT)}
+TEX: Signs = {**INFIX, "subtract": ("-", SUM), "multiply": (r"\cdot", PRODUCT), "matmul": (r"\,", PRODUCT)}
+SUPERSCRIPT = str.maketrans("−0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def write(name: str, args: Sequence[Term], params: Mapping[str, Any] | None = None) -> Term:
+    """Write the operation `name` on `args` as on a card.
+
+    >>> a, b = Term("a"), Term("b")
+    >>> write("multiply", [write("add", [a, b]), a]).text
+    '(a + b) × a'
+    >>> write("power", [a, Term("2")]).text, write("leaky_relu", [a], {"slope": 0.01}).text
+    ('a²', 'leaky_relu(a, slope=0.01)')
+    >>> write("sqrt", [a]).text, write("abs", [write("subtract", [a, b])]).text
+    ('√a', '|a − b|')
+    """
+    given = [_argument(key, value) for key, value in (params or {}).items() if value is not None]
+    if not given:
+        if len(args) == 2 and name in INFIX:
+            return _infix(INFIX, name, args, loose=name == "add")
+        match name, list(args):
+            case "negative", [x]:
+                return Term(f"−{x.within(PRODUCT)}", SUM)
+            case "abs", [x]:
+                return Term(f"|{x.text}|")
+            case "sqrt", [x]:
+                return Term(f"√{x.within(ATOM)}", POWER)
+            case "power", [x, y] if set(y.text) <= set("−0123456789"):
+                return Term(x.within(ATOM) + y.text.translate(SUPERSCRIPT), POWER)
+            case "power", [x, y]:
+                return Term(f"{x.within(ATOM)}^{y.within(ATOM)}", POWER)
+    return Term(f"{name}({', '.join(_merged([arg.text for arg in args] + given))})")
+
+
+def code(name: str, args: Sequence[Term], params: Mapping[str, Any] | None = None) -> Term:
+    """Write the operation `name` on `args` as Python reads it, with the parentheses that rounding depends on.
+
+    >>> a, b = Term("a"), Term("b")
+    >>> code("add", [a, code("add", [b, a])]).text, code("power", [a, Term("2")]).text
+    ('a + (b + a)', 'a**2')
+    >>> code("dot", [a, b, b, a]).text, code("clip", [a], {"low": -1.0, "high": 1.0}).text
+    ('dot([a, b], [b, a])', 'clip(a, low=-1.0, high=1.0)')
+    """
+    if len(args) == 2 and name in CODE and not params:
+        return _infix(CODE, name, args)
+    given = [f"{key}={_short(repr(value))}" for key, value in (params or {}).items() if value is not None]
+    texts = [arg.text for arg in args]
+    match name, list(args):
+        case "negative", [x]:
+            return Term(f"-{x.within(POWER)}" if not x.text.startswith("-") else f"-({x.text})", PRODUCT)
+        case "power", [x, y]:
+            return Term(f"{x.within(ATOM)}**{y.within(ATOM)}", POWER)
+        case "where", [x, y]:
+            return Term(f"where({_short(str((params or {})['condition']))}, {x.text}, {y.text})")
+        case "sum" | "mean" | "max" | "min" | "logsumexp", _ if not params:
+            return Term(f"{name}([{', '.join(_merged(texts))}])")
+        case "dot", _:
+            half = len(args) // 2
+            return Term(f"dot([{', '.join(_merged(texts[:half]))}], [{', '.join(_merged(texts[half:]))}])")
+    return Term(f"{name}({', '.join(_merged([*texts, *given]))})")
+
+
+def latex(name: str, args: Sequence[Term], params: Mapping[str, Any] | None = None) -> Term:
+    r"""Write the operation `name` on `args` in LaTeX.
+
+    >>> a, b = Term("a"), Term("b")
+    >>> latex("divide", [a, latex("add", [a, b])]).text, latex("tanh", [a]).text
+    ('\\frac{a}{a + b}', '\\tanh(a)')
+    """
+    if len(args) == 2 and name in TEX and name != "divide" and not params:
+        return _infix(TEX, name, args, loose=name in ("add", "multiply"))
+    given = [
+        rf"\mathrm{{{_escaped(key)}}}={_escaped(_short(repr(v)))}" for key, v in (params or {}).items() if v is not None
+    ]
+    match name, list(args):
+        case "negative", [x]:
+            return Term(f"-{x.within(PRODUCT)}" if not x.text.startswith("-") else f"-({x.text})", SUM)
+        case "divide", [x, y]:
+            return Term(rf"\frac{{{x.text}}}{{{y.text}}}", POWER)
+        case "power", [x, y]:
+            return Term(f"{x.within(ATOM)}^{{{y.text}}}", POWER)
+        case "exp", [x]:
+            return Term(f"e^{{{x.text}}}", POWER)
+        case "sqrt", [x]:
+            return Term(rf"\sqrt{{{x.text}}}")
+        case "abs", [x]:
+            return Term(rf"\left|{x.text}\right|")
+    operator = (
+        rf"\{name}" if name in ("tanh", "sin", "cos", "log", "max", "min") else rf"\operatorname{{{_escaped(name)}}}"
+    )
+    return Term(f"{operator}({', '.join(_merged([arg.text for arg in args] + given))})")
+
+
+def stated(params: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The settings of an op that are written: all but options that are off; a condition is written even if False."""
+    return {key: value for key, value in (params or {}).items() if value is not False or key == "condition"}
+
+
+def _infix(signs: Signs, name: str, args: Sequence[Term], loose: bool = False) -> Term:
+    sign, tightness = signs[name]
+    return Term(f"{args[0].within(tightness)} {sign} {args[1].within(tightness + (not loose))}", tightness)
+
+
+def _merged(texts: Sequence[str]) -> list[str]:
+    """The texts, with one `…` for several in a row."""
+    return [text for text, last in zip(texts, ["", *texts], strict=False) if not text == last == REST.text]
+
+
+def _argument(key: str, value: Any) -> str:
+    plain_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    text = number(value) if plain_number else reprlib.repr(value)
+    return f"{key}={text}" if len(text) <= 12 else REST.text
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 24 else REST.text
+
+
+def number(value: float, *, signed: bool = False) -> str:
+    """`value` in four significant digits (whole numbers below a million in full), with a true minus sign.
+
+    >>> number(-6.0), number(24.70408), number(1.25e-8), number(0.5, signed=True)
+    ('−6', '24.7', '1.25e−8', '+0.5')
+    """
+    value = float(value)
+    short = f"{value:.0f}" if value.is_integer() and abs(value) < 1e6 else f"{value:.4g}"
+    mantissa, e, exponent = short.partition("e")
+    short = f"{mantissa}e{int(exponent)}" if e else short
+    return ("+" if signed and value > 0 else "") + short.replace("-", "−")
+
+
+def decimal(value: float) -> str:
+    """`value` in six significant digits, as Python writes floats.
+
+    >>> decimal(-3), decimal(0.1 + 0.2), decimal(2 / 3e9)
+    ('-3.0', '0.3', '6.66667e-10')
+    """
+    return repr(float(f"{float(value):.6g}"))
+
+
+def literal(value: float) -> Term:
+    """A number in an expression on a card; a negative one binds like a negation."""
+    text = number(value)
+    return Term(text, SUM if text.startswith("−") else ATOM)
+
+
+def numeral(value: float, digits: int = 6) -> Term:
+    """A number in plain-text maths: in 6 significant digits, or in all 17 for text that is read back."""
+    text = decimal(value) if digits == 6 else repr(float(value))
+    return Term(text, POWER if text.startswith("-") else ATOM)
+
+
+def scientific(term: Term) -> Term:
+    r"""A plain-text number in LaTeX: ``2e-07`` as 2 \cdot 10^{-7}, which binds like a product."""
+    mantissa, e, exponent = term.text.partition("e")
+    return Term(rf"{mantissa} \cdot 10^{{{int(exponent)}}}", PRODUCT) if e else term
+
+
+GREEK = {
+    *("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu"),
+    *("nu", "xi", "pi", "rho", "sigma", "tau", "phi", "chi", "psi", "omega"),
+}
+
+
+def symbol(label: str) -> str:
+    r"""A name in LaTeX: one letter as it is, digits lowered, Greek letters, and words upright.
+
+    >>> symbol("x"), symbol("w12"), symbol("theta"), symbol("50% off")
+    ('x', 'w_{12}', '\\theta', '\\text{50\\% off}')
+    """
+    letters = label.rstrip("0123456789")
+    if letters in GREEK or (len(letters) == 1 and letters.isascii() and letters.isalpha()):
+        base = rf"\{letters}" if letters in GREEK else letters
+        return base + (f"_{{{label[len(letters) :]}}}" if label != letters else "")
+    return rf"\text{{{_escaped(label)}}}"
+
+
+def _escaped(text: str) -> str:
+    """Escape `text` for LaTeX."""
+    special = {"\\": r"\backslash ", "~": r"\sim ", "^": r"\wedge ", "…": r"\ldots "}
+    return "".join(f"${special[c]}$" if c in special else rf"\{c}" if c in "{}$&#_%" else c for c in text)
+
+
+def plain(label: str) -> str:
+    """A label on one line: white space collapsed, and � for what cannot be printed."""
+    line = " ".join(label.split())
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
