@@ -321,7 +321,7 @@ class Tensor:
 
     def __repr__(self) -> str:
         label = f", label={self.label!r}" if self.label else ""
-        body = np.array2string(self._data, separator=", ", prefix="Tensor(", threshold=100)
+        body = mode.store.text(self._data)
         return f"Tensor({body}, shape={self.shape}, dtype={self.dtype}{label})"
 
     def _repr_svg_(self) -> str | None:
@@ -341,6 +341,15 @@ def plain(x: Any, where: str, like: Tensor) -> Any:
     return x.peek() if isinstance(x, Tensor) else array(x, where, like)
 
 
+def numpy_dot(x: Any, y: Any) -> Any:
+    """np.dot, of at most two axes on the right: there it is the matrix product, and with a number the plain one."""
+    if np.ndim(x) == 0 or np.ndim(y) == 0:
+        return ops.multiply(x, y)
+    if np.ndim(y) > 2:
+        raise TypeError(f"dot: expected at most two axes on the right, got shape {np.shape(y)}; use vector.matmul")
+    return ops.matmul(x, y)
+
+
 COMPARISONS = {np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal}
 UFUNCS: dict[Any, Callable[..., Any]] = {
     **{getattr(np, name): op for name, op in OPS.items() if isinstance(getattr(np, name, None), np.ufunc)},
@@ -350,7 +359,7 @@ UFUNCS: dict[Any, Callable[..., Any]] = {
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     **{getattr(np, name): getattr(ops, name) for name in ("sum", "mean", "max", "min", "clip", "reshape", "transpose")},
     **{getattr(np, name): getattr(ops, name) for name in ("where", "concatenate", "stack", "take", "broadcast_to")},
-    np.dot: ops.dot,
+    np.dot: numpy_dot,
     np.shape: lambda x: x.shape,
     np.ndim: lambda x: x.ndim,
     np.size: lambda x: x.size,
