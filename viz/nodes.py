@@ -116,7 +116,7 @@ def backward_steps(root: Node) -> Callable[[Any], Iterator[Any]]:
 
 def arity(op: Any) -> int | None:
     """How many inputs an op takes; None for an op over a sequence, and for a function that is not an op."""
-    return len(getattr(op, "rules", ())) or None
+    return None if getattr(op, "over", False) else len(getattr(op, "rules", ())) or None
 
 
 def evaluate(op: Any, xs: Sequence[Any], params: dict[str, Any] | None) -> Any:

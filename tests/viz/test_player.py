@@ -87,7 +87,7 @@ def test_the_page_has_pythons_numbers_at_the_awkward_points(evaluate) -> None:
     """Each op at each pair of awkward numbers: value and slopes as Python has them; only a zero's sign may differ."""
     cases, expected = [], []
     for op in scalar.ops.OPS.values():
-        size = len(op.rules) or 2
+        size = 2 if op.over else len(op.rules)
         for x in AWKWARD:
             for y in AWKWARD if size > 1 else [0.0]:
                 inputs = [Value(x, "a"), Value(y, "b")][:size]
@@ -105,10 +105,8 @@ def test_the_page_has_pythons_numbers_at_the_awkward_points(evaluate) -> None:
         const cases = {json.dumps(list(zip(names, cases, strict=True)))};
         const answer = cases.map(([name, xs]) => {{
           const op = OPS[name], given = settings[name];
-          const out = op.forward(numbers, ...xs, ...given);
-          const slopes = op.over ? op.over(numbers, 1, out, ...xs)
-            : op.rules.map((rule) => rule(numbers, 1, out, ...xs, ...given));
-          return [out, ...slopes].map(decimal);
+          const out = op.forward(numbers, ...columns(op, xs), ...given);
+          return [out, ...contributions(numbers, op, 1, out, xs, given)].map(decimal);
         }});"""
 
     def plain(text: str) -> str:

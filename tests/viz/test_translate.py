@@ -15,7 +15,8 @@ def test_python_is_translated_as_it_is_meant() -> None:
     assert (
         expression("0.0 if a <= x < b else -g / 2") == "((M.le(a, x) && M.lt(x, b)) ? 0.0 : M.divide(M.negative(g), 2))"
     )
-    assert expression("[np.exp(x) for x in xs[1:]]") == 'xs.slice(1, undefined).map((x) => M["np.exp"](x))'
+    assert expression("[np.exp(x) for x in xs]") == 'xs.map((x) => M["np.exp"](x))'
+    assert expression("[g] * xs_shape[0]") == "M.multiply([g], xs_shape[0])"
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,7 @@ def test_what_has_no_translation_is_refused(source: str) -> None:
 PAGE = """
 from types import SimpleNamespace
 
-def op(*rules):
+def op(*rules, over=False):
     return lambda forward: SimpleNamespace(forward=forward)
 
 @op(lambda g, out, x, other: g)
@@ -48,8 +49,8 @@ def rule(g, xs):
 def few(x, slope=1.0):
     return x
 
-@op(rule)
-def named(*xs):
+@op(rule, lambda g, xs_shape: [g] * xs_shape[0], over=True)
+def named(xs, ys):
     return xs
 """
 
@@ -77,5 +78,5 @@ def test_an_op_page_without_a_translation_is_named(name: str, what: str, odd_pag
 def test_a_rule_is_given_what_it_names(odd_page: ModuleType) -> None:
     text = translate([odd_page.few, odd_page.named])
     assert "rules: [(M, g, out, x, slope) => M.multiply(slope, g)]" in text
-    assert "over: (M, g, out, ...xs) => rule(M, g, xs)" in text
+    assert "rules: [(M, g, out, xs, ys, xs_shape = [xs.length], ys_shape = [ys.length]) => rule(M, g, xs), " in text
     assert "function rule(M, g, xs) { return xs.map((x) => g); }" in text

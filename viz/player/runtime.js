@@ -31,7 +31,6 @@ const numbers = {
   subtract: (x, y) => x - y,
   multiply: (x, y) => list(x) ? Array(y).fill(x).flat() : x * y,
   divide: (x, y) => x / y,
-  floordiv: (x, y) => Math.floor(x / y),
   negative: (x) => -x,
   lt: (x, y) => x < y,
   le: (x, y) => x <= y,
@@ -186,10 +185,14 @@ const symbols = {
 
 const settingsOf = (node) => OPS[node.op].settings.map((key) => node.params[key]);
 
-function contributions(M, node, g, out, xs) {
-  const op = OPS[node.op];
-  if (op.over) return op.over(M, g, out, ...xs);
-  return op.rules.map((rule) => rule(M, g, out, ...xs, ...settingsOf(node)));
+// The inputs of an op over sequences stand one after the other; here they are these sequences again.
+function columns(op, xs) {
+  const n = xs.length / op.rules.length;
+  return op.over ? op.rules.map((_, i) => xs.slice(i * n, (i + 1) * n)) : xs;
+}
+
+function contributions(M, op, g, out, xs, settings) {
+  return op.rules.flatMap((rule) => rule(M, g, out, ...columns(op, xs), ...settings));
 }
 
 // Every value and gradient, and a frame for each step of the forward and of the backward pass.
@@ -208,7 +211,7 @@ function forwardFrames({ nodes }, values) {
   nodes.forEach((node, i) => {
     if (!node.op) return;
     const xs = node.inputs.map((k) => values[k]);
-    values[i] = OPS[node.op].forward(numbers, ...xs, ...settingsOf(node));
+    values[i] = OPS[node.op].forward(numbers, ...columns(OPS[node.op], xs), ...settingsOf(node));
     const filled = node.inputs.map((k, j) => nodes[k].fixed ? constant(xs[j]) : numeral(xs[j]));
     const text = `${node.name} = ${code(node.op, filled, node.given).text} = ${decimal(values[i])}`;
     frames.push({ phase: "forward", node: i, lines: [text], touched: node.inputs, values: { [i]: values[i] } });
@@ -226,7 +229,9 @@ function backwardFrames({ nodes, steps, root }, values) {
   for (const i of steps) {
     const node = nodes[i], g = gradients[i], lines = [], amounts = [], totals = {}, touched = [];
     if (node.op) {
-      const by = (M, table, g) => contributions(M, node, g, table[i], node.inputs.map((k) => table[k]));
+      const by = (M, table, g) => {
+        return contributions(M, OPS[node.op], g, table[i], node.inputs.map((k) => table[k]), settingsOf(node));
+      };
       const terms = by(numbers, values, g);
       const formulas = by(symbols, named, new Symbolic(g, term(node.d))).map(lift);
       const figures = by(symbols, filled, new Symbolic(g, numeral(g))).map(lift);

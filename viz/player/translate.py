@@ -26,7 +26,7 @@ __all__ = ["RUNTIME", "expression", "translate"]
 RUNTIME = Path(__file__).with_name("runtime.js").read_text(encoding="utf-8")
 KNOWN = set(re.findall(r'^ *"([\w.]+)": ', RUNTIME, re.MULTILINE))  # the functions of Python and numpy in the runtime
 
-ARITHMETIC = {ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide", ast.FloorDiv: "floordiv"}
+ARITHMETIC = {ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide"}
 COMPARISONS = {ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne"}
 
 
@@ -103,18 +103,16 @@ class _Writer:
         """
         decorator = self.page.decorator(block)
         assert decorator is not None
-        rules = [*decorator.args, *(each.value for each in decorator.keywords if each.arg == "over")]
+        n = len(decorator.args)
         names = [arg.arg for arg in block.args.args]
-        sequence = block.args.vararg
-        settings = [] if sequence else names[len(rules) :]
-        given = ["g", "out", *([f"...{sequence.arg}"] if sequence else names)]
-        texts = [self.rule(rule, given) for rule in rules]
-        parts = [f"forward: {self.arrow(self.parameters(block.args), self.body(block))}"]
-        parts += [f"over: {text}" for text in texts] if sequence else [f"rules: [{', '.join(texts)}]"]
-        return f"{{{', '.join(parts)}, settings: {json.dumps(settings)}}}"
+        over = any(each.arg == "over" for each in decorator.keywords)
+        shapes = [f"{x}_shape = [{x}.length]" for x in names[:n]] if over else []
+        rules = [self.rule(rule, ["g", "out", *names, *shapes]) for rule in decorator.args]
+        parts = [f"forward: {self.arrow(names, self.body(block))}", f"rules: [{', '.join(rules)}]"]
+        return f"{{{', '.join(parts)}, over: {json.dumps(over)}, settings: {json.dumps(names[n:])}}}"
 
     def rule(self, rule: ast.expr, given: Sequence[str]) -> str:
-        """A rule as a function of all the names in `given`. Raises _NoTranslation if it reads another."""
+        """A rule as a function of all that is `given`. Raises _NoTranslation if it reads another name."""
         match rule:
             case ast.Lambda(args, body):
                 text = self.expression(body)
@@ -123,7 +121,7 @@ class _Writer:
                 text = self.call(rule, self.parameters(args))
             case _:
                 raise _NoTranslation(rule)
-        if not {each.lstrip(".") for each in self.parameters(args)} <= {each.lstrip(".") for each in given}:
+        if not set(self.parameters(args)) <= {each.split(" ")[0] for each in given}:
             raise _NoTranslation(rule)
         return self.arrow(given, text)
 
@@ -134,7 +132,7 @@ class _Writer:
         return f"({', '.join(['M', *parameters])}) => {body}"
 
     def parameters(self, args: ast.arguments) -> list[str]:
-        return [arg.arg for arg in args.args] + ([f"...{args.vararg.arg}"] if args.vararg else [])
+        return [arg.arg for arg in args.args]
 
     def body(self, block: ast.FunctionDef) -> str:
         lines = [self.statement(line) for line in block.body]
@@ -185,9 +183,8 @@ class _Writer:
                 element, [ast.comprehension(ast.Name(each), xs, [])]
             ):
                 return f"{self.expression(xs)}.map(({each}) => {self.expression(element)})"
-            case ast.Subscript(value, ast.Slice(lower, upper, None)):
-                start, end = (self.expression(bound) if bound else "undefined" for bound in (lower, upper))
-                return f"{self.expression(value)}.slice({start}, {end})"
+            case ast.Subscript(value, ast.Constant(int() as at)):
+                return f"{self.expression(value)}[{at}]"
             case ast.Call(func, args, []):
                 return self.call(func, [self.expression(arg) for arg in args])
             case ast.Attribute():
