@@ -38,18 +38,18 @@ def setting(x: Any, what: str, below: float = math.inf) -> Any:
 
 
 def parameters_of(given: Any, where: str) -> tuple[Tensor, ...]:
-    """The parameters of a list. Raises TypeError for anything else."""
+    """The parameters of a list, each once. Raises TypeError for anything else."""
     single = isinstance(given, Tensor) or not isinstance(given, Iterable)
     parameters = (given,) if single else tuple(given)
     wrong = [type(p).__name__ for p in parameters if single or not isinstance(p, Tensor)]
     if wrong:
         got = wrong[0] if single else f"one with {wrong[0]} in it"
         raise TypeError(f"{where}: expected a list of parameters, as model.parameters() is, got {got}")
-    return parameters
+    return tuple({id(p): p for p in parameters}.values())
 
 
 class Optimizer(Guarded):
-    """What all optimizers share: the parameters and the learning rate `lr`, which may be set at any time.
+    """What all optimizers share: the parameters, each once, and the learning rate `lr`, which may be set at any time.
 
     Raises TypeError for what is no list of parameters, and ValueError for a setting out of its range: `lr`, `momentum`,
     `eps` and `weight_decay` from 0, both `betas` from 0 to below 1.

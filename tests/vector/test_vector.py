@@ -344,13 +344,6 @@ def test_a_model_made_between_forward_and_backward_changes_no_gradient():
     assert np.array_equal(layer.weight.grad, vector.grad(again, layer.weight))
 
 
-def test_an_optimizers_arrays_lie_one_after_the_other():
-    model = vector.nn.Sequential(vector.nn.Dense(8, 16, "tanh", seed=0), vector.nn.Dense(16, 8, seed=1))
-    adam = vector.optim.Adam(model.parameters())
-    assert lie_together(adam.sums) and lie_together(adam.squares)
-    assert lie_together(vector.optim.SGD(model.parameters(), 0.1, momentum=0.9).velocity)
-
-
 def test_repr():
     assert repr(Tensor([1.0, 2.0], "a")) == "Tensor([1., 2.], shape=(2,), dtype=float64, label='a')"
 

@@ -46,13 +46,18 @@ class Sequential(Guarded):
         return x
 
     def parameters(self) -> list[Tensor]:
-        """All layers' parameters, in order."""
-        return [p for layer in self.layers if hasattr(layer, "parameters") for p in layer.parameters()]
+        """All layers' parameters, in order, each once."""
+        found = [p for layer in self.layers if hasattr(layer, "parameters") for p in layer.parameters()]
+        return [*{id(p): p for p in found}.values()]
 
     def named(self) -> dict[str, Tensor]:
-        """The parameters by name; layers are counted from 0, those without parameters left out."""
+        """The parameters by name, each once; layers are counted from 0, those without parameters left out."""
         states = [layer.state() for layer in self.layers if hasattr(layer, "state")]
-        return {f"{i}.{name}": p for i, state in enumerate(states) for name, p in state.items()}
+        names: dict[int, tuple[str, Tensor]] = {}
+        for i, state in enumerate(states):
+            for name, p in state.items():
+                names.setdefault(id(p), (f"{i}.{name}", p))
+        return dict(names.values())
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of the parameters' arrays by name: "0.weight" is (n_in, n_out), "0.bias" (n_out,)."""
