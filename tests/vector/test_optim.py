@@ -52,6 +52,71 @@ def test_parameters_of_equal_numbers_are_two():
     assert len(optim.SGD([x, y, x], 0.1).parameters) == 2
 
 
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_frozen_parameter_does_not_move(optimizer, recorded):
+    """Its momentum and its running means neither; the others move as if it were a constant."""
+
+    def run(freeze):
+        model = nn.Sequential(nn.Dense(2, 3, "tanh", seed=0), nn.Dense(3, 2, seed=1))
+        update = OPTIMIZERS[optimizer](model.parameters())
+        kept = [t for name, ts in update.memory().items() if name != "powers" for t in ts]
+        frozen = [*model.parameters()[:2], *(t for t in kept if t.label.startswith("0."))]
+
+        def step(x):
+            loss = vector.mean((model(x) - 1.0) ** 2.0)
+            update.zero_grad()
+            loss.backward()
+            update.step()
+            return loss
+
+        step = vector.compile(step) if recorded else step
+        step(np.ones((1, 2)))
+        freeze(model)
+        if recorded:
+            step.clear()
+        before = [t.data.copy() for t in frozen]
+        losses = [step(np.full((1, 2), 1.0 + i)).item() for i in range(3)]
+        return before, [t.data for t in frozen], losses, [p.data for p in model.parameters()[2:]]
+
+    def freeze(model):
+        for p in model.parameters()[:2]:
+            p.requires_grad = False
+
+    before, after, losses, others = run(freeze)
+    assert len(before) == 2 * (1 + len(update_names(optimizer))) and all(map(same, before, after))
+    free = run(lambda model: None)
+    assert not any(map(same, free[0], free[1])) and free[2][1:] != losses[1:]
+    assert all(np.isfinite(x).all() for x in others) and not any(map(same, others, free[3]))
+
+
+def update_names(optimizer):
+    """What the optimizer keeps for each parameter."""
+    return [name for name in OPTIMIZERS[optimizer]([Tensor(1.0)]).memory() if name != "powers"]
+
+
+def test_a_frozen_parameter_is_guarded():
+    """A recorded step does not go on with a parameter that was frozen since, nor with one that no longer is."""
+    layer = nn.Dense(2, 1, seed=0)
+    update = optim.SGD(layer.parameters(), 0.1, momentum=0.9, weight_decay=0.1)
+
+    @vector.compile
+    def step(x):
+        loss = vector.mean(layer(x))
+        update.zero_grad()
+        loss.backward()
+        update.step()
+        return loss
+
+    for requires_grad in (True, False):
+        layer.bias.requires_grad = requires_grad
+        step.clear()
+        step(np.ones((1, 2)))
+        layer.bias.requires_grad = not requires_grad
+        with pytest.raises(vector.RecordingError, match="requires_grad changed"):
+            step(np.ones((1, 2)))
+
+
 def lie_together(tensors):
     ends = [(t.data.ctypes.data, t.data.nbytes) for t in tensors]
     return all(start + size == after for (start, size), (after, _) in itertools.pairwise(ends))
