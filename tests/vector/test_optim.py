@@ -1,7 +1,5 @@
 """Optimizers of `vector` by themselves: which parameters they move, and where their numbers lie."""
 
-import itertools
-
 import numpy as np
 import pytest
 from recorded import OPTIMIZERS, same, tensors_of
@@ -115,15 +113,3 @@ def test_a_frozen_parameter_is_guarded():
         layer.bias.requires_grad = not requires_grad
         with pytest.raises(vector.RecordingError, match="requires_grad changed"):
             step(np.ones((1, 2)))
-
-
-def lie_together(tensors):
-    ends = [(t.data.ctypes.data, t.data.nbytes) for t in tensors]
-    return all(start + size == after for (start, size), (after, _) in itertools.pairwise(ends))
-
-
-def test_an_optimizers_arrays_lie_one_after_the_other():
-    model = nn.Sequential(nn.Dense(8, 16, "tanh", seed=0), nn.Dense(16, 8, seed=1))
-    adam = optim.Adam(model.parameters())
-    assert lie_together(adam.sums) and lie_together(adam.squares)
-    assert lie_together(optim.SGD(model.parameters(), 0.1, momentum=0.9).velocity)
