@@ -30,7 +30,7 @@ class Op:
     def __init__(self, forward: Callable[..., Any], rules: Sequence[Rule]):
         self.name = forward.__name__.removesuffix("_")
         self.public = self.name == forward.__name__  # else a function of that name, or a method, stands before it
-        self.forward, self.rules = forward, tuple(rules)
+        self.forward = forward
         parameters = list(inspect.signature(forward).parameters.values())
         self.over = parameters[0].kind is inspect.Parameter.VAR_POSITIONAL
         self.inputs = tuple(p.name for p in parameters[: len(rules)])
@@ -38,12 +38,21 @@ class Op:
         self.defaults = {p.name: p.default for p in settings}
         self.numbers = {p.name for p in settings if p.annotation == "float"}
         self.known = ("g", "out", *self.inputs, *(f"{x}_shape" for x in self.inputs), *self.defaults)
-        self.reads = [self.places(rule) for rule in self.rules]
-        self.saved: dict[tuple[bool, ...], tuple[int, ...]] = {}
+        self.rules = rules
         self.__doc__ = forward.__doc__
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
+
+    @property
+    def rules(self) -> Sequence[Rule]:
+        """The derivatives, as they stand on the page. Who sets others gets them checked."""
+        return self._rules
+
+    @rules.setter
+    def rules(self, rules: Sequence[Rule]) -> None:
+        self._rules, self.reads = tuple(rules), [self.places(rule) for rule in rules]
+        self.saved: dict[tuple[bool, ...], tuple[int, ...]] = {}
 
     def places(self, rule: Rule) -> list[int]:
         """What a rule reads, as places in `known`."""
