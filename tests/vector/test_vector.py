@@ -424,7 +424,7 @@ def test_row_tiles(sizes, x_lies, y_lies, tiles, others, monkeypatch):
     n, k, m = sizes
     rng = np.random.default_rng(0)
     x, y = x_lies(rng.normal(size=(n, k))), y_lies(rng.normal(size=(k, m)))
-    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    monkeypatch.setattr(vector.runtime.matmul, "machine_cores", lambda: 3)
     monkeypatch.setattr(vector.runtime.matmul, "small_products_at_once", lambda: False)
     assert vector.runtime.matmul.row_tiles(x, y) == others
     monkeypatch.setattr(vector.runtime.matmul, "small_products_at_once", lambda: True)
