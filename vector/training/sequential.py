@@ -13,7 +13,7 @@ import numpy as np
 from ..autodiff import no_grad
 from ..data.batches import Batches
 from ..losses import cross_entropy
-from ..nn.base import Layer, has_tensors, tensors_of
+from ..nn.base import Layer, has_tensors, in_mode, tensors_of
 from ..optim import Optimizer, Schedule
 from ..runtime.memory import side_by_side
 from ..runtime.threads import use_threads
@@ -87,6 +87,7 @@ class Sequential(Layer):
         every: int | None = None,
     ) -> list[dict[str, float]]:
         """Train on images (n, ...) and labels, in batches shuffled by `seed`; uint8 images are scaled to 0..1.
+        All layers are switched to training, and back afterwards.
 
         schedule    the learning rate by step number, from 0; without one the optimizer keeps its own
         validation  images and labels to evaluate on after each epoch
@@ -118,7 +119,7 @@ class Sequential(Layer):
             from ..compiler import compile as recorded  # the compiler is loaded by who records
 
             step = recorded(step)
-        with use_threads(threads):
+        with use_threads(threads), in_mode(self, training=True):
             while len(run.history) < epochs:
                 row = run.epoch(step, progress)
                 if validation is not None:
@@ -126,6 +127,7 @@ class Sequential(Layer):
                 run.end_epoch(row)
                 if on_epoch:
                     on_epoch(row)
+                    self.train()
                     if compile:
                         step.forget_stale()
                 run.save()
@@ -160,9 +162,10 @@ class Sequential(Layer):
         loss: Callable[[Any, Any], Any] = cross_entropy,
         batch_size: int = 1000,
     ) -> tuple[float, float]:
-        """The mean loss, and the accuracy: the part of samples whose largest output is at their label."""
+        """The mean loss, and the accuracy: the part of samples whose largest output is at their label.
+        All layers are switched to evaluation, and back afterwards."""
         total, right = 0.0, 0
-        with no_grad():
+        with no_grad(), in_mode(self, training=False):
             for x, y in self.batches(images, labels, batch_size, shuffle=False):
                 logits = self(x)
                 total += loss(logits, y).item() * len(y)
@@ -170,7 +173,8 @@ class Sequential(Layer):
         return total / len(labels), right / len(labels)
 
     def predict(self, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
-        """The outputs (n, k) for images (n, ...), in the order given."""
-        with no_grad():
+        """The outputs (n, k) for images (n, ...), in the order given. All layers are switched to evaluation,
+        and back afterwards."""
+        with no_grad(), in_mode(self, training=False):
             batches = self.batches(images, np.zeros(len(images), np.int64), batch_size, shuffle=False)
             return np.concatenate([self(x).data for x, _ in batches])
