@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..nn.base import Layer, has_tensors, in_mode, tensors_of
 from ..optim import Optimizer, Schedule
 from ..runtime.memory import side_by_side
 from ..runtime.threads import use_threads
+from ..tensor import Tensor
 from .checkpoint import read, save
 from .run import Run, hits
 
@@ -24,8 +25,12 @@ from .run import Run, hits
 class Sequential(Layer):
     """Layers one after the other, with training, evaluation and prediction: `Sequential(first, second)`.
 
-    Its layers are named by number, from 0; those without parameters and buffers are not counted. All parameters get
-    their names as labels. Raises TypeError for what cannot be called.
+    Its layers are named by number, from 0; those without parameters and buffers are not counted. Parameters and buffers
+    get their names as labels. Raises TypeError for what cannot be called.
+
+    A parameter whose array nobody has asked for yet gets a new one, `p.data = new`, so that all lie side by side in
+    memory, where a recorded step updates them at once. A `detach()` or a view of it that was made before keeps the old
+    array. An array that `data` has given away, or that parameters share, stays where it is.
     """
 
     def __init__(self, *layers: Callable[[Any], Any]) -> None:
@@ -36,10 +41,7 @@ class Sequential(Layer):
         self.layers = layers
         for name, x in tensors_of(self).items():
             x.label = name
-        # Else somebody may hold on to the array: a caller, or another tensor, which shares `memory`.
-        unseen = [p for p in self.parameters() if p.memory == [] and sys.getrefcount(p.memory) == 2]
-        for p, moved in zip(unseen, side_by_side(p._data for p in unseen), strict=True):
-            p._data, p.memory = moved, None
+        move_side_by_side(self.parameters())
 
     def __call__(self, x: Any) -> Any:
         """A batch (n, ...) through all layers."""
@@ -178,3 +180,11 @@ class Sequential(Layer):
         with no_grad(), in_mode(self, training=False):
             batches = self.batches(images, np.zeros(len(images), np.int64), batch_size, shuffle=False)
             return np.concatenate([self(x).data for x, _ in batches])
+
+
+def move_side_by_side(parameters: Sequence[Tensor]) -> None:
+    """Move the parameters whose arrays nobody else has, one after the other in memory."""
+    shared = Counter(id(p.memory) for p in parameters)
+    own = [p for p in parameters if p.memory == [] and shared[id(p.memory)] == 1]
+    for p, moved in zip(own, side_by_side(p.data for p in own), strict=True):
+        p.data = moved
