@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from operator import is_
 from typing import Any, NamedTuple
 
-from .ops import ieee
+from .op import ieee
 
 
 class Mode(threading.local):
@@ -94,7 +94,7 @@ def backward_steps(output: Any, gradient: Any = 1.0, create_graph: bool = False)
 def check_unchanged(node: Any, needed: Sequence[bool]) -> None:
     """Raises RuntimeError where a derivative that is needed reads a number that the forward pass saw otherwise."""
     nodes = (*node.inputs, node)
-    for i in node.op.read_by(needed):
+    for i in node.op.saves(needed):
         now, then = nodes[i].data, node.was if nodes[i] is node else node.seen[i]
         if not (now == then and math.copysign(1.0, now) == math.copysign(1.0, then)) and (now == now or then == then):
             what = f"input {i}" if nodes[i] is not node else "the result"

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from .losses import log_softmax, softmax
-from .ops import OPS, dot
+from .op import OPS
+from .ops import dot
 from .value import Value
 
 Activation = str | Callable[[Any], Any] | None
@@ -60,7 +61,7 @@ def activate(activation: Activation) -> Callable[[list[Any]], list[Any]] | None:
     if isinstance(activation, str) and activation in rows:
         return rows[activation]
     if not callable(activation):
-        names = {name for name, op in OPS.items() if len(op.rules) == 1 and not op.defaults}
+        names = {name for name, op in OPS.items() if len(op.inputs) == 1 and not op.over and not op.defaults}
         names |= {"leaky_relu", "log_softmax", "softmax"}
         if not isinstance(activation, str) or activation not in names:
             raise ValueError(f"Dense: expected an activation out of {', '.join(sorted(names))}, got {activation!r}")

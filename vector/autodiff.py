@@ -14,21 +14,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import ops, storage
+from . import ops
+from .op import array
+from .storage import EAGER
 
 
 class Mode(threading.local):
-    """What ops do besides computing, thread by thread: write down a graph, a program if there is a recorder, and look
+    """What ops do besides computing, thread by thread: whether they build a graph, the door to arrays, and what looks
     for anomalies."""
 
     graph = True
-    recorder: Any = None
+    store: Any = EAGER
     check: Callable[..., None] | None = None
-    usual = True  # all of these as they are above: one look instead of three
+    usual = True  # all of these as they are above: one comparison instead of three
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        super().__setattr__("usual", self.graph and self.recorder is None and self.check is None)
+        super().__setattr__("usual", self.graph and self.store is EAGER and self.check is None)
 
 
 mode = Mode()
@@ -76,39 +78,36 @@ def backward_steps(output: Any, gradient: Any = None, create_graph: bool = False
     collect what this generator yields. Raises ValueError for an output of several elements without a `gradient`,
     RuntimeError where a derivative would read an array that was changed since the forward pass.
     """
-    gradients, check = {output: seed(output, gradient)}, mode.check
+    gradients, check, store = {output: seed(output, gradient)}, mode.check, mode.store
     for node in reversed(topological_order(output)):
-        if not node.requires_grad:
+        if not node._requires_grad:
             continue
         g, contributions = gradients.pop(node), []
         if node.op:
-            for i, then, more in node.seen:
+            for i, then, more in node.saved:
                 x = node.inputs[i] if i < len(node.inputs) else node
                 if more or then is not x._data:
                     check_unchanged(node, i, x, then, more)
             if create_graph:
                 out, xs = node, node.inputs
-            elif mode.recorder is None:
-                out, xs = node._data, [x._data for x in node.inputs]
             else:
-                out, xs = mode.recorder.read(node), [mode.recorder.read(x) for x in node.inputs]
-            needed = [x.requires_grad for x in node.inputs]
+                out, xs = store.read(node), [store.read(x) for x in node.inputs]
+            needed = [x._requires_grad for x in node.inputs]
             contributions = node.op.gradients(g, out, xs, node.params or {}, needed)
+            for i, x in enumerate(node.inputs):
+                contributions[i] = unbroadcast(contributions[i], x, node, i) if needed[i] else None
             if check is not None:
-                pairs = zip(contributions, node.inputs, strict=True)
-                contributions = [unbroadcast(c, x) if x.requires_grad else None for c, x in pairs]
                 check(node, g, contributions, gradients)
-            for i, (x, need) in enumerate(zip(node.inputs, needed, strict=True)):
-                if need:
-                    c = contributions[i] = unbroadcast(contributions[i], x)
+            for x, c in zip(node.inputs, contributions, strict=True):
+                if c is not None:
                     gradients[x] = gradients[x] + c if x in gradients else c
         yield Step(node, g, contributions)
 
 
 def check_unchanged(node: Any, i: int, x: Any, then: Any, more: Any) -> None:
     """Raises RuntimeError where the array of x, which stands at place i of the inputs and the result of a node, is not
-    as it was when it was marked."""
-    if not (storage if mode.recorder is None else mode.recorder).unchanged(x, then, more):
+    as it was when it was saved."""
+    if not mode.store.unchanged(x, then, more):
         what = f"input {i}" if x is not node else "the result"
         raise RuntimeError(
             f"backward: {node.op.name}: {what}{f', {x.label!r},' if x.label else ''} was changed after the forward "
@@ -124,19 +123,26 @@ def seed(output: Any, gradient: Any) -> Any:
                 f"backward: expected an output of one element, got shape {output.shape}; "
                 f"reduce it (sum, mean) or pass gradient= of that shape"
             )
-        ones = np.ones(output.shape, output.dtype)
-        return ones if mode.recorder is None else mode.recorder.constant(ones)
+        return mode.store.constant(np.ones(output.shape, output.dtype))
     if np.shape(gradient) != output.shape:
         raise ValueError(f"backward: expected a gradient of shape {output.shape}, got {np.shape(gradient)}")
-    return gradient if hasattr(gradient, "op") else np.array(ops.array(gradient, "backward", output), output.dtype)
+    return gradient if hasattr(gradient, "op") else np.array(array(gradient, "backward", output), output.dtype)
 
 
-def unbroadcast(g: Any, x: Any) -> Any:
-    """g summed over the axes along which x was repeated, in x's dtype: the transpose of broadcasting."""
+def unbroadcast(g: Any, x: Any, node: Any, i: int) -> Any:
+    """g, the gradient of a node by its input x, number i, summed over the axes along which x was repeated, in x's
+    dtype: the transpose of broadcasting. Raises ValueError for a shape that x does not broadcast to.
+    """
     like = x._data
     if g.shape != like.shape:
         extra = g.ndim - like.ndim
-        repeated = tuple(i for i in range(g.ndim) if i < extra or (like.shape[i - extra] == 1 and g.shape[i] != 1))
+        pairs = zip(g.shape[max(extra, 0) :], like.shape, strict=False)
+        if extra < 0 or not all(n in (m, 1) for m, n in pairs):
+            raise ValueError(
+                f"backward: {node.op.name}: expected a gradient of shape {like.shape} for input {i}, or of a shape "
+                f"that it broadcasts to, got {g.shape}"
+            )
+        repeated = tuple(k for k in range(g.ndim) if k < extra or (like.shape[k - extra] == 1 and g.shape[k] != 1))
         g = ops.sum(g, axis=repeated)
         if g.shape != like.shape:
             g = ops.reshape(g, like.shape)

@@ -59,9 +59,8 @@ def mse(predictions: Any, targets: Any) -> Any:
 def batch(where: str, outputs: Any, labels: Any) -> tuple[Any, Any, Any]:
     """The samples' outputs (n, k), their labels as probabilities (n, k), and as class numbers (n,) if they came so."""
     outputs = outputs if hasattr(outputs, "op") else array(outputs, where)
-    expected, labels = outputs.shape, labels.held if hasattr(labels, "op") else labels
-    labels = labels if hasattr(labels, "dtype") else nested(labels, where)
-    labels = labels if mode.recorder is None else mode.recorder.lift(labels)
+    expected, labels = outputs.shape, labels.peek() if hasattr(labels, "op") else labels
+    labels = mode.store.lift(labels if hasattr(labels, "dtype") else nested(labels, where))
     if 0 in expected or not expected:
         raise ValueError(f"{where}: expected at least one sample, got shape {expected}")
     if len(expected) > 2:

@@ -405,7 +405,7 @@ TestEngines = Engines.TestCase
 
 BROKEN = {
     "a derivative": (vector.op.OPS["tanh"], "rules", (lambda g, out, x: g * (1.001 - out * out),)),
-    "another": (scalar.ops.OPS["clip"], "rules", (lambda g, out, x, low, high: g,)),
+    "another": (scalar.ops.OPS["clip"], "rules", (lambda g: g,)),
     "a look at what changed": (scalar.autodiff, "check_unchanged", lambda node, needed: None),
     "the same in vector": (vector.storage, "unchanged", lambda x, then, more: True),
     "no_grad": (scalar.autodiff.Mode, "graph", property(lambda self: True, lambda self, new: None)),

@@ -10,7 +10,7 @@ import pytest
 from recorded import DATA, OPTIMIZERS, blas, model_of, same, train
 
 import vector
-from vector import nn, optim
+from vector import optim
 from vector.runtime import threads as workers
 from vector.training.run import progress_bar
 
@@ -157,25 +157,6 @@ def test_a_progress_bar_shows_the_running_loss_and_accuracy(capsys):
 def test_a_constant_schedule_is_no_schedule():
     (_, update, history), (_, _, expected) = train(True, schedule=optim.constant(0.1)), train(True)
     assert history == expected and update.lr == 0.1
-
-
-def test_initializers():
-    """he_normal has mean 0 and variance 2 / n_in, within 5 standard errors of those of so many numbers."""
-    weights = nn.Dense(300, 200, seed=0, init=nn.he_normal).weight.data
-    assert weights.shape == (300, 200)
-    variance, n = 2 / 300, weights.size
-    assert abs(weights.mean()) < 5 * np.sqrt(variance / n)
-    assert abs(weights.var() / variance - 1.0) < 5 * np.sqrt(2 / n)
-    layer = nn.Dense(3, 2, seed=0, init=nn.zeros)
-    assert np.array_equal(layer(np.ones((4, 3))).data, np.zeros((4, 2)))
-
-
-def test_layers_name_what_they_cannot_take():
-    with pytest.raises(ValueError, match=r"Flatten: expected a batch of samples, got shape \(\)"):
-        nn.Flatten()(vector.Tensor(1.0))
-    for rate in (1.0, -0.1, float("nan")):
-        with pytest.raises(ValueError, match="Dropout: expected a rate from 0 to below 1, got"):
-            nn.Dropout(rate)
 
 
 def test_a_bar_that_is_interrupted_while_it_is_made_says_nothing(monkeypatch):

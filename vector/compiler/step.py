@@ -1,6 +1,6 @@
 """Record a training step once, replay it as plain numpy calls.
 
-step -> Recorder (one run) -> Program (a flat list of numpy calls) -> passes -> memory plan, source -> replay
+step -> Tracer (one run) -> Program (a flat list of numpy calls) -> passes -> memory plan, source -> replay
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy as np
 from ..autodiff import mode
 from ..errors import RecordingError, refuse
 from ..random import GENERATORS, find_generators
-from ..storage import epoch
+from ..storage import EAGER, epoch
 from ..tensor import Tensor
 from .guards import Outside, alike, contents
 from .ir import Program, Var, replace
 from .passes import optimize
-from .trace import SPENT, Recorder, Traced
+from .trace import SPENT, TracedArray, Tracer
 
 
 class Replay:
@@ -29,7 +29,7 @@ class Replay:
 
     def __init__(
         self,
-        recorder: Recorder,
+        recorder: Tracer,
         program: Program,
         title: str,
         plain: list[Any],
@@ -187,7 +187,7 @@ class CompiledStep:
             self.look_again()
         if not named and (result := self.quick(*args)) is not OTHER:
             return result
-        if mode.recorder is not None or mode.check is not None:  # part of another recorded step, or to be looked at
+        if mode.store is not EAGER or mode.check is not None:  # part of another recorded step, or to be looked at
             return self.step(*args, **named)
         if self.lock.locked():
             refuse("run in two threads at once", "give each thread a recorded step of its own")
@@ -226,9 +226,9 @@ class CompiledStep:
         for look, x, _ in outside.found:
             if isinstance(x, Iterator) and not look.watched:
                 refuse(f"take what comes next from {look.name!r} at each replay", "pass it as an argument")
-        recorder = Recorder(find_generators([self.step, args, *(x for _, x, _ in outside.found)], GENERATORS))
+        recorder = Tracer(find_generators([self.step, args, *(x for _, x, _ in outside.found)], GENERATORS))
         try:
-            mode.recorder = recorder
+            mode.store = recorder
             given: list[Any] = []
             tensors: dict[Tensor, Tensor] = {}  # the arguments, and what the step is given for them
             for i, x in enumerate(args):
@@ -249,9 +249,9 @@ class CompiledStep:
             recorder.close()
             raise
         finally:
-            mode.recorder = None
+            mode.store = EAGER
         self.traces += 1
-        first_values = [np.array(x.value) for x in flatten(values) if isinstance(x, Traced)]
+        first_values = [np.array(x.value) for x in flatten(values) if isinstance(x, TracedArray)]
         optimize(program, self.exact)
         replay = Replay(recorder, program, self.__name__, plain, outside, spent)
         replay.spend(args)
@@ -304,13 +304,13 @@ class CompiledStep:
             tensor._grad = after
 
 
-def check_tensors(tensors: dict[Tensor, Tensor], recorder: Recorder) -> None:
+def check_tensors(tensors: dict[Tensor, Tensor], recorder: Tracer) -> None:
     """A replay takes arrays: what a step does to a tensor that is an argument is not to be lost."""
     for x, inside in tensors.items():
         name = f"its argument {x.label}" if x.label else "an argument"
         if x in recorder.held:
             what = f"find {name} outside, too"
-        elif getattr(inside._data, "var", None) not in recorder.inputs:
+        elif getattr(inside._data, "_var", None) not in recorder.inputs:
             what = f"give {name} another array"
         elif x.op and x.requires_grad and mode.graph:
             what = f"differentiate what {name} was made of"

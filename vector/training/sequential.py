@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,19 +13,20 @@ import numpy as np
 from ..autodiff import no_grad
 from ..data.batches import Batches
 from ..losses import cross_entropy
-from ..op import array
+from ..nn.base import Layer, has_tensors, tensors_of
 from ..optim import Optimizer, Schedule
 from ..runtime.memory import side_by_side
 from ..runtime.threads import use_threads
-from ..storage import Guarded
-from ..tensor import Tensor
 from .checkpoint import read, save
 from .run import Run, hits
 
 
-class Sequential(Guarded):
-    """Layers one after the other, with training, evaluation and prediction: `Sequential(first, second)`. Raises
-    TypeError for what cannot be called."""
+class Sequential(Layer):
+    """Layers one after the other, with training, evaluation and prediction: `Sequential(first, second)`.
+
+    Its layers are named by number, from 0; those without parameters and buffers are not counted. All parameters get
+    their names as labels. Raises TypeError for what cannot be called.
+    """
 
     def __init__(self, *layers: Callable[[Any], Any]) -> None:
         for layer in layers:
@@ -32,8 +34,8 @@ class Sequential(Guarded):
                 got = type(layer).__name__
                 raise TypeError(f"Sequential: expected layers, each an argument of its own, got {got}")
         self.layers = layers
-        for name, p in self.named().items():
-            p.label = name
+        for name, x in tensors_of(self).items():
+            x.label = name
         # Else somebody may hold on to the array: a caller, or another tensor, which shares `memory`.
         unseen = [p for p in self.parameters() if p.memory == [] and sys.getrefcount(p.memory) == 2]
         for p, moved in zip(unseen, side_by_side(p._data for p in unseen), strict=True):
@@ -45,33 +47,14 @@ class Sequential(Guarded):
             x = layer(x)
         return x
 
-    def parameters(self) -> list[Tensor]:
-        """All layers' parameters, in order."""
-        return [p for layer in self.layers if hasattr(layer, "parameters") for p in layer.parameters()]
-
-    def named(self) -> dict[str, Tensor]:
-        """The parameters by name; layers are counted from 0, those without parameters left out."""
-        states = [layer.state() for layer in self.layers if hasattr(layer, "state")]
-        return {f"{i}.{name}": p for i, state in enumerate(states) for name, p in state.items()}
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of the parameters' arrays by name: "0.weight" is (n_in, n_out), "0.bias" (n_out,)."""
-        return {name: p.data.copy() for name, p in self.named().items()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the numbers of a state dict of either engine.
-
-        Raises ValueError, and changes nothing, when names or shapes are not this model's; TypeError for no numbers.
-        """
-        own = self.named()
-        if own.keys() != state.keys():
-            raise ValueError(f"load_state_dict: expected the names {sorted(own)}, got {sorted(state)}")
-        arrays = {name: array(state[name], f"load_state_dict: {name}") for name in own}
-        for name, p in own.items():
-            if p.shape != arrays[name].shape:
-                raise ValueError(f"load_state_dict: {name}: expected shape {p.shape}, got {arrays[name].shape}")
-        for name, p in own.items():
-            p.data[...] = arrays[name]
+    def parts(self) -> Iterator[tuple[str, Any]]:
+        """The layers by number, in place of the attribute that holds them; no name for one without tensors."""
+        number = itertools.count()
+        for name, x in super().parts():
+            if name == "layers":
+                yield from ((str(next(number)) if has_tensors(layer) else "", layer) for layer in x)
+            else:
+                yield name, x
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state dict to an .npz file, whole or not at all, with a checksum. Raises OSError with the path."""
