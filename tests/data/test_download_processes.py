@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from tiny_mnist import answer, contents, good_pages, is_tiny, program, stalled, use_mirrors
@@ -73,7 +74,7 @@ for moment in itertools.count(1):
     assert code == -signal.SIGKILL, code
     for file in mnist.SOURCE.files:
         assert not (cache / f"{file.name}.gz").exists() or download.is_good(cache, file), (moment, file)
-    left += len(list(cache.glob("*.part")))
+    left += len(list(cache.glob("*.tmp")))
     assert run(0) == 0, moment
     assert len(list(cache.glob("*.gz"))) == 4
 assert moment > 20 and left >= 4, (moment, left)
@@ -89,7 +90,7 @@ def test_killed_before_each_step_in_the_cache(house, mirror):
 
 def test_what_a_killed_process_left_is_removed_later(house, monkeypatch, mirror):
     (house / "cache").mkdir()
-    old, young = house / "cache" / "old.part", house / "cache" / "young.part"
+    old, young = house / "cache" / "old.tmp", house / "cache" / "young.tmp"
     for path in (old, young):
         path.write_bytes(b"half a file")
     hours_ago = time.time() - 7200
@@ -97,3 +98,45 @@ def test_what_a_killed_process_left_is_removed_later(house, monkeypatch, mirror)
     use_mirrors(monkeypatch, mirror(good_pages()))
     assert is_tiny(fashion_mnist())
     assert not old.exists() and young.exists()  # another process may be writing it
+
+
+def test_what_another_process_removes_first_is_nobodys_error(house, monkeypatch, mirror):
+    """Between looking into the cache and looking at what is there."""
+    glob = Path.glob
+    monkeypatch.setattr(Path, "glob", lambda path, pattern: [*glob(path, pattern), path / "renamed meanwhile"])
+    use_mirrors(monkeypatch, mirror(good_pages()))
+    assert is_tiny(fashion_mnist())
+
+
+def test_neither_links_nor_folders_in_the_cache_stop_it(house, monkeypatch, mirror):
+    cache = house / "cache"
+    for suffix in ("tmp", "part"):
+        (cache / f"folder.{suffix}").mkdir(parents=True)
+        (cache / f"dangling.{suffix}").symlink_to(house / "nowhere")
+        (cache / f"link.{suffix}").symlink_to(house / "far")
+    (house / "far").write_text("precious")
+    hours_ago = time.time() - 7200
+    for path in (house / "far", *cache.iterdir()):
+        os.utime(path, (hours_ago, hours_ago), follow_symlinks=False)
+    use_mirrors(monkeypatch, mirror(good_pages()))
+    assert is_tiny(fashion_mnist())
+    assert (house / "far").read_text() == "precious"
+    assert sorted(path.name for path in cache.glob("*.tmp")) == ["folder.tmp"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions differ")
+def test_another_user_may_read_the_cache(house, monkeypatch, mirror):
+    """As far as the umask allows, though a private or linked file stood there before."""
+    names = list(good_pages())
+    (house / "cache").mkdir()
+    (house / "cache" / names[0]).touch(0o600)
+    (house / "cache" / names[1]).symlink_to(house / "far")
+    (house / "far").write_text("precious")
+    use_mirrors(monkeypatch, mirror(good_pages()))
+    before = os.umask(0o022)
+    try:
+        assert is_tiny(fashion_mnist())
+    finally:
+        os.umask(before)
+    assert [(house / "cache" / name).lstat().st_mode for name in names] == [0o100644] * 4
+    assert (house / "far").read_text() == "precious"

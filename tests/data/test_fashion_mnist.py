@@ -1,5 +1,7 @@
 """Fashion-MNIST found on the machine, and its sample."""
 
+import gzip
+import hashlib
 import os
 import subprocess
 import sys
@@ -7,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_mnist import contents, fill, is_tiny, tiny_raws
+from tiny_mnist import contents, fill, idx, is_tiny, tiny_raws
 
 from vector.data import download
 from vector.data import fashion_mnist as mnist
-from vector.datasets import CLASS_NAMES, fashion_mnist, fashion_mnist_sample
+from vector.datasets import CLASS_NAMES, fashion_mnist, fashion_mnist_sample, read_idx
 
 # --- finding --------------------------------------------------------------------------------------------------------
 
@@ -22,9 +24,58 @@ def test_own_folder_by_argument_or_environment(house, monkeypatch, compress):
     assert is_tiny(fashion_mnist(own))
     monkeypatch.setenv("FASHION_MNIST", str(own))
     assert is_tiny(fashion_mnist())
-    with pytest.raises(FileNotFoundError, match=r"elsewhere: expected train-images-idx3-ubyte\.gz or"):
+    with pytest.raises(
+        FileNotFoundError, match=r"elsewhere: expected train-images-idx3-ubyte\.gz, train-images-idx3-ubyte, "
+    ):
         fashion_mnist(house / "elsewhere")  # the argument goes before the variable
     assert not (house / "cache").exists()
+
+
+def test_the_files_under_other_names(house):
+    """With a dot before "idx", and each in the first form that is whole."""
+    own = house / "own"
+    own.mkdir()
+    ends = ["", ".gz", "", ".gz"]
+    for file, raw, end in zip(mnist.SOURCE.files, tiny_raws(), ends, strict=True):
+        (own / f"{file.name.replace('-idx', '.idx')}{end}").write_bytes(gzip.compress(raw) if end else raw)
+    assert is_tiny(fashion_mnist(own))
+
+
+@pytest.mark.parametrize(
+    "broken", [b"", b"\x1f\x8b\x08", gzip.compress(b"another"), gzip.compress(bytes(10_000)), "unreadable"]
+)
+def test_a_broken_file_beside_a_good_one_does_no_harm(house, broken):
+    own = fill(house / "own", tiny_raws(), compress=False)
+    for file in mnist.SOURCE.files:
+        path = own / f"{file.name}.gz"
+        if broken == "unreadable":
+            path.symlink_to("/proc/self/mem" if Path("/proc/self/mem").exists() else "nowhere")
+        else:
+            path.write_bytes(broken)
+    assert is_tiny(fashion_mnist(own))
+
+
+def other_raws():
+    """Files like the tiny ones in name and size."""
+    return [raw[:-1] + bytes([raw[-1] ^ 1]) for raw in tiny_raws()]
+
+
+@pytest.mark.parametrize("stored", ["gunzipped", "gzipped"])
+def test_another_data_set_under_the_same_names_is_named(house, monkeypatch, stored):
+    own = fill(house / "own", other_raws())
+    first = own / f"{mnist.SOURCE.files[0].name}.gz"
+    known = hashlib.sha256(other_raws()[0] if stored == "gunzipped" else first.read_bytes()).hexdigest()
+    monkeypatch.setattr(mnist, "SOURCE", mnist.SOURCE._replace(lookalikes={known: "KMNIST"}))
+    with pytest.raises(
+        ValueError, match=r"expected a file of Fashion-MNIST, got that of KMNIST, .*read_idx\(path\) reads"
+    ):
+        fashion_mnist(own)
+    assert idx(read_idx(first)) == other_raws()[0]
+
+
+def test_a_data_set_that_nobody_knows_may_be_another_one(house):
+    with pytest.raises(ValueError, match=r"files of KMNIST and MNIST have the same names.*read_idx\(path\) reads"):
+        fashion_mnist(fill(house / "own", other_raws()))
 
 
 def test_an_own_folder_is_the_only_place_looked_in(house, monkeypatch):

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import tracemalloc
 
 import numpy as np
@@ -74,6 +75,18 @@ def test_read_idx_says_what_is_wrong_with_which_file(tmp_path, content, message)
     path.write_bytes(content)
     with pytest.raises(ValueError, match=f"some-images: .*{message}"):
         read_idx(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no pipes and devices there")
+def test_nothing_is_read_but_files(tmp_path):
+    """A pipe would be waited for, and a device may never end."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for path in (tmp_path / "pipe", tmp_path / "link", tmp_path, "/dev/zero"):
+        with pytest.raises(ValueError, match=f"{path}: expected an IDX file, got a folder, device or pipe"):
+            read_idx(path)
+    with pytest.raises(FileNotFoundError):
+        read_idx(tmp_path / "nothing")
 
 
 def test_gunzip_never_expands_past_its_limit():

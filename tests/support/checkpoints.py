@@ -1,6 +1,5 @@
 """Bytes of checkpoint files, whole and forged, and a system whose calls go wrong while one is written."""
 
-import builtins
 import hashlib
 import io
 import os
@@ -9,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from vector import nn
+from vector import files, nn
 from vector.checkpoint import CheckpointError, load
 from vector.training import checkpoint
 
@@ -72,17 +71,21 @@ def regions(content):
 
 
 class Faulty:
-    """Stands for `os` and `open` in the writer: lists its calls of the system, and lets number `at` go wrong."""
+    """Stands for `os` in the writer: lists its calls of the system, and lets number `at` go wrong.
 
-    CALLS = ("fsync", "replace", "open", "close", "remove")
+    A write takes `piece` bytes at a time, if there is one; one that goes wrong leaves half of them.
+    """
+
+    CALLS = ("open", "fchmod", "write", "fsync", "close", "replace", "remove")
 
     def __init__(self, monkeypatch, at=None, fault=None, piece=None):
         self.calls, self.at, self.fault, self.piece = [], at, fault, piece
-        monkeypatch.setattr(checkpoint, "os", self)
-        monkeypatch.setattr(checkpoint, "open", self.open_file, raising=False)  # this module's only
+        monkeypatch.setattr(files, "os", self)
 
     def __getattr__(self, name):
         found = getattr(os, name)
+        if name == "write":
+            return self.write
         return (lambda *args: self.call(name, found, *args)) if name in self.CALLS else found
 
     def call(self, name, function, *args):
@@ -91,38 +94,21 @@ class Faulty:
             self.fault()
         return function(*args)
 
-    def open_file(self, path, mode, **options):
-        if mode == "rb":
-            return builtins.open(path, mode)
-        return FaultyFile(self, self.call("open", lambda: builtins.open(path, mode, **options)))
-
-
-class FaultyFile:
-    """A file that takes `piece` bytes at a time, if there is one; a write that goes wrong leaves half of them."""
-
-    def __init__(self, system, file):
-        self.system, self.file = system, file
-
-    def write(self, content):
-        content = content[: self.system.piece]
-        if len(self.system.calls) == self.system.at:
-            self.file.write(content[: len(content) // 2])
-        return self.system.call("write", self.file.write, content)
-
-    def fileno(self):
-        return self.file.fileno()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.file.close()
-        self.system.call("close", lambda: None)
+    def write(self, descriptor, content):
+        content = content[: self.piece]
+        if len(self.calls) == self.at:
+            os.write(descriptor, content[: len(content) // 2])
+        return self.call("write", os.write, descriptor, content)
 
 
 OLD, NEW = {"x": np.zeros(50)}, {"x": np.ones(50), "y": "new"}
-CALLS = ["open", "write", "fsync", "close", "replace", "open", "fsync", "close", "remove"]
-IN_PIECES = ["open", *["write"] * -(-len(checkpoint.pack(NEW)) // 100), *CALLS[2:]]
+
+
+def calls(before, piece=None):
+    """The calls that write NEW, where a file was before or not."""
+    writes = -(-len(checkpoint.pack(NEW)) // piece) if piece else 1
+    start = ["open", *["fchmod"] * before, *["write"] * writes]
+    return [*start, "fsync", "close", "replace", "open", "fsync", "close", "remove"]
 
 
 def small_model(seed=0):

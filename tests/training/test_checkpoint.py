@@ -78,14 +78,6 @@ def test_what_cannot_be_saved_is_named_and_leaves_the_old_file(name, tmp_path):
     assert os.listdir(tmp_path) == ["a.npz"]
 
 
-def test_a_link_stays_a_link(tmp_path):
-    (tmp_path / "far").mkdir()
-    (tmp_path / "link.npz").symlink_to(tmp_path / "far/a.npz")
-    save(tmp_path / "link.npz", STATE)
-    assert (tmp_path / "link.npz").is_symlink()
-    assert equal(load(tmp_path / "far/a.npz"), STATE)
-
-
 # --- damage -----------------------------------------------------------------------------------------------------------
 
 

@@ -8,20 +8,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from checkpoints import CALLS, IN_PIECES, NEW, OLD, Faulty, equal
+from checkpoints import NEW, OLD, Faulty, calls, equal
 
 from vector.checkpoint import load, save
 
 
-def test_the_order_of_the_calls(tmp_path, monkeypatch):
+@pytest.mark.parametrize("piece", [None, 100])
+def test_the_order_of_the_calls(piece, tmp_path, monkeypatch):
     """The bytes are on the disk before they get the name, and the name before `save` returns."""
-    system = Faulty(monkeypatch)
-    save(tmp_path / "a.npz", NEW)
-    assert system.calls == CALLS
-    system = Faulty(monkeypatch, piece=100)
-    save(tmp_path / "a.npz", NEW)
-    assert system.calls == IN_PIECES
-    assert equal(load(tmp_path / "a.npz"), NEW)
+    for before in (False, True):
+        system = Faulty(monkeypatch, piece=piece)
+        save(tmp_path / "a.npz", NEW)
+        assert system.calls == calls(before, piece)
+        assert equal(load(tmp_path / "a.npz"), NEW)
 
 
 @pytest.mark.parametrize(
@@ -31,12 +30,12 @@ def test_the_order_of_the_calls(tmp_path, monkeypatch):
 @pytest.mark.parametrize("before", [True, False])
 def test_a_fault_at_every_call(before, piece, fault, tmp_path, monkeypatch):
     """The file is what it was or the new one, nothing else is left, and the error names the file."""
-    path = tmp_path / "a.npz"
+    path, names = tmp_path / "a.npz", calls(before, piece)
 
     def fail():
         raise fault
 
-    for at, call in enumerate(CALLS if piece is None else IN_PIECES):
+    for at, call in enumerate(names):
         with monkeypatch.context() as patch:
             path.unlink(missing_ok=True)
             if before:
@@ -50,7 +49,7 @@ def test_a_fault_at_every_call(before, piece, fault, tmp_path, monkeypatch):
                 if isinstance(fault, OSError):
                     assert caught.value.filename == str(path) and caught.value.errno == fault.errno
                     assert (fault.strerror or str(fault)) in str(caught.value)
-        renamed = at > (CALLS if piece is None else IN_PIECES).index("replace")
+        renamed = at > names.index("replace")
         assert os.listdir(tmp_path) == (["a.npz"] if before or renamed else [])
         if before or renamed:
             assert equal(load(path), NEW if renamed else OLD)
@@ -60,8 +59,8 @@ def test_a_fault_at_every_call(before, piece, fault, tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # that it has threads; the child only writes
 @pytest.mark.parametrize("before", [True, False])
 def test_death_at_every_call(before, tmp_path, monkeypatch):
-    path = tmp_path / "a.npz"
-    for at in range(len(IN_PIECES)):
+    path, names = tmp_path / "a.npz", calls(before, 100)
+    for at in range(len(names)):
         path.unlink(missing_ok=True)
         if before:
             save(path, OLD)
@@ -73,7 +72,7 @@ def test_death_at_every_call(before, tmp_path, monkeypatch):
             finally:
                 os._exit(1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-        renamed = at > IN_PIECES.index("replace")
+        renamed = at > names.index("replace")
         if before or renamed:
             assert equal(load(path), NEW if renamed else OLD)
         else:
@@ -86,7 +85,7 @@ def test_folders_that_cannot_be_synced(tmp_path, monkeypatch):
     def fault():
         raise OSError(errno.EINVAL, "Invalid argument")
 
-    Faulty(monkeypatch, [i for i, call in enumerate(CALLS) if call == "fsync"][1], fault)
+    Faulty(monkeypatch, [i for i, call in enumerate(calls(False)) if call == "fsync"][1], fault)
     save(tmp_path / "a.npz", NEW)
     assert equal(load(tmp_path / "a.npz"), NEW)
 

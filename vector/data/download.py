@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from .. import files
 from .idx import read_bytes
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ class Source(NamedTuple):
     mirrors: tuple[str, ...]  # addresses that a file's name is appended to; their answers are judged by checksum
     debian_package: str
     debian_folder: str  # below the root, where the package puts the files
+    lookalikes: Mapping[str, str]  # SHA-256 of files of other data sets under the same names, and whose they are
 
     @property
     def variable(self) -> str:
@@ -99,13 +102,41 @@ def cache_folder() -> Path:
 # --- one file ---------------------------------------------------------------------------------------------------------
 
 
-def read_file(folder: Path, file: File) -> tuple[bytearray, str]:
-    """Return the raw bytes of one file of the folder, gzipped or not, and the path they came from."""
-    for path in (folder / f"{file.name}.gz", folder / file.name):
-        if path.is_file():
+class Raw(NamedTuple):
+    """The bytes of a file, gunzipped, the path that they came from, and whether they have the right checksum."""
+
+    content: bytearray
+    path: str
+    good: bool
+
+
+def read_file(folder: Path, file: File) -> Raw:
+    """Read one file of the folder, gzipped or not. Where it is there in several forms, a broken one does no harm.
+
+    Returns the first good one, else the first that can be read; else raises what was wrong with the first, or
+    FileNotFoundError.
+    """
+    names = [file.name, file.name.replace("-idx", ".idx")]  # as the files are called in another archive of MNIST
+    paths = [folder / f"{name}{end}" for name in names for end in (".gz", "")]
+    bad: list[Raw] = []
+    problems: list[Exception] = []
+    for path in filter(Path.is_file, paths):
+        try:
             with path.open("rb") as stream:
-                return read_raw(stream, str(path), file), str(path)
-    raise FileNotFoundError(f"{folder}: expected {file.name}.gz or {file.name} in this folder, found neither")
+                content = read_raw(stream, str(path), file)
+        except (OSError, ValueError) as problem:
+            problems.append(problem)
+        else:
+            raw = Raw(content, str(path), sha256(content) == file.sha256)
+            if raw.good:
+                return raw
+            bad.append(raw)
+    if bad:
+        return bad[0]
+    if problems:
+        raise problems[0]
+    wanted = ", ".join(path.name for path in paths[:-1]) + f" or {paths[-1].name}"
+    raise FileNotFoundError(f"{folder}: expected {wanted} in this folder, found none of them")
 
 
 def read_raw(stream: IO[bytes], name: str, file: File) -> bytearray:
@@ -116,30 +147,41 @@ def read_raw(stream: IO[bytes], name: str, file: File) -> bytearray:
     return raw
 
 
-def verify(raw: bytearray, file: File, name: str) -> None:
-    """Raise ValueError unless the raw bytes have the checksum of `file`."""
+def sha256(content: bytes | bytearray) -> str:
     import hashlib
 
-    digest = hashlib.sha256(raw).hexdigest()
-    if digest != file.sha256:
-        raise ValueError(f"{name}: expected SHA-256 {file.sha256} after gunzip, got {digest}")
+    return hashlib.sha256(content).hexdigest()
+
+
+def mismatch(raw: Raw, file: File, source: Source) -> ValueError:
+    """Return the error for a file that can be read and is another one. It names the data set that the file is of."""
+    came = sha256(raw.content)
+    other = source.lookalikes.get(came) or source.lookalikes.get(sha256(Path(raw.path).read_bytes()))
+    if other:
+        text = f"expected a file of {source.title}, got that of {other}, which has the same name; "
+        return ValueError(f"{raw.path}: {text}vector.datasets.read_idx(path) reads it")
+    others = " and ".join(sorted({*source.lookalikes.values()}))
+    return ValueError(
+        f"{raw.path}: expected SHA-256 {file.sha256} after gunzip, got {came}: it is damaged, or of another data set "
+        f"(files of {others} have the same names), which vector.datasets.read_idx(path) reads"
+    )
 
 
 def verified(content: bytes, file: File) -> bytes:
-    """Return the content, gzipped or not, once it is verified."""
+    """Return the content, gzipped or not, once it is verified. Raises ValueError."""
     import io
 
-    verify(read_raw(io.BytesIO(content), file.name, file), file, file.name)
+    came = sha256(read_raw(io.BytesIO(content), file.name, file))
+    if came != file.sha256:
+        raise ValueError(f"{file.name}: expected SHA-256 {file.sha256} after gunzip, got {came}")
     return content
 
 
 def is_good(folder: Path, file: File) -> bool:
     try:
-        raw, path = read_file(folder, file)
-        verify(raw, file, path)
+        return read_file(folder, file).good
     except (OSError, ValueError):
         return False
-    return True
 
 
 # --- the cache --------------------------------------------------------------------------------------------------------
@@ -207,9 +249,12 @@ def prepare(source: Source) -> None:
         cache.mkdir(parents=True, exist_ok=True)
         if not os.access(cache, os.W_OK):
             raise PermissionError(f"no permission to write into {cache}")
-        for part in cache.glob("*.part"):  # a younger one may be another process at work
-            if part.stat().st_mtime < time.time() - FETCH_SECONDS:
-                part.unlink(missing_ok=True)
+        for part in cache.glob("*.tmp"):
+            with contextlib.suppress(FileNotFoundError):  # another process has just finished with it
+                status = part.lstat()
+                young = status.st_mtime > time.time() - FETCH_SECONDS  # another process may be at work on it
+                if not (young or stat.S_ISDIR(status.st_mode)):
+                    part.unlink()
 
 
 @contextlib.contextmanager
@@ -223,20 +268,9 @@ def cache_errors(source: Source) -> Iterator[None]:
 
 
 def keep(content: bytes, file: File, source: Source) -> None:
-    """Put verified content into the cache by an atomic rename: nobody ever sees half a file."""
-    import tempfile
-
-    cache = source.cache
-    with (
-        cache_errors(source),
-        tempfile.NamedTemporaryFile(dir=cache, prefix=file.name, suffix=".part", delete=False) as part,
-    ):
-        try:
-            part.write(content)
-            part.close()
-            os.replace(part.name, cache / f"{file.name}.gz")
-        finally:
-            Path(part.name).unlink(missing_ok=True)
+    """Put verified content into the cache, where everybody may read it who may read the user's files."""
+    with cache_errors(source):
+        files.write(source.cache / f"{file.name}.gz", content, fresh=True)
 
 
 # --- mirrors ----------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .download import File, Source, find, read_file, verify
+from .download import File, Source, find, mismatch, read_file
 from .idx import parse_idx
 
 CLASS_NAMES = (
@@ -45,6 +45,16 @@ SOURCE = Source(
     ),
     debian_package="dataset-fashion-mnist",
     debian_folder="usr/share/datasets/fashion-mnist",
+    lookalikes={
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db": "MNIST",  # gunzipped
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5": "MNIST",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7": "MNIST",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2": "MNIST",
+        "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4": "KMNIST",  # gzipped, as published
+        "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17": "KMNIST",
+        "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5": "KMNIST",
+        "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c": "KMNIST",
+    },
 )  # fmt: skip
 
 
@@ -82,14 +92,15 @@ def fashion_mnist_sample() -> FashionMNIST:
 
 
 def load(folder: Path) -> FashionMNIST:
-    """Read a folder's four files. The checksums come last: any other error says more of what is wrong."""
-    raws, paths = zip(*(read_file(folder, file) for file in SOURCE.files), strict=True)
-    data = FashionMNIST(*map(parse_idx, raws, paths))
+    """Load a folder's four files. The checksums come last: any other error says more of what is wrong."""
+    raws = [read_file(folder, file) for file in SOURCE.files]
+    data = FashionMNIST(*(parse_idx(raw.content, raw.path) for raw in raws))
     for i in (0, 2):
         images, labels = data[i].shape, data[i + 1].shape
         if images[:1] != labels[:1]:
-            came = f"shape {images} in {paths[i]} and shape {labels} in {paths[i + 1]}"
+            came = f"shape {images} in {raws[i].path} and shape {labels} in {raws[i + 1].path}"
             raise ValueError(f"expected as many labels as images, got {came}")
-    for raw, path, file in zip(raws, paths, SOURCE.files, strict=True):
-        verify(raw, file, path)
+    for raw, file in zip(raws, SOURCE.files, strict=True):
+        if not raw.good:
+            raise mismatch(raw, file, SOURCE)
     return data

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 from typing import IO
 
 import numpy as np
@@ -26,9 +27,12 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
 
     An IDX file is two zero bytes, a dtype code, the number of dimensions, each dimension as a big-endian
     uint32; then the elements, big-endian, the last dimension fastest. Raises ValueError, naming the file, for
-    any other. Never reads, or gunzips, more than one byte past the elements that the header announces.
+    any other, and for a folder, device or pipe. Never reads, or gunzips, more than one byte past the elements
+    that the header announces.
     """
     name = os.fspath(path)
+    if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for, and can be read once only
+        raise ValueError(f"{name}: expected an IDX file, got a folder, device or pipe")
     with open(path, "rb") as stream:
         *_, start, size = parse_header(read_bytes(stream, name, LONGEST_HEADER), name)
         return parse_idx(read_bytes(stream, name, start + size + 1), name)

@@ -29,7 +29,7 @@ class Layer(Guarded):
 
     `training` is True until `eval()`, and again after `train()`. A Tensor has one name, that of the first place where
     it is found: parts joined by dots, as in "blocks.0.weight". Whatever asks for parameters or state raises TypeError
-    for a part that is no Layer and holds parameters, and ValueError for two tensors of one name.
+    for a part that is no Layer and holds parameters, ValueError for two tensors of one name.
     """
 
     training: bool
@@ -53,17 +53,18 @@ class Layer(Guarded):
         """The outputs for a batch."""
         raise NotImplementedError(f"{type(self).__name__}: expected a method __call__")
 
-    def register_buffer(self, name: str, data: Any) -> Tensor:
-        """Make a copy of an array, number or Tensor the attribute `name`: a constant Tensor that is saved with the
-        state. Write into it, as in `self.mean.data[...] = new`. Returns it. Raises ValueError for a name that is taken
-        or cannot be an attribute's, TypeError for no numbers."""
-        if hasattr(self, name) or not name.isidentifier():
-            raise ValueError(f"Layer: expected a new name for a buffer, got {name!r}")
-        plain = data.data if isinstance(data, Tensor) else data
-        buffer = Tensor(array(plain, f"Layer: {name}").copy(), name, requires_grad=False)
-        self._buffers = (*self._buffers, name)
+    def register_buffer(self, name: str, value: Any) -> None:
+        """Hold a copy of an array, a number or a Tensor as the attribute `name`, a constant Tensor that is saved with
+        the parameters, but not trained. Write into it, as in `self.mean.data[...] = new`.
+
+        Raises ValueError for a name that is taken or cannot be an attribute's, TypeError for no numbers.
+        """
+        if name not in self._buffers and (hasattr(self, name) or not name.isidentifier()):
+            raise ValueError(f"register_buffer: expected a new name, got {name!r}")
+        data = value.data if isinstance(value, Tensor) else value
+        buffer = Tensor(array(data, f"register_buffer: {name}").copy(), name, requires_grad=False)
+        self._buffers = tuple({**dict.fromkeys(self._buffers), name: None})
         setattr(self, name, buffer)
-        return buffer
 
     def parts(self) -> Iterable[Named]:
         """What the layer holds, by name, in order: its attributes."""
@@ -102,15 +103,14 @@ class Layer(Guarded):
         for name, x in own.items():
             x.data[...] = arrays[name]
 
-    def train(self) -> Self:
-        """Switch the layer, and all in it, to training. Returns the layer."""
-        switch(self, True)
+    def train(self, training: bool = True) -> Self:
+        """Set `training` of this layer and of all layers in it. Returns the layer."""
+        switch(self, training)
         return self
 
     def eval(self) -> Self:
-        """Switch the layer, and all in it, to evaluation: nothing is dropped. Returns the layer."""
-        switch(self, False)
-        return self
+        """Set `training` of this layer and of all layers in it to False. Returns the layer."""
+        return self.train(False)
 
     def __repr__(self) -> str:
         """The tree of layers, with numbers of parameters, and with the shapes of tensors."""
@@ -173,35 +173,43 @@ def layers_of(root: Layer) -> list[Layer]:
 def tensors_of(root: Layer) -> dict[str, Tensor]:
     """Parameters and buffers by dotted name, each once. Raises as `Layer` says."""
     found: dict[str, Tensor] = {}
-    others: list[Named] = []
     for name, x in walk(root):
-        if not leaf(x):
-            others.append((name, x))
-        elif name in found:
-            raise ValueError(f"Layer: expected a name for each tensor, got two called {name!r}")
-        else:
+        if leaf(x):
+            if name in found:
+                raise ValueError(f"Layer: expected names that differ, got {name} twice")
             found[name] = x
     shown = {id(x) for x in found.values()}
-    for name, x in others:
-        check_shown(name, x, shown)
+    for layer in layers_of(root):
+        check_shown(layer, shown)
     return found
 
 
-def check_shown(name: str, x: Any, shown: set[int]) -> None:
-    """Raises TypeError where x, a part of a model, has parameters that are not among those shown."""
-    what = type(x).__name__ + (f" in {name!r}" if name else "")
-    if isinstance(x, Layer):
-        what, x = f"the class {what}", class_attributes(x, Layer)
-    elif callable(getattr(type(x), "parameters", None)) or (callable(x) and callable(getattr(type(x), "state", None))):
-        raise TypeError(f"Layer: expected parameters in an nn.Layer, got {what} with its own: subclass nn.Layer")
-    if (tensor := hidden(x, shown)) is not None:
-        which = repr(tensor.label) if tensor.label else f"a tensor of shape {tensor.shape}"
-        raise TypeError(f"Layer: expected parameters in an nn.Layer, got {which} in {what}: subclass nn.Layer")
+def check_shown(layer: Layer, shown: set[int]) -> None:
+    """Raises TypeError where a layer has parameters in what is no layer, and they are not among those shown."""
+    where = type(layer).__name__
+    if hidden(class_attributes(layer, Layer), shown) is not None:
+        raise TypeError(f"Layer: expected parameters in attributes of the object, got some in the class {where}")
+    for _, x in directly_in(layer):
+        if isinstance(x, Layer) or leaf(x):
+            continue
+        ducktyped = callable(getattr(type(x), "parameters", None))
+        ducktyped |= callable(x) and callable(getattr(type(x), "state", None))
+        if not ducktyped and hidden(x, shown) is None:
+            continue
+        if isinstance(x, Tensor):
+            raise TypeError(
+                f"Layer: expected parameters that no op made, got a result of {name_of(x.op)} in {where}; "
+                f"make a Tensor of the finished array"
+            )
+        raise TypeError(
+            f"Layer: expected layers that show their parameters, got {name_of(x)} in {where}, which hides some; "
+            f"make it a subclass of nn.Layer"
+        )
 
 
 def buffers_of(root: Layer) -> set[int]:
     """The ids of the tensors that are buffers somewhere in the layer."""
-    return {id(vars(layer)[name]) for layer in layers_of(root) for name in layer._buffers}
+    return {id(vars(layer)[name]) for layer in layers_of(root) for name in layer._buffers if name in vars(layer)}
 
 
 def has_tensors(x: Any) -> bool:

@@ -20,9 +20,9 @@ EMPTY = (types.ModuleType, type, Op, np.ndarray, np.generic, np.dtype, *GENERATO
 
 
 def hidden(x: Any, shown: set[int]) -> Tensor | None:
-    """A tensor that x holds, or that one was computed from, which wants a gradient while none of the tensors with ids
-    in `shown` does; None if there is none. Looked at are items, attributes, slots, and of functions the variables of
-    enclosing functions, globals that they name, defaults and arguments."""
+    """A leaf that requires a gradient, which x holds or something in it was computed from, but from none of those with
+    ids in `shown`; None if there is none. Searched are items, attributes and slots, and of functions the variables of
+    enclosing functions, the globals that they name, defaults and arguments."""
     seen: dict[int, Any] = {}
     left = deque([x])
     while left:

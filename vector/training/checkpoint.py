@@ -25,18 +25,17 @@ list). They stand together in the member `plain.json`; a dict without any has no
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import io
 import math
 import os
 import re
 import stat
-import threading
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+from .. import files
 
 VERSION = 1
 SEAL = rb"twograd (\d{1,9}) sha256 ([0-9a-f]{64})\Z"
@@ -55,11 +54,12 @@ def save(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
     """Write a nested dict of arrays and plain values, whole or not at all: the previous file stays until the new one is
     whole and on the disk.
 
-    A process that dies while writing leaves a file `PATH.*.tmp`, which may be removed. The same state makes the same
-    bytes. Raises OSError naming the path when it cannot be written, TypeError for values that are neither arrays of
-    numbers nor plain, ValueError for keys that are empty, do not print, or hold a slash.
+    The same state makes the same bytes. A link is followed, and the file keeps its permissions. A process that dies
+    while writing leaves a file `*.tmp` beside it, which may be removed. Raises OSError naming the path when it cannot
+    be written, TypeError for values that are neither arrays of numbers nor plain, ValueError for keys that are empty,
+    do not print, or hold a slash.
     """
-    write(path, pack(state))
+    files.write(path, pack(state))
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -111,38 +111,6 @@ def split(state: Mapping[str, Any], above: str, arrays: dict[str, np.ndarray]) -
         else:
             raise TypeError(f"save: {above}{key}: expected an array of numbers, got {value.dtype}")
     return plain
-
-
-def write(path: str | os.PathLike[str], content: bytes) -> None:
-    """Put the bytes into a file, whole or not at all, and onto the disk. Raises OSError naming the path."""
-    target = os.path.realpath(path)
-    temporary = f"{target}.{os.getpid()}-{threading.get_native_id()}.tmp"
-    try:
-        with open(temporary, "wb", buffering=0) as file:
-            left = memoryview(content)
-            while left:  # the system may take less than it is given
-                left = left[file.write(left) :]
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-        if os.name != "nt":  # there, folders cannot be opened
-            sync_folder(os.path.dirname(target))
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error
-    finally:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
-
-
-def sync_folder(folder: str) -> None:
-    """Sync a folder to the disk. Otherwise a rename is lost when the power fails."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # file systems that sync no folders say so
-            raise
-    finally:
-        os.close(descriptor)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
