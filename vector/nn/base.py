@@ -32,7 +32,7 @@ class Layer(Guarded):
     for a part that is no Layer and holds parameters, ValueError for two tensors of one name.
     """
 
-    training: bool
+    training: bool = True
     _buffers: tuple[str, ...]  # the attributes that are buffers
 
     def __new__(cls, *args: Any, **named: Any) -> Self:
