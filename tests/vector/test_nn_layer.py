@@ -107,7 +107,7 @@ def test_a_layers_own_state():
 
 def test_only_layers_with_state_are_counted():
     """Parameters or buffers; not functions, nor layers without either."""
-    constant = nn.Layer()
+    constant = nn.Flatten()
     constant.register_buffer("mean", 1.0)
     layers = nn.Flatten(), nn.Dense(2, 2), vector.tanh, np.tanh, constant, nn.Sequential(nn.Flatten()), nn.Dense(2, 2)
     assert [*nn.Sequential(*layers).state_dict()] == ["0.weight", "0.bias", "1.mean", "2.weight", "2.bias"]
@@ -187,9 +187,9 @@ def test_copies_are_layers_of_their_own():
     assert not same(net.first.weight.data, twin.first.weight.data) and not net.mean.data.any()
 
 
-def test_a_layer_computes():
-    with pytest.raises(NotImplementedError, match="Empty: expected a method __call__"):
-        type("Empty", (nn.Layer,), {})()(X)
+def test_a_layer_without_a_call_and_one_with_too_many_arguments():
+    with pytest.raises(TypeError, match="Sequential: expected layers, each an argument of its own, got Layer"):
+        nn.Sequential(nn.Layer())
     with pytest.raises(TypeError):
         nn.Flatten(3)
 
@@ -338,12 +338,12 @@ def refused(what, where):
 @pytest.mark.parametrize("place", HIDDEN)
 def test_hidden_parameters_are_refused(place):
     dense, hiding = nn.Dense(4, 4), HIDDEN[place]()
-    layer = nn.Layer()
+    layer = nn.Flatten()
     layer.dense, layer.act = dense, [hiding]
     with refused(name_of(hiding), "Sequential"):
         nn.Sequential(dense, hiding)
     for ask in (layer.parameters, layer.state_dict, lambda: nn.Sequential(layer)):
-        with refused(name_of(hiding), "Layer"):
+        with refused(name_of(hiding), "Flatten"):
             ask()
     assert "dense: Dense(4, 4)" in repr(layer)
 

@@ -32,13 +32,14 @@ class Layer(Guarded):
     for a part that is no Layer and holds parameters, ValueError for two tensors of one name.
     """
 
-    training: bool = True
-    _buffers: tuple[str, ...]  # the attributes that are buffers
+    training = True
+    _buffers: tuple[str, ...] = ()  # the attributes that are buffers
+    __call__: Callable[..., Any]
 
     def __new__(cls, *args: Any, **named: Any) -> Self:
-        """A layer in training, also where `__init__` of a subclass does not call this one's."""
+        """A layer whose `training` is its own, for recorded steps to guard, whatever `__init__` of a subclass does."""
         made = super().__new__(cls)
-        made.__dict__.update(training=True, _buffers=())
+        made.__dict__["training"] = True
         return made
 
     def __init__(self) -> None:
@@ -48,10 +49,6 @@ class Layer(Guarded):
         if name in self._buffers and (not isinstance(value, Tensor) or value.requires_grad):
             raise TypeError(f"Layer: expected a constant tensor for the buffer {name!r}; write into it by .data[...] =")
         super().__setattr__(name, value)
-
-    def __call__(self, *args: Any, **named: Any) -> Any:
-        """The outputs for a batch."""
-        raise NotImplementedError(f"{type(self).__name__}: expected a method __call__")
 
     def register_buffer(self, name: str, value: Any) -> None:
         """Hold a copy of an array, a number or a Tensor as the attribute `name`, a constant Tensor that is saved with
