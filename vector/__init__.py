@@ -21,27 +21,26 @@ from .training import Sequential
 
 setattr(nn, "Sequential", Sequential)  # noqa: B010  (it stands above the layers: it trains)
 
-__all__ = sorted(
-    [
-        "RecordingError",
-        "Tensor",
-        "backward_steps",
-        "categorical_cross_entropy",
-        "checkpoint",
-        "compile",
-        "cross_entropy",
-        "datasets",
-        "detect_anomaly",
-        "grad",
-        "gradcheck",
-        "mse",
-        "nn",
-        "no_grad",
-        "optim",
-        "topological_order",
-        *ops.__all__,
-    ]
-)
+__all__ = [
+    "RecordingError",
+    "Tensor",
+    "backward_steps",
+    "categorical_cross_entropy",
+    "checkpoint",
+    "compile",
+    "cross_entropy",
+    "datasets",
+    "detect_anomaly",
+    "grad",
+    "gradcheck",
+    "mse",
+    "nn",
+    "no_grad",
+    "optim",
+    "topological_order",
+]
+__all__ += ops.__all__
+__all__.sort()
 
 
 def __getattr__(name: str) -> Any:

@@ -120,6 +120,10 @@ class Eager:
         """Uniform numbers from [0, 1)."""
         return rng.random(shape, dtype)
 
+    def text(self, array: Any) -> str:
+        """The numbers of a tensor's array, to print."""
+        return np.array2string(array, separator=", ", prefix="Tensor(", threshold=100)
+
     def refuse(self, what: str, instead: str = "") -> None:
         """Nothing is refused here that only a recorded step cannot do."""
 

@@ -310,7 +310,7 @@ def check_tensors(tensors: dict[Tensor, Tensor], recorder: Tracer) -> None:
         name = f"its argument {x.label}" if x.label else "an argument"
         if x in recorder.held:
             what = f"find {name} outside, too"
-        elif getattr(inside._data, "var", None) not in recorder.inputs:
+        elif getattr(inside._data, "_var", None) not in recorder.inputs:
             what = f"give {name} another array"
         elif x.op and x.requires_grad and mode.graph:
             what = f"differentiate what {name} was made of"

@@ -7,13 +7,17 @@ is written down as the numpy calls that they make; none of them knows of it.
 
 from __future__ import annotations
 
+import bisect
+import functools
 import operator
 import random
+import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from ..autodiff import mode
@@ -26,15 +30,19 @@ SPENT = "a gradient that was used up inside a recorded step"
 VIEWS = {np.reshape, np.transpose, np.broadcast_to, np.squeeze, np.expand_dims, np.swapaxes, np.moveaxis, np.ravel}
 OF_VALUES = {np.unique, np.flatnonzero, np.argwhere, np.extract, np.compress}  # shapes that depend on values
 TAKES_OUT = {np.take}
+# An array's methods that are numpy's functions of that name.
+SAME = "all any argmax argmin clip cumsum dot max mean min prod ravel repeat round squeeze std sum swapaxes take var"
+METHODS = {name: getattr(np, name) for name in SAME.split()}
+METHODS["flatten"] = lambda x, order="C": np.ravel(x, order).copy()
 
 
 class TracedArray(NDArrayOperatorsMixin):
-    """An array of the program under way: `value` as it is in this first run, `var` as it stands in the program."""
+    """An array of the program under way: `value` as it is in this first run, `_var` as it stands in the program."""
 
-    __slots__ = ("number", "tracer", "value", "var")
+    __slots__ = ("_var", "number", "tracer", "value")
 
     def __init__(self, tracer: Tracer, var: Var, value: np.ndarray, number: bool = False):
-        self.tracer, self.var, self.value = tracer, var, value
+        self.tracer, self._var, self.value = tracer, var, value
         self.number = number  # what numpy gave as a single number, which no operator changes in place
 
     shape = property(lambda self: self.value.shape)
@@ -42,7 +50,7 @@ class TracedArray(NDArrayOperatorsMixin):
     ndim = property(lambda self: self.value.ndim)
     size = property(lambda self: self.value.size)
     strides = property(lambda self: self.value.strides)
-    base = property(lambda self: self.var.base)
+    base = property(lambda self: self._var.base)
     T = property(lambda self: np.transpose(self))
     mT = property(lambda self: np.swapaxes(self, -1, -2))
 
@@ -79,6 +87,8 @@ class TracedArray(NDArrayOperatorsMixin):
         """Write `function` down as one call."""
         return self.tracer.call(function, args, kwargs, into=False)
 
+    __class__ = property(lambda self: np.ndarray)  # what the step is given where it takes arrays
+
     def reshape(self, *shape: Any) -> Any:
         """As numpy's."""
         return np.reshape(self, shape[0] if len(shape) == 1 else shape)
@@ -108,8 +118,10 @@ class TracedArray(NDArrayOperatorsMixin):
         return self.tracer.call(operator.getitem, (self, key), {}, into=False)
 
     def __setitem__(self, key: Any, new: Any) -> None:
-        target = self[key]
-        if target.var.root is not self.var.root:
+        keys = key if isinstance(key, tuple) else (key,)
+        single = all(isinstance(k, (int, np.integer)) for k in keys)  # else numpy gives a number in place of a view
+        target = self[(*keys, ...)] if single else self[key]
+        if target._var.root is not self._var.root:
             refuse("assign at an index that is an array")
         if not (isinstance(new, TracedArray) and new.looks_like(target)):  # x[...] += y assigns to x[...] what it is
             np.copyto(target, new)
@@ -117,7 +129,7 @@ class TracedArray(NDArrayOperatorsMixin):
     def looks_like(self, other: TracedArray) -> bool:
         """Whether two arrays are one look at the same memory."""
         a, b = self.value, other.value
-        there = address(a) == address(b) and self.var.root is other.var.root
+        there = address(a) == address(b) and self._var.root is other._var.root
         return there and (a.shape, a.strides, a.dtype) == (b.shape, b.strides, b.dtype)
 
     def __len__(self) -> int:
@@ -126,6 +138,8 @@ class TracedArray(NDArrayOperatorsMixin):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name == "op":
             raise AttributeError(name)
+        if name in METHODS:
+            return functools.partial(METHODS[name], self)
         refuse(f"use .{name} of an array", "use numpy's function of that name, or an op of vector")
 
     def __bool__(self) -> bool:
@@ -137,10 +151,37 @@ class TracedArray(NDArrayOperatorsMixin):
     __int__ = __index__ = item = tolist = __float__
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        refuse("hand a value to code that wants a plain array", "use numpy's functions and vector's ops")
+        refuse(
+            "hand a value to code that wants a plain array",
+            "use numpy's functions and vector's ops: vector.Tensor(table)[x] in place of table[x]",
+        )
 
     def __repr__(self) -> str:
-        return f"<recorded array {self.shape} {self.dtype}>"
+        return f"<recorded {self.value!r}>"
+
+
+class Places:
+    """Where in memory the arrays from outside lie, to find those that overlap another."""
+
+    def __init__(self) -> None:
+        self.starts: list[int] = []
+        self.ends: list[tuple[int, Any]] = []  # of the same arrays, in the same order, with what each belongs to
+        self.longest = 0
+
+    def add(self, array: np.ndarray, owner: Any) -> None:
+        """Remember an array and what it belongs to."""
+        start, end = byte_bounds(array)
+        i = bisect.bisect(self.starts, start)
+        self.starts.insert(i, start)
+        self.ends.insert(i, (end, owner))
+        self.longest = max(self.longest, end - start)
+
+    def overlapping(self, array: np.ndarray) -> Iterator[Any]:
+        """What the arrays belong to that may share memory with this one."""
+        start, end = byte_bounds(array)
+        for i in range(bisect.bisect(self.starts, start - self.longest), bisect.bisect_left(self.starts, end)):
+            if self.ends[i][0] > start:
+                yield self.ends[i][1]
 
 
 class Tracer:
@@ -149,11 +190,14 @@ class Tracer:
     def __init__(self, generators: Iterable[Any] = ()) -> None:
         self.drawn = {rng: stand(rng) for rng in generators}  # where each must stand, if nobody else draws from it
         self.stand = global_stand()
+        self.errors = np.geterr()  # how numpy warns where the step begins
         self.calls: list[Call] = []
         self.inputs: list[Var] = []
         self.known: dict[int, TracedArray] = {}  # arrays from outside, by id; the TracedArray keeps its array alive
         self.held: dict[Any, np.ndarray] = {}  # tensors from outside, and the array each had
         self.versions: Counter[Var] = Counter()  # how often the memory of each root was written to
+        self.places = Places()
+        self.contents: dict[int, int] = {}  # checksums of the user's plain arrays as the step found them, by id
         self.owned: set[int] = set()  # ids of arrays that belong to a tensor: these may be written to
         self.gradients: dict[Any, Any] = {}  # leaf tensors whose gradient was set or reset inside the step
         self.rebound: dict[Any, TracedArray] = {}  # tensors from outside that were given another array
@@ -171,6 +215,8 @@ class Tracer:
         traced_args, traced_kwargs = replace(args, self.traced), replace(kwargs, self.traced)
         values, named = replace(traced_args, unwrap), replace(traced_kwargs, unwrap)
         args, kwargs = replace(traced_args, variable), replace(traced_kwargs, variable)
+        if np.geterr() != self.errors:
+            f = under(f, np.geterr())
         if out is None:
             value = f(*values, **named)
             if not isinstance(value, (np.ndarray, np.generic)) or f in OF_VALUES:
@@ -180,20 +226,19 @@ class Tracer:
             if looked_at and not getattr(f, "checks", False):
                 return self.look(f, traced_args, traced_kwargs, value, looked_at)
             traced = TracedArray(self, Var("result", value), value, number)
-            self.calls.append(Call(f, args, kwargs, traced.var, into=into))
+            self.calls.append(Call(f, args, kwargs, traced._var, into=into))
             return looked_at[0] if looked_at else traced  # a check: its array goes on as it is
         target = self.traced(out)
-        root = target.var.root
+        root = target._var.root
         if root.kind == "constant" or (root.kind == "state" and id(root.array) not in self.owned):
             refuse("write into a plain numpy array", "hold what changes in a Tensor made outside the step")
         if f is np.copyto:
             np.copyto(target.value, *values, **named)
         else:
             f(*values, **named, out=target.value)
-        for other in {root, *(x.var for x in self.known.values()), *self.inputs}:
-            if other is root or np.may_share_memory(other.array, root.array):
-                self.versions[other] += 1
-        self.calls.append(Call(f, args, kwargs, target.var, writes=True))
+        for other in {root, *self.places.overlapping(root.array)}:
+            self.versions[other] += 1
+        self.calls.append(Call(f, args, kwargs, target._var, writes=True))
         return target
 
     def look(self, f: Any, args: Any, kwargs: Any, value: np.ndarray, looked_at: list[TracedArray]) -> TracedArray:
@@ -201,24 +246,24 @@ class Tracer:
         first = looked_at[0]
         if not args or args[0] is not first or first.value is value or len(leaves((args, kwargs))) > 1:
             refuse(f"call {f.__name__} so that it returns its argument, changed or not", "write to an array by out=")
-        return TracedArray(self, Var("view", value, base=first.var, view=(f, args[1:], kwargs)), value)
+        return TracedArray(self, Var("view", value, base=first._var, view=(f, args[1:], kwargs)), value)
 
     def view(self, x: TracedArray, f: Any, args: Any, kwargs: Any) -> TracedArray:
         """Another look at the memory of `x`, which costs nothing at a replay; a copy where numpy must copy."""
         value = f(x.value, *args, **kwargs)
         if not np.may_share_memory(value, x.value):
             return self.call(f, (x, *args), kwargs, into=False)
-        if f is np.swapaxes and x.var.view == (f, args, kwargs):  # back again
-            return TracedArray(self, Var("view", value, base=x.var.base), value)
-        return TracedArray(self, Var("view", value, base=x.var, view=(f, args, kwargs)), value)
+        if f is np.swapaxes and x._var.view == (f, args, kwargs):  # back again
+            return TracedArray(self, Var("view", value, base=x._var.base), value)
+        return TracedArray(self, Var("view", value, base=x._var, view=(f, args, kwargs)), value)
 
     def choose(self, condition: Any, x: Any, y: Any) -> TracedArray:
         """np.where has no `out=`: copy y, then x where the condition holds."""
         condition, x, y = self.traced(condition), self.traced(x), self.traced(y)
         value = np.where(unwrap(condition), unwrap(x), unwrap(y))
         traced = TracedArray(self, Var("result", value), value)
-        self.calls.append(Call(np.copyto, (variable(y),), {}, traced.var))
-        self.calls.append(Call(np.copyto, (variable(x),), {"where": variable(condition)}, traced.var, writes=True))
+        self.calls.append(Call(np.copyto, (variable(y),), {}, traced._var))
+        self.calls.append(Call(np.copyto, (variable(x),), {"where": variable(condition)}, traced._var, writes=True))
         return traced
 
     def copyto(self, target: Any, x: Any, casting: str = "same_kind", where: Any = True) -> TracedArray:
@@ -237,7 +282,7 @@ class Tracer:
     def cast(self, x: TracedArray, dtype: np.dtype[Any], order: Any = "K") -> TracedArray:
         value = x.value.astype(dtype, order)
         traced = TracedArray(self, Var("result", value), value)
-        self.calls.append(Call(np.copyto, (x.var,), {"casting": "unsafe"}, traced.var))
+        self.calls.append(Call(np.copyto, (x._var,), {"casting": "unsafe"}, traced._var))
         return traced
 
     def random(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> TracedArray:
@@ -246,13 +291,14 @@ class Tracer:
         value = np.asarray(rng.random(shape, dtype))
         self.drawn[rng] = stand(rng)
         traced = TracedArray(self, Var("result", value), value)
-        self.calls.append(Call(rng.random, (), {"dtype": value.dtype}, traced.var))
+        self.calls.append(Call(rng.random, (), {"dtype": value.dtype}, traced._var))
         return traced
 
     def input(self, x: np.ndarray, label: str) -> TracedArray:
         """An argument of the step."""
         traced = TracedArray(self, Var("input", x, label), x)
-        self.inputs.append(traced.var)
+        self.inputs.append(traced._var)
+        self.places.add(x, traced._var)
         return traced
 
     def check_draws(self) -> None:
@@ -260,20 +306,33 @@ class Tracer:
         if self.stand != global_stand() or any(was != stand(rng) for rng, was in self.drawn.items()):
             refuse("draw random numbers by itself", "use vector.random.uniform, which draws anew at each replay")
 
+    def check_contents(self) -> None:
+        """Nobody but recorded calls may write to an array from outside: a replay would not do so."""
+        for traced in self.known.values():
+            before = self.contents.get(id(traced.value))
+            if before is not None and not self.versions[traced._var] and checksum(traced.value) != before:
+                refuse(
+                    "change a plain array that it reads as well",
+                    "change a copy, or hold what changes in a Tensor made outside the step",
+                )
+
     # --- the door that tensors go through, as `storage.Eager` has it
 
     def lift(self, x: Any) -> TracedArray:
         """An array from outside, as a tensor holds it."""
         return x if isinstance(x, TracedArray) else self.traced(np.asarray(x))
 
-    def traced(self, x: Any, label: str = "") -> Any:
+    def traced(self, x: Any, label: str = "", owned: bool = False) -> Any:
         """An array from outside as a TracedArray; a tensor's array; anything else as it is."""
         if hasattr(x, "op"):
             return self.read(x)
-        if not isinstance(x, np.ndarray):
+        if not issubclass(type(x), np.ndarray):
             return x
         if id(x) not in self.known:
             self.known[id(x)] = TracedArray(self, Var("state", x, label), x)
+            self.places.add(x, self.known[id(x)]._var)
+            if not owned:
+                self.contents[id(x)] = checksum(x)
         return self.known[id(x)]
 
     def constant(self, x: Any) -> TracedArray:
@@ -300,7 +359,7 @@ class Tracer:
         EAGER.expose(tensor)  # a replay may write to it
         self.held.setdefault(tensor, array)
         self.owned.add(id(array))
-        return self.traced(array, tensor.label)
+        return self.traced(array, tensor.label, owned=True)
 
     expose = read
 
@@ -309,6 +368,8 @@ class Tracer:
         new = self.traced(new if hasattr(new, "dtype") else np.asarray(new, tensor.dtype))
         if (new.shape, new.dtype) != (tensor.shape, tensor.dtype):
             refuse(f"turn a tensor from {tensor.dtype} {tensor.shape} into {new.dtype} {new.shape}")
+        if new.number:  # in a tensor it is an array, which can be written to
+            new = TracedArray(self, new._var, new.value)
         if isinstance(tensor._data, TracedArray):
             tensor._data = new
         elif new is not self.read(tensor):
@@ -321,14 +382,18 @@ class Tracer:
     def save(self, places: Sequence[int], nodes: Sequence[Any], inputs: Sequence[Any]) -> list[Saved]:
         """What to keep of the arrays of the nodes at `places` in order to see later, inside the step, a change."""
         arrays = [(i, self.read(nodes[i])) for i in places]
-        return [(i, x, (self.versions[x.var.root],)) for i, x in arrays]
+        return [(i, x, (self.versions[x._var.root],)) for i, x in arrays]
 
     def unchanged(self, tensor: Any, then: Any, more: Any) -> bool:
         """Whether the tensor's array is as it was when it was saved, inside the step or before it."""
         now = self.read(tensor)
         if not isinstance(then, TracedArray):
-            return EAGER.unchanged(tensor, then, more) and not self.versions[now.var.root]
-        return then is now and more == (self.versions[now.var.root],)
+            return EAGER.unchanged(tensor, then, more) and not self.versions[now._var.root]
+        return then is now and more == (self.versions[now._var.root],)
+
+    def text(self, array: Any) -> str:
+        """The numbers of a tensor's array, as they are in this run."""
+        return EAGER.text(unwrap(array))
 
     def refuse(self, what: str, instead: str = "") -> NoReturn:
         """Raise RecordingError: a recorded step cannot do this."""
@@ -366,7 +431,7 @@ class Tracer:
             tensor._grad = np.array(given)  # one's own: it is changed in place
             self.carried[tensor] = tensor._grad, empty
             self.owned.add(id(tensor._grad))
-        return self.traced(tensor._grad, f"{tensor.label}.grad" if tensor.label else "")
+        return self.traced(tensor._grad, f"{tensor.label}.grad" if tensor.label else "", owned=True)
 
     def accumulate(self, tensor: Any, g: Any) -> None:
         """Add to a leaf's gradient: to what this step put there, or to what goes on from step to step."""
@@ -382,12 +447,17 @@ class Tracer:
     def finish(self, result: Any) -> tuple[Program, Any]:
         """The program, and what it returns: the step's result, recorded."""
         self.check_draws()
+        self.check_contents()
+        self.carry()
         rebound = {tensor: self.kept(new) for tensor, new in self.rebound.items()}
         result = replace(result, self.kept if rebound else self.traced)
         self.rebound.clear()
+        places = Places()
+        for tensor, array in self.held.items() if rebound else ():
+            places.add(array, tensor)
         for tensor, new in rebound.items():
             array = self.held[tensor]
-            if any(other is not tensor and np.may_share_memory(array, held) for other, held in self.held.items()):
+            if any(other is not tensor for other in places.overlapping(array)):
                 refuse(
                     f"give {tensor.label or 'a tensor'} another array, while a second tensor looks at the one it has",
                     "write into it, as in p.data[...] = new, or copy the second tensor before",
@@ -395,10 +465,17 @@ class Tracer:
             self.call(np.copyto, (new,), {}, self.read(tensor))
         return Program(self.calls, self.inputs, replace(result, variable)), result
 
+    def carry(self) -> None:
+        """Leave the gradients that the step goes on from at its next run where it will find them."""
+        for tensor in [tensor for tensor in self.carried if isinstance(tensor._grad, TracedArray)]:
+            gradient, tensor._grad = tensor._grad, self.carried[tensor][0]
+            self.call(np.copyto, (gradient,), {}, self.traced(tensor._grad))
+            del self.gradients[tensor]
+
     def kept(self, x: Any) -> Any:
         """x, copied if it looks at an array from outside, which may be about to change."""
         x = self.traced(x)
-        return self.cast(x, x.dtype) if isinstance(x, TracedArray) and x.var.root.kind in ("state", "input") else x
+        return self.cast(x, x.dtype) if isinstance(x, TracedArray) and x._var.root.kind in ("state", "input") else x
 
     def close(self) -> list[tuple[Any, Any]]:
         """Forget the first run's arrays. Returns the leaf tensors whose gradient is set inside, and what each step
@@ -410,6 +487,22 @@ class Tracer:
         for held in (self.known, self.gradients, self.rebound):
             held.clear()
         return left
+
+
+def under(f: Callable[..., Any], errors: Any) -> Callable[..., Any]:
+    """f with numpy's warnings as they were at this place of the step."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with np.errstate(**errors):
+            return f(*args, **kwargs)
+
+    call.__name__ = f"{f.__name__}_under_errstate"
+    return call
+
+
+def checksum(x: np.ndarray) -> int:
+    """Of an array's content; objects are not looked into."""
+    return 0 if x.dtype.hasobject else zlib.crc32(np.ascontiguousarray(x).view(np.uint8).data if x.size else b"")
 
 
 def stand(rng: Any) -> str:
@@ -437,4 +530,4 @@ def unwrap(x: Any) -> Any:
 
 
 def variable(x: Any) -> Any:
-    return x.var if isinstance(x, TracedArray) else x
+    return x._var if isinstance(x, TracedArray) else x
