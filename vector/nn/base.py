@@ -1,4 +1,4 @@
-"""What layers share: where their state is found, how it is saved, training or not, and what parameters start from."""
+"""What layers share: where their state is found, how it is saved, and whether they are in training."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from ..op import array
-from ..runtime.memory import aligned
 from ..storage import Guarded
 from ..tensor import Tensor
-from .hidden import class_attributes, hidden
-from .outline import Row, outline
+from .hidden import check_shown
 
-Initializer = Callable[..., np.ndarray]  # (generator, n_in, n_out) to (n_in, n_out)
 Named = tuple[str, Any]
 PLAIN = {type(None), bool, int, float, str, np.ndarray}  # what is in most attributes, and no state
 
@@ -65,11 +62,11 @@ class Layer(Guarded):
         self._buffers = tuple({**dict.fromkeys(self._buffers), name: None})
         setattr(self, name, buffer)
 
-    def parts(self) -> Iterable[Named]:
+    def _held(self) -> Iterable[Named]:
         """What the layer holds, by name, in order: its attributes."""
         return vars(self).items()
 
-    def details(self) -> str:
+    def _details(self) -> str:
         """What stands in brackets behind the layer's name where it is printed."""
         return ""
 
@@ -113,7 +110,9 @@ class Layer(Guarded):
 
     def __repr__(self) -> str:
         """The tree of layers, with numbers of parameters, and with the shapes of tensors."""
-        return outline(rows(self))
+        from .outline import outline  # which stands above: it reads layers
+
+        return outline(self)
 
 
 # --- finding the state ------------------------------------------------------------------------------------------------
@@ -122,7 +121,7 @@ class Layer(Guarded):
 def parts_of(x: Any) -> Iterable[Named] | None:
     """The parts of a layer, dict, list or tuple by name; None for anything else."""
     if isinstance(x, Layer):
-        return x.parts()
+        return x._held()
     if isinstance(x, dict):
         return ((str(key), part) for key, part in x.items())
     return ((str(i), part) for i, part in enumerate(x)) if isinstance(x, (list, tuple)) else None
@@ -193,32 +192,8 @@ def state_of(root: Layer) -> tuple[dict[str, Tensor], set[int]]:
     if len(tensors) < len(found.tensors):
         twice = Counter(name for name, _ in found.tensors).most_common(1)[0][0]
         raise ValueError(f"Layer: expected names that differ, got {twice} twice")
-    check_shown(found)
+    check_shown(found.layers, found.others, {*map(id, tensors.values())})
     return tensors, found.buffers
-
-
-def check_shown(found: Found) -> None:
-    """Raises TypeError where parameters are in what is no layer, and in no layer besides."""
-    shown = {id(x) for _, x in found.tensors}
-    for layer in {type(x): x for x in found.layers}.values():
-        if hidden(class_attributes(layer, Layer), shown) is not None:
-            where = type(layer).__name__
-            raise TypeError(f"Layer: expected parameters in attributes of the object, got some in the class {where}")
-    for layer, x in found.others:
-        ducktyped = callable(getattr(type(x), "parameters", None))
-        ducktyped |= callable(x) and callable(getattr(type(x), "state", None))
-        if not ducktyped and hidden(x, shown) is None:
-            continue
-        where = type(layer).__name__
-        if isinstance(x, Tensor):
-            raise TypeError(
-                f"Layer: expected parameters that no op made, got a result of {name_of(x.op)} in {where}; "
-                f"make a Tensor of the finished array"
-            )
-        raise TypeError(
-            f"Layer: expected layers that show their parameters, got {name_of(x)} in {where}, which hides some; "
-            f"make it a subclass of nn.Layer"
-        )
 
 
 def has_tensors(x: Any) -> bool:
@@ -255,70 +230,3 @@ def in_mode(root: Layer, training: bool) -> Iterator[None]:
         for layer, was in before:
             if layer.training is not was:
                 layer.training = was
-
-
-# --- as text ----------------------------------------------------------------------------------------------------------
-
-
-def rows(root: Layer) -> list[Row]:
-    """The lines of a layer's outline: one for each layer, and for each function that a Sequential calls."""
-    buffers, drawn = search(root).buffers, dict[int, str]()
-    found: list[Row] = []
-    left: list[tuple[int, str, str, Any]] = [(0, "", "", root)]
-    while left:
-        depth, name, path, x = left.pop()
-        title = f"{name}: {title_of(x)}" if name else title_of(x)
-        if not isinstance(x, Layer) or id(x) in drawn:
-            found.append(Row(depth, title, None, f"same as {drawn[id(x)]}" if id(x) in drawn else ""))
-            continue
-        drawn[id(x)] = path or "the whole"
-        held = directly_in(x)
-        notes = ", ".join(f"{part} {y.shape}{mark(y, buffers)}" for part, y in held if leaf(y))
-        counted = [y.size for _, y in search(x).tensors if id(y) not in buffers]
-        if x is root and counted:
-            notes = f"parameters; {notes}" if notes else "parameters"
-        found.append(Row(depth, title, sum(counted) if counted else None, notes))
-        below = [(part, y) for part, y in held if isinstance(y, Layer) or not part]
-        left += reversed([(depth + 1, part, ".".join(filter(None, (path, part))), y) for part, y in below])
-    return found
-
-
-def title_of(x: Any) -> str:
-    if isinstance(x, Layer):
-        return f"{type(x).__name__}({details})" if (details := x.details()) else type(x).__name__
-    return name_of(x)
-
-
-def name_of(function: Any) -> str:
-    """What a function is called, or the class of what else can be called."""
-    return str(getattr(function, "__name__", None) or getattr(function, "name", type(function).__name__))
-
-
-def mark(x: Tensor, buffers: set[int]) -> str:
-    return " buffer" if id(x) in buffers else "" if x.requires_grad else " frozen"
-
-
-# --- what parameters start from ---------------------------------------------------------------------------------------
-
-
-def glorot_uniform(rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
-    """Uniform between +-sqrt(6 / (n_in + n_out)) (Glorot and Bengio, 2010). Returns (n_in, n_out), float64."""
-    limit = np.sqrt(6.0 / (n_in + n_out))
-    return rng.uniform(-limit, limit, (n_in, n_out))
-
-
-def he_normal(rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
-    """Normal with standard deviation sqrt(2 / n_in), for relu (He et al., 2015). Returns (n_in, n_out), float64."""
-    return rng.normal(0.0, np.sqrt(2.0 / n_in), (n_in, n_out))
-
-
-def zeros(rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
-    """All 0. Returns (n_in, n_out), float64."""
-    return np.zeros((n_in, n_out))
-
-
-def parameter(data: np.ndarray, label: str) -> Tensor:
-    """A leaf with a copy of the data, which nobody else can write to until somebody asks for its `data`."""
-    made = Tensor(aligned(data), label)
-    made.memory = []
-    return made

@@ -49,10 +49,10 @@ class Sequential(Layer):
             x = layer(x)
         return x
 
-    def parts(self) -> Iterator[tuple[str, Any]]:
+    def _held(self) -> Iterator[tuple[str, Any]]:
         """The layers by number, in place of the attribute that holds them; no name for one without tensors."""
         number = itertools.count()
-        for name, x in super().parts():
+        for name, x in super()._held():
             if name == "layers":
                 yield from ((str(next(number)) if has_tensors(layer) else "", layer) for layer in x)
             else:
