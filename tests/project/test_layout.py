@@ -20,7 +20,7 @@ STOREYS = {
         "errors files runtime",
         "op",
         "ops",
-        "tensor autodiff storage",
+        "tensor autodiff storage protocol pickling",
         "random losses optim anomaly nn data",
         "compiler",
         "training",
