@@ -158,7 +158,8 @@ def array(x: Any, where: str, like: Any = None) -> Any:
     if dtype is None:
         return np.asarray(number(x, where), dtype=getattr(like, "dtype", np.float64))
     if dtype in FLOATS:
-        return x
+        weak = type(x) is not np.ndarray and like is not None and getattr(type(x), "weak", False)
+        return x.array(like.dtype) if weak else x  # a plain number that stands for others
     if dtype.kind in "iu":
         return x.astype(np.float64)
     if dtype.kind == "f":

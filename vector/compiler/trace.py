@@ -18,7 +18,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from .. import storage
 from ..autodiff import mode
-from ..errors import RecordingError, refuse
+from ..errors import Place, RecordingError, refuse, users_place
 from ..storage import Mark
 from .ir import Call, Program, Var, replace
 
@@ -148,6 +148,7 @@ class Recorder:
         self.drawn = {rng: stand(rng) for rng in generators}  # where each must stand, if nobody else draws from it
         self.stand = global_stand()
         self.calls: list[Call] = []
+        self.places: list[Place] = []  # of each call, the user's line that it comes from
         self.inputs: list[Var] = []
         self.known: dict[int, Traced] = {}  # arrays from outside, by id; the Traced keeps its array alive
         self.held: dict[Any, np.ndarray] = {}  # tensors from outside, and the array each had
@@ -159,6 +160,11 @@ class Recorder:
         self.carried: dict[Any, tuple[np.ndarray, float]] = {}
 
     # --- what Traced arrays ask for
+
+    def emit(self, call: Call) -> None:
+        """Write a call down."""
+        self.calls.append(call)
+        self.places.append(users_place())
 
     def call(self, f: Any, args: Any, kwargs: Any, out: Any = None, into: bool = True) -> Traced:
         """Run `f` and write it down."""
@@ -178,7 +184,7 @@ class Recorder:
             if looked_at and not getattr(f, "checks", False):
                 return self.look(f, traced_args, traced_kwargs, value, looked_at)
             traced = Traced(self, Var("result", value), value, number)
-            self.calls.append(Call(f, args, kwargs, traced.var, into=into))
+            self.emit(Call(f, args, kwargs, traced.var, into=into))
             return looked_at[0] if looked_at else traced  # a check: its array goes on as it is
         target = self.lift(out)
         root = target.var.root
@@ -191,7 +197,7 @@ class Recorder:
         for other in {root, *(x.var for x in self.known.values()), *self.inputs}:
             if other is root or np.may_share_memory(other.array, root.array):
                 self.versions[other] += 1
-        self.calls.append(Call(f, args, kwargs, target.var, writes=True))
+        self.emit(Call(f, args, kwargs, target.var, writes=True))
         return target
 
     def look(self, f: Any, args: Any, kwargs: Any, value: np.ndarray, looked_at: list[Traced]) -> Traced:
@@ -215,8 +221,8 @@ class Recorder:
         condition, x, y = self.lift(condition), self.lift(x), self.lift(y)
         value = np.where(unwrap(condition), unwrap(x), unwrap(y))
         traced = Traced(self, Var("result", value), value)
-        self.calls.append(Call(np.copyto, (variable(y),), {}, traced.var))
-        self.calls.append(Call(np.copyto, (variable(x),), {"where": variable(condition)}, traced.var, writes=True))
+        self.emit(Call(np.copyto, (variable(y),), {}, traced.var))
+        self.emit(Call(np.copyto, (variable(x),), {"where": variable(condition)}, traced.var, writes=True))
         return traced
 
     def copyto(self, target: Any, x: Any, casting: str = "same_kind", where: Any = True) -> Traced:
@@ -235,7 +241,7 @@ class Recorder:
     def cast(self, x: Traced, dtype: np.dtype[Any], order: Any = "K") -> Traced:
         value = x.value.astype(dtype, order)
         traced = Traced(self, Var("result", value), value)
-        self.calls.append(Call(np.copyto, (x.var,), {"casting": "unsafe"}, traced.var))
+        self.emit(Call(np.copyto, (x.var,), {"casting": "unsafe"}, traced.var))
         return traced
 
     def random(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Traced:
@@ -244,7 +250,7 @@ class Recorder:
         value = np.asarray(rng.random(shape, dtype))
         self.drawn[rng] = stand(rng)
         traced = Traced(self, Var("result", value), value)
-        self.calls.append(Call(rng.random, (), {"dtype": value.dtype}, traced.var))
+        self.emit(Call(rng.random, (), {"dtype": value.dtype}, traced.var))
         return traced
 
     def lift(self, x: Any, label: str = "") -> Any:

@@ -132,9 +132,9 @@ class Sequential(Guarded):
         run = Run(self, optimizer, batches, epochs, schedule, checkpoint, every)
         step: Any = self.train_step(optimizer, loss)
         if compile:
-            from ..compiler import compile as recorded  # the compiler is loaded by who records
+            from .recorded import RecordedStep  # the compiler is loaded by who records
 
-            step = recorded(step)
+            step = RecordedStep(step)
         with use_threads(threads):
             while len(run.history) < epochs:
                 row = run.epoch(step, progress)
@@ -143,8 +143,8 @@ class Sequential(Guarded):
                 run.end_epoch(row)
                 if on_epoch:
                     on_epoch(row)
-                    if compile:
-                        step.forget_stale()
+                if compile:
+                    step.next_epoch(on_epoch is not None)
                 run.save()
         return run.history
 
