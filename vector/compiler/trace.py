@@ -21,7 +21,7 @@ from numpy.lib.array_utils import byte_bounds
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from ..autodiff import mode
-from ..errors import RecordingError, refuse
+from ..errors import Place, RecordingError, refuse, users_place
 from ..op import node_in
 from ..storage import EAGER, Saved, address
 from .ir import Call, Program, Var, replace
@@ -160,7 +160,7 @@ class TracedArray(NDArrayOperatorsMixin):
         return f"<recorded {self.value!r}>"
 
 
-class Places:
+class Extents:
     """Where in memory the arrays from outside lie, to find those that overlap another."""
 
     def __init__(self) -> None:
@@ -192,11 +192,12 @@ class Tracer:
         self.stand = global_stand()
         self.errors = np.geterr()  # how numpy warns where the step begins
         self.calls: list[Call] = []
+        self.places: list[Place] = []  # of each call, the user's line that it comes from
         self.inputs: list[Var] = []
         self.known: dict[int, TracedArray] = {}  # arrays from outside, by id; the TracedArray keeps its array alive
         self.held: dict[Any, np.ndarray] = {}  # tensors from outside, and the array each had
         self.versions: Counter[Var] = Counter()  # how often the memory of each root was written to
-        self.places = Places()
+        self.extents = Extents()
         self.contents: dict[int, int] = {}  # checksums of the user's plain arrays as the step found them, by id
         self.owned: set[int] = set()  # ids of arrays that belong to a tensor: these may be written to
         self.gradients: dict[Any, Any] = {}  # leaf tensors whose gradient was set or reset inside the step
@@ -205,6 +206,11 @@ class Tracer:
         self.carried: dict[Any, tuple[np.ndarray, float]] = {}
 
     # --- what TracedArray arrays ask for
+
+    def emit(self, call: Call) -> None:
+        """Write a call down."""
+        self.calls.append(call)
+        self.places.append(users_place())
 
     def call(self, f: Any, args: Any, kwargs: Any, out: Any = None, into: bool = True) -> TracedArray:
         """Run `f` and write it down."""
@@ -216,7 +222,7 @@ class Tracer:
         values, named = replace(traced_args, unwrap), replace(traced_kwargs, unwrap)
         args, kwargs = replace(traced_args, variable), replace(traced_kwargs, variable)
         if np.geterr() != self.errors:
-            f = under(f, np.geterr())
+            f = under(f, *np.geterr().items())
         if out is None:
             value = f(*values, **named)
             if not isinstance(value, (np.ndarray, np.generic)) or f in OF_VALUES:
@@ -226,7 +232,7 @@ class Tracer:
             if looked_at and not getattr(f, "checks", False):
                 return self.look(f, traced_args, traced_kwargs, value, looked_at)
             traced = TracedArray(self, Var("result", value), value, number)
-            self.calls.append(Call(f, args, kwargs, traced._var, into=into))
+            self.emit(Call(f, args, kwargs, traced._var, into=into))
             return looked_at[0] if looked_at else traced  # a check: its array goes on as it is
         target = self.traced(out)
         root = target._var.root
@@ -236,9 +242,9 @@ class Tracer:
             np.copyto(target.value, *values, **named)
         else:
             f(*values, **named, out=target.value)
-        for other in {root, *self.places.overlapping(root.array)}:
+        for other in {root, *self.extents.overlapping(root.array)}:
             self.versions[other] += 1
-        self.calls.append(Call(f, args, kwargs, target._var, writes=True))
+        self.emit(Call(f, args, kwargs, target._var, writes=True))
         return target
 
     def look(self, f: Any, args: Any, kwargs: Any, value: np.ndarray, looked_at: list[TracedArray]) -> TracedArray:
@@ -262,8 +268,8 @@ class Tracer:
         condition, x, y = self.traced(condition), self.traced(x), self.traced(y)
         value = np.where(unwrap(condition), unwrap(x), unwrap(y))
         traced = TracedArray(self, Var("result", value), value)
-        self.calls.append(Call(np.copyto, (variable(y),), {}, traced._var))
-        self.calls.append(Call(np.copyto, (variable(x),), {"where": variable(condition)}, traced._var, writes=True))
+        self.emit(Call(np.copyto, (variable(y),), {}, traced._var))
+        self.emit(Call(np.copyto, (variable(x),), {"where": variable(condition)}, traced._var, writes=True))
         return traced
 
     def copyto(self, target: Any, x: Any, casting: str = "same_kind", where: Any = True) -> TracedArray:
@@ -282,7 +288,7 @@ class Tracer:
     def cast(self, x: TracedArray, dtype: np.dtype[Any], order: Any = "K") -> TracedArray:
         value = x.value.astype(dtype, order)
         traced = TracedArray(self, Var("result", value), value)
-        self.calls.append(Call(np.copyto, (x._var,), {"casting": "unsafe"}, traced._var))
+        self.emit(Call(np.copyto, (x._var,), {"casting": "unsafe"}, traced._var))
         return traced
 
     def random(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> TracedArray:
@@ -291,14 +297,14 @@ class Tracer:
         value = np.asarray(rng.random(shape, dtype))
         self.drawn[rng] = stand(rng)
         traced = TracedArray(self, Var("result", value), value)
-        self.calls.append(Call(rng.random, (), {"dtype": value.dtype}, traced._var))
+        self.emit(Call(rng.random, (), {"dtype": value.dtype}, traced._var))
         return traced
 
     def input(self, x: np.ndarray, label: str) -> TracedArray:
         """An argument of the step."""
         traced = TracedArray(self, Var("input", x, label), x)
         self.inputs.append(traced._var)
-        self.places.add(x, traced._var)
+        self.extents.add(x, traced._var)
         return traced
 
     def check_draws(self) -> None:
@@ -330,7 +336,7 @@ class Tracer:
             return x
         if id(x) not in self.known:
             self.known[id(x)] = TracedArray(self, Var("state", x, label), x)
-            self.places.add(x, self.known[id(x)]._var)
+            self.extents.add(x, self.known[id(x)]._var)
             if not owned:
                 self.contents[id(x)] = checksum(x)
         return self.known[id(x)]
@@ -452,12 +458,12 @@ class Tracer:
         rebound = {tensor: self.kept(new) for tensor, new in self.rebound.items()}
         result = replace(result, self.kept if rebound else self.traced)
         self.rebound.clear()
-        places = Places()
+        extents = Extents()
         for tensor, array in self.held.items() if rebound else ():
-            places.add(array, tensor)
+            extents.add(array, tensor)
         for tensor, new in rebound.items():
             array = self.held[tensor]
-            if any(other is not tensor for other in places.overlapping(array)):
+            if any(other is not tensor for other in extents.overlapping(array)):
                 refuse(
                     f"give {tensor.label or 'a tensor'} another array, while a second tensor looks at the one it has",
                     "write into it, as in p.data[...] = new, or copy the second tensor before",
@@ -489,11 +495,12 @@ class Tracer:
         return left
 
 
-def under(f: Callable[..., Any], errors: Any) -> Callable[..., Any]:
-    """f with numpy's warnings as they were at this place of the step."""
+@functools.lru_cache(maxsize=1024)
+def under(f: Callable[..., Any], *errors: tuple[str, Any]) -> Callable[..., Any]:
+    """f with numpy's warnings as they were at this place of the step: the same function at each recording."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        with np.errstate(**errors):
+        with np.errstate(**dict(errors)):
             return f(*args, **kwargs)
 
     call.__name__ = f"{f.__name__}_under_errstate"

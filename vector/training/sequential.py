@@ -118,9 +118,9 @@ class Sequential(Layer):
         run = Run(self, optimizer, batches, epochs, schedule, checkpoint, every)
         step: Any = self.train_step(optimizer, loss)
         if compile:
-            from ..compiler import compile as recorded  # the compiler is loaded by who records
+            from .recorded import RecordedStep  # the compiler is loaded by who records
 
-            step = recorded(step)
+            step = RecordedStep(step)
         with use_threads(threads), in_mode(self, training=True):
             while len(run.history) < epochs:
                 row = run.epoch(step, progress)
@@ -130,8 +130,8 @@ class Sequential(Layer):
                 if on_epoch:
                     on_epoch(row)
                     self.train()
-                    if compile:
-                        step.forget_stale()
+                if compile:
+                    step.next_epoch(on_epoch is not None)
                 run.save()
         return run.history
 
