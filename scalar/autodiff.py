@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from operator import is_
 from typing import Any, NamedTuple
 
-from .ops import ieee
+from .op import ieee
 
 
 class Mode(threading.local):
@@ -94,7 +94,7 @@ def backward_steps(output: Any, gradient: Any = 1.0, create_graph: bool = False)
 def check_unchanged(node: Any, needed: Sequence[bool]) -> None:
     """Raises RuntimeError where a derivative that is needed reads a number that the forward pass saw otherwise."""
     nodes = (*node.inputs, node)
-    for i in node.op.read_by(needed):
+    for i in node.op.saves(needed):
         now, then = nodes[i].data, node.was if nodes[i] is node else node.seen[i]
         if not (now == then and math.copysign(1.0, now) == math.copysign(1.0, then)) and (now == now or then == then):
             what = f"input {i}" if nodes[i] is not node else "the result"
@@ -121,8 +121,8 @@ def backward(output: Any, gradient: float) -> None:
         node.grad = g if node.op else plus(node.grad, g)
 
 
-def grad(output: Any, inputs: Any, create_graph: bool = False) -> Any:
-    """d output / d input for a list of inputs (or for one), as floats; `.grad` stays as it is.
+def grad(output: Any, inputs: Any, create_graph: bool = False, gradient: Any = None) -> Any:
+    """d output / d input for a list of inputs (or for one), as floats, times `gradient`; `.grad` stays as it is.
 
     With `create_graph` the result is nodes: differentiate them again for second derivatives. An input that `output`
     does not depend on has gradient 0. Raises TypeError for what is no node.
@@ -135,7 +135,7 @@ def grad(output: Any, inputs: Any, create_graph: bool = False) -> Any:
         if not hasattr(x, "requires_grad"):
             raise TypeError(f"grad: expected nodes to differentiate by, got {type(x).__name__}")
     found = {x: 0.0 for x in wanted}
-    for node, g, _ in backward_steps(output, 1.0, create_graph):
+    for node, g, _ in backward_steps(output, 1.0 if gradient is None else gradient, create_graph):
         if node in found:
             found[node] = g
     results = [output.lift(found[x]) if create_graph else found[x] for x in wanted]

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .ops import exp, listed, log, mean, number, sum
+from .op import listed, number
+from .ops import exp, log, mean, sum
 
 
 def softmax(xs: Sequence[Any]) -> list[Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .ops import number
+from .op import number
 from .value import Value
 
 # Added to a running sum at each step, so that where no gradient comes any more it does not fade into the subnormal
@@ -25,18 +25,21 @@ def setting(x: Any, what: str, below: float = math.inf) -> Any:
 
 
 def parameters_of(given: Any, where: str) -> tuple[Value, ...]:
-    """The parameters of a list. Raises TypeError for anything else."""
+    """The parameters of a list, each once. Raises TypeError for anything else."""
     single = isinstance(given, Value) or not isinstance(given, Iterable)
     parameters = (given,) if single else tuple(given)
     wrong = [type(p).__name__ for p in parameters if single or not isinstance(p, Value)]
     if wrong:
         got = wrong[0] if single else f"one with {wrong[0]} in it"
         raise TypeError(f"{where}: expected a list of parameters, as model.parameters() is, got {got}")
-    return parameters
+    return tuple(dict.fromkeys(parameters))  # nodes are hashed by identity
 
 
 class Optimizer:
     """What all optimizers share: the parameters and the learning rate `lr`, which may be set at any time.
+
+    A parameter listed twice is moved once. One whose `requires_grad` is False is frozen: it stays as it is, and so does
+    what is remembered of it.
 
     Raises TypeError for what is no list of parameters, and ValueError for a setting out of its range: `lr`, `momentum`,
     `eps` and `weight_decay` from 0, both `betas` from 0 to below 1.
@@ -48,7 +51,7 @@ class Optimizer:
         self.lr, self.weight_decay = setting(lr, f"{name}: lr"), setting(weight_decay, f"{name}: weight_decay")
 
     def step(self) -> None:
-        """Move every parameter once, against its gradient."""
+        """Move every parameter that is not frozen once, against its gradient."""
         raise NotImplementedError
 
     def zero_grad(self) -> None:
@@ -114,8 +117,10 @@ class SGD(Optimizer):
         self.velocity = [0.0] * len(self.parameters)
 
     def step(self) -> None:
-        """Move every parameter once, against its gradient."""
+        """Move every parameter that is not frozen once, against its gradient."""
         for i, p in enumerate(self.parameters):
+            if not p.requires_grad:
+                continue
             g = p.grad + self.weight_decay * p.data if self.weight_decay else p.grad
             if self.momentum:
                 v = self.velocity[i] = self.momentum * self.velocity[i] + g + FLOOR
@@ -163,12 +168,14 @@ class Adam(Optimizer):
         self.powers = [1.0, 1.0]  # beta^t for both betas
 
     def step(self) -> None:
-        """Move every parameter once, against its gradient."""
+        """Move every parameter that is not frozen once, against its gradient."""
         beta1, beta2 = self.betas
         self.powers = [self.powers[0] * beta1, self.powers[1] * beta2]
         c = math.sqrt((1.0 - self.powers[1]) / (1.0 - beta2))
         rate = self.lr * c * (1.0 - beta1) / (1.0 - self.powers[0])
         for i, p in enumerate(self.parameters):
+            if not p.requires_grad:
+                continue
             g = p.grad
             if self.weight_decay and self.decoupled:
                 p.data *= 1.0 - self.lr * self.weight_decay

@@ -5,10 +5,10 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import autodiff, ops
-from .ops import Op, Params, number
+from .op import OPS, Op, Settings, number
 
 
 class Value:
@@ -34,14 +34,14 @@ class Value:
         self.grad = 0.0
         self.op: Op | None = None
         self.inputs: tuple[Value, ...] = ()
-        self.params: Params | None = None
+        self.params: Settings | None = None
         self.label = label
         self.requires_grad = requires_grad
         self.seen: list[float] | None = None
         self.was = self.data
 
     @staticmethod
-    def apply(op: Op, inputs: Sequence[Any], params: Params | None = None) -> Value:
+    def apply(op: Op, inputs: Sequence[Any], params: Settings | None = None) -> Value:
         """The node of `op` on `inputs`, Values or plain numbers. This is the only place where the graph grows.
 
         Where no gradient is wanted (all inputs constant, or `no_grad`) the result is a constant leaf.
@@ -132,10 +132,11 @@ class Value:
     def __ge__(self, y: Any) -> bool:
         return self.data >= plain(y, "greater_equal")
 
-    negative, exp, log, sqrt, abs = ops.negative, ops.exp, ops.log, ops.sqrt, ops.abs
-    sin, cos, tanh, sigmoid, relu = ops.sin, ops.cos, ops.tanh, ops.sigmoid, ops.relu
-    leaky_relu, softplus, clip = ops.leaky_relu, ops.softplus, ops.clip
     __abs__ = ops.abs
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Op:
+            """Every op of one number is a method, see below."""
 
     def __repr__(self) -> str:
         label = f", label={self.label!r}" if self.label else ""
@@ -146,6 +147,10 @@ class Value:
         viz = sys.modules.get("viz")
         return viz.svg(self) if viz else None
 
+
+for op in OPS.values():
+    if len(op.inputs) == 1 and not op.over:
+        setattr(Value, op.name, op)
 
 apply = Value.apply
 requires_grad = operator.attrgetter("requires_grad")

@@ -10,49 +10,12 @@
 
 from typing import Any
 
-from . import checkpoint, datasets, nn, optim
+from . import checkpoint, datasets, nn, ops, optim
 from .anomaly import detect_anomaly
 from .autodiff import backward_steps, grad, gradcheck, no_grad, topological_order
 from .errors import RecordingError
 from .losses import categorical_cross_entropy, cross_entropy, mse
-from .ops import (
-    abs,
-    add,
-    broadcast_to,
-    clip,
-    concatenate,
-    cos,
-    divide,
-    dot,
-    exp,
-    leaky_relu,
-    log,
-    log_softmax,
-    logsumexp,
-    matmul,
-    max,
-    maximum,
-    mean,
-    min,
-    minimum,
-    multiply,
-    negative,
-    power,
-    relu,
-    reshape,
-    sigmoid,
-    sin,
-    softmax,
-    softplus,
-    sqrt,
-    stack,
-    subtract,
-    sum,
-    take,
-    tanh,
-    transpose,
-    where,
-)
+from .ops import *  # noqa: F403  (every op that is not another one's inside)
 from .tensor import Tensor
 from .training import Sequential
 
@@ -61,57 +24,23 @@ setattr(nn, "Sequential", Sequential)  # noqa: B010  (it stands above the layers
 __all__ = [
     "RecordingError",
     "Tensor",
-    "abs",
-    "add",
     "backward_steps",
-    "broadcast_to",
     "categorical_cross_entropy",
     "checkpoint",
-    "clip",
     "compile",
-    "concatenate",
-    "cos",
     "cross_entropy",
     "datasets",
     "detect_anomaly",
-    "divide",
-    "dot",
-    "exp",
     "grad",
     "gradcheck",
-    "leaky_relu",
-    "log",
-    "log_softmax",
-    "logsumexp",
-    "matmul",
-    "max",
-    "maximum",
-    "mean",
-    "min",
-    "minimum",
     "mse",
-    "multiply",
-    "negative",
     "nn",
     "no_grad",
     "optim",
-    "power",
-    "relu",
-    "reshape",
-    "sigmoid",
-    "sin",
-    "softmax",
-    "softplus",
-    "sqrt",
-    "stack",
-    "subtract",
-    "sum",
-    "take",
-    "tanh",
     "topological_order",
-    "transpose",
-    "where",
 ]
+__all__ += ops.__all__
+__all__.sort()
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import autodiff
 from .autodiff import mode
-from .errors import refuse, users_line
+from .errors import users_line
 
 LOCK = threading.Lock()
 within = 0  # how many blocks are being run, in all threads
@@ -26,8 +26,7 @@ def detect_anomaly() -> Iterator[None]:
     outside nothing is looked at. Raises RecordingError inside a recorded step.
     """
     global within
-    if mode.recorder is not None:
-        refuse("look for anomalies", "call the recorded step inside detect_anomaly()")
+    mode.store.refuse("look for anomalies", "call the recorded step inside detect_anomaly()")
     before, mode.check = mode.check, check
     with LOCK:
         within += 1

@@ -7,42 +7,70 @@ Nothing here recurses, so depth has no limit. Broadcasting is undone here (`unbr
 
 from __future__ import annotations
 
+import functools
+import inspect
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ContextDecorator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import ops, storage
+from . import ops
+from .op import array
+from .storage import EAGER
 
 
 class Mode(threading.local):
-    """What ops do besides computing, thread by thread: write down a graph, a program if there is a recorder, and look
+    """What ops do besides computing, thread by thread: whether they build a graph, the door to arrays, and what looks
     for anomalies."""
 
     graph = True
-    recorder: Any = None
+    store: Any = EAGER
     check: Callable[..., None] | None = None
-    usual = True  # all of these as they are above: one look instead of three
+    usual = True  # all of these as they are above: one comparison instead of three
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        super().__setattr__("usual", self.graph and self.recorder is None and self.check is None)
+        super().__setattr__("usual", self.graph and self.store is EAGER and self.check is None)
 
 
 mode = Mode()
 observer: Callable[..., None] | None = None  # called with each new node, while any thread looks for anomalies
 
 
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """Inside, ops compute values and write down no graph: `with no_grad(): ...`, or `@no_grad()` on a function."""
-    before, mode.graph = mode.graph, False
-    try:
-        yield
-    finally:
-        mode.graph = before
+class no_grad(ContextDecorator):
+    """Inside, ops compute values and build no graph: `with no_grad(): ...`, or `@no_grad()` on a function, also on one
+    that yields: there its own lines are inside, and those of who asks for the next value are not."""
+
+    def __init__(self) -> None:
+        self.before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self.before.append(mode.graph)
+        mode.graph = False
+
+    def __exit__(self, *error: object) -> None:
+        mode.graph = self.before.pop()
+
+    def __call__(self, f: Any) -> Any:
+        if not inspect.isgeneratorfunction(f):
+            return super().__call__(f)
+
+        @functools.wraps(f)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            steps, answer = f(*args, **kwargs), None
+            try:
+                while True:
+                    with no_grad():
+                        value = steps.send(answer)
+                    answer = yield value
+            except StopIteration as end:
+                return end.value
+            finally:
+                steps.close()
+
+        return call
 
 
 def topological_order(output: Any) -> list[Any]:
@@ -76,39 +104,36 @@ def backward_steps(output: Any, gradient: Any = None, create_graph: bool = False
     collect what this generator yields. Raises ValueError for an output of several elements without a `gradient`,
     RuntimeError where a derivative would read an array that was changed since the forward pass.
     """
-    gradients, check = {output: seed(output, gradient)}, mode.check
+    gradients, check, store = {output: seed(output, gradient)}, mode.check, mode.store
     for node in reversed(topological_order(output)):
-        if not node.requires_grad:
+        if not node._requires_grad:
             continue
         g, contributions = gradients.pop(node), []
         if node.op:
-            for i, then, more in node.seen:
+            for i, then, more in node.saved:
                 x = node.inputs[i] if i < len(node.inputs) else node
                 if more or then is not x._data:
                     check_unchanged(node, i, x, then, more)
             if create_graph:
                 out, xs = node, node.inputs
-            elif mode.recorder is None:
-                out, xs = node._data, [x._data for x in node.inputs]
             else:
-                out, xs = mode.recorder.read(node), [mode.recorder.read(x) for x in node.inputs]
-            needed = [x.requires_grad for x in node.inputs]
+                out, xs = store.read(node), [store.read(x) for x in node.inputs]
+            needed = [x._requires_grad for x in node.inputs]
             contributions = node.op.gradients(g, out, xs, node.params or {}, needed)
+            for i, x in enumerate(node.inputs):
+                contributions[i] = unbroadcast(contributions[i], x, node, i) if needed[i] else None
             if check is not None:
-                pairs = zip(contributions, node.inputs, strict=True)
-                contributions = [unbroadcast(c, x) if x.requires_grad else None for c, x in pairs]
                 check(node, g, contributions, gradients)
-            for i, (x, need) in enumerate(zip(node.inputs, needed, strict=True)):
-                if need:
-                    c = contributions[i] = unbroadcast(contributions[i], x)
+            for x, c in zip(node.inputs, contributions, strict=True):
+                if c is not None:
                     gradients[x] = gradients[x] + c if x in gradients else c
         yield Step(node, g, contributions)
 
 
 def check_unchanged(node: Any, i: int, x: Any, then: Any, more: Any) -> None:
     """Raises RuntimeError where the array of x, which stands at place i of the inputs and the result of a node, is not
-    as it was when it was marked."""
-    if not (storage if mode.recorder is None else mode.recorder).unchanged(x, then, more):
+    as it was when it was saved."""
+    if not mode.store.unchanged(x, then, more):
         what = f"input {i}" if x is not node else "the result"
         raise RuntimeError(
             f"backward: {node.op.name}: {what}{f', {x.label!r},' if x.label else ''} was changed after the forward "
@@ -124,19 +149,26 @@ def seed(output: Any, gradient: Any) -> Any:
                 f"backward: expected an output of one element, got shape {output.shape}; "
                 f"reduce it (sum, mean) or pass gradient= of that shape"
             )
-        ones = np.ones(output.shape, output.dtype)
-        return ones if mode.recorder is None else mode.recorder.constant(ones)
+        return mode.store.constant(np.ones(output.shape, output.dtype))
     if np.shape(gradient) != output.shape:
         raise ValueError(f"backward: expected a gradient of shape {output.shape}, got {np.shape(gradient)}")
-    return gradient if hasattr(gradient, "op") else np.array(ops.array(gradient, "backward", output), output.dtype)
+    return gradient if hasattr(gradient, "op") else np.array(array(gradient, "backward", output), output.dtype)
 
 
-def unbroadcast(g: Any, x: Any) -> Any:
-    """g summed over the axes along which x was repeated, in x's dtype: the transpose of broadcasting."""
+def unbroadcast(g: Any, x: Any, node: Any, i: int) -> Any:
+    """g, the gradient of a node by its input x, number i, summed over the axes along which x was repeated, in x's
+    dtype: the transpose of broadcasting. Raises ValueError for a shape that x does not broadcast to.
+    """
     like = x._data
     if g.shape != like.shape:
         extra = g.ndim - like.ndim
-        repeated = tuple(i for i in range(g.ndim) if i < extra or (like.shape[i - extra] == 1 and g.shape[i] != 1))
+        pairs = zip(g.shape[max(extra, 0) :], like.shape, strict=False)
+        if extra < 0 or not all(n in (m, 1) for m, n in pairs):
+            raise ValueError(
+                f"backward: {node.op.name}: expected a gradient of shape {like.shape} for input {i}, or of a shape "
+                f"that it broadcasts to, got {g.shape}"
+            )
+        repeated = tuple(k for k in range(g.ndim) if k < extra or (like.shape[k - extra] == 1 and g.shape[k] != 1))
         g = ops.sum(g, axis=repeated)
         if g.shape != like.shape:
             g = ops.reshape(g, like.shape)
@@ -146,9 +178,14 @@ def unbroadcast(g: Any, x: Any) -> Any:
 def backward(output: Any, gradient: Any = None) -> None:
     """Give every node on the way its `.grad`, d output / d node, an array of its shape and dtype: leaves add it to
     what they have, inner nodes start anew at each call. Raises ValueError for an output of several elements without
-    a `gradient` of its shape, RuntimeError, half-way, where an array that a derivative reads was changed since the
-    forward pass.
+    a `gradient` of its shape, RuntimeError for a constant, and, half-way, where an array that a derivative reads was
+    changed since the forward pass.
     """
+    if not output._requires_grad:
+        raise RuntimeError(
+            "backward: expected the result of ops on tensors that require a gradient, got a constant: all that it was "
+            "made of is constant, or it was made inside no_grad()"
+        )
     taken: set[int] = set()
     for node, g, _ in backward_steps(output, gradient):
         if node.op:
@@ -166,12 +203,13 @@ def own(g: Any, taken: set[int]) -> Any:
     return g
 
 
-def grad(output: Any, inputs: Any, create_graph: bool = False) -> Any:
-    """d output / d input for a list of inputs (or for one), as arrays; `.grad` stays as it is.
+def grad(output: Any, inputs: Any, create_graph: bool = False, gradient: Any = None) -> Any:
+    """d output / d input for a list of inputs (or for one), as arrays; `.grad` stays as it is. Of an output of several
+    elements, the sum of their gradients times `gradient`, an array or a tensor of its shape.
 
     With `create_graph` the result is nodes: differentiate them again for second derivatives. An input that `output`
     does not depend on has gradient 0. Raises TypeError for what is no node, and ValueError for an output of
-    several elements.
+    several elements without a `gradient`.
     """
     if not hasattr(output, "requires_grad"):
         raise TypeError(f"grad: expected a node to differentiate, got {type(output).__name__}")
@@ -181,7 +219,7 @@ def grad(output: Any, inputs: Any, create_graph: bool = False) -> Any:
         if not hasattr(x, "requires_grad"):
             raise TypeError(f"grad: expected nodes to differentiate by, got {type(x).__name__}")
     found = {x: np.zeros(x.shape, x.dtype) for x in wanted}
-    for node, g, _ in backward_steps(output, None, create_graph):
+    for node, g, _ in backward_steps(output, gradient, create_graph):
         if node in found:
             found[node] = g
     taken: set[int] = set()
@@ -198,6 +236,8 @@ def gradcheck(f: Callable[..., Any], inputs: Sequence[Any], rtol: float = 1e-4) 
     ValueError naming the element and both numbers where they differ by more than `rtol` times the larger of them plus
     what rounding can do to the difference; TypeError for inputs that are not float64.
     """
+    if not isinstance(inputs, Sequence):
+        raise TypeError(f"gradcheck: expected a list of the inputs of f, got {type(inputs).__name__}")
     for x in inputs:
         if not hasattr(x, "requires_grad"):
             raise TypeError(f"gradcheck: expected nodes to differentiate by, got {type(x).__name__}")

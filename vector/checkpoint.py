@@ -1,4 +1,4 @@
-"""Checkpoint files by their public path."""
+"""Checkpoint files, by their public path."""
 
 from .training.checkpoint import CheckpointError, load, save
 

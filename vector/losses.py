@@ -10,7 +10,7 @@ import numpy as np
 
 from . import ops
 from .autodiff import mode
-from .op import array, nested, primitive
+from .op import array, arrays, nested, primitive
 
 
 def cross_entropy(logits: Any, labels: Any) -> Any:
@@ -45,7 +45,7 @@ def mse(predictions: Any, targets: Any) -> Any:
 
     Raises ValueError for shapes that differ and for no elements at all.
     """
-    predictions, targets = (x if hasattr(x, "op") else array(x, "mse") for x in (predictions, targets))
+    predictions, targets = arrays(predictions, targets, "mse")
     if predictions.shape != targets.shape:
         raise ValueError(
             f"mse: expected targets of shape {predictions.shape} like the predictions, got {targets.shape}"
@@ -59,9 +59,8 @@ def mse(predictions: Any, targets: Any) -> Any:
 def batch(where: str, outputs: Any, labels: Any) -> tuple[Any, Any, Any]:
     """The samples' outputs (n, k), their labels as probabilities (n, k), and as class numbers (n,) if they came so."""
     outputs = outputs if hasattr(outputs, "op") else array(outputs, where)
-    expected, labels = outputs.shape, labels.held if hasattr(labels, "op") else labels
-    labels = labels if hasattr(labels, "dtype") else nested(labels, where)
-    labels = labels if mode.recorder is None else mode.recorder.lift(labels)
+    expected, labels = outputs.shape, labels.peek() if hasattr(labels, "op") else labels
+    labels = mode.store.lift(labels if hasattr(labels, "dtype") else nested(labels, where))
     if 0 in expected or not expected:
         raise ValueError(f"{where}: expected at least one sample, got shape {expected}")
     if len(expected) > 2:

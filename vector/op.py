@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dis
 import functools
 import inspect
 import numbers
@@ -13,54 +12,90 @@ from typing import Any
 import numpy as np
 
 Rule = Callable[..., Any]
-Params = dict[str, Any]
+Settings = dict[str, Any]
 OPS: dict[str, Op] = {}
 
 
 class Op:
-    """One operation: its name, its value `forward(*xs, **params)`, and its derivatives.
+    """One operation: its value `forward(*xs, **settings)`, and its derivatives, one rule for each input.
 
-    `rules` holds one derivative per input, `rule(g, out, *xs, **params) -> dL/dx`. An op over a sequence has any
-    number of inputs and one rule, `over`, that returns the list of all their gradients.
+    A rule is a function whose parameter names say what it reads: `g`, the gradient that arrives; `out`, the op's value;
+    an input; `<input>_shape`, where the shape is enough; a setting. It returns dL/d input. The parameters of `forward`
+    are the inputs, as many as there are rules, and then the settings. An op over a sequence, `forward(*xs)`, has one
+    rule, which returns the list of all the gradients; `xs_shape` is there the list of the shapes.
+
+    Raises TypeError, naming op and parameter, for a rule that reads anything else.
     """
 
-    def __init__(self, forward: Callable[..., Any], rules: tuple[Rule, ...], over: Rule | None = None):
+    def __init__(self, forward: Callable[..., Any], rules: Sequence[Rule]):
         self.name = forward.__name__.removesuffix("_")
-        self.forward, self.rules, self.over = forward, rules, over
-        parameters = list(inspect.signature(forward).parameters.values())[len(rules) :] if rules else []
-        self.defaults = {p.name: p.default for p in parameters}
-        self.numbers = {p.name for p in parameters if p.annotation == "float"}
-        self.known: dict[tuple[bool, ...], tuple[int, ...]] = {}
+        self.public = self.name == forward.__name__  # else a function of that name, or a method, stands before it
+        self.forward = forward
+        parameters = list(inspect.signature(forward).parameters.values())
+        self.over = parameters[0].kind is inspect.Parameter.VAR_POSITIONAL
+        self.inputs = tuple(p.name for p in parameters[: len(rules)])
+        settings = parameters[len(rules) :]
+        self.defaults = {p.name: p.default for p in settings}
+        self.numbers = {p.name for p in settings if p.annotation == "float"}
+        self.known = ("g", "out", *self.inputs, *(f"{x}_shape" for x in self.inputs), *self.defaults)
+        self.rules = rules
         self.__doc__ = forward.__doc__
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
-    def __call__(self, *args: Any, **params: Any) -> Any:
+    @property
+    def rules(self) -> Sequence[Rule]:
+        """The derivatives, as they stand on the page. Who sets others gets them checked."""
+        return self._rules
+
+    @rules.setter
+    def rules(self, rules: Sequence[Rule]) -> None:
+        self._rules, self.reads = tuple(rules), [self.places(rule) for rule in rules]
+        self.saved: dict[tuple[bool, ...], tuple[int, ...]] = {}
+
+    def places(self, rule: Rule) -> list[int]:
+        """What a rule reads, as places in `known`."""
+        names = list(inspect.signature(rule).parameters)
+        for name in names:
+            if name not in self.known:
+                raise TypeError(f"{self.name}: expected a rule that reads some of {', '.join(self.known)}, got {name}")
+        return [self.known.index(name) for name in names]
+
+    def __call__(self, *args: Any, **settings: Any) -> Any:
         """On nodes, build the node of the result; on arrays and plain numbers, just compute.
 
         Raises TypeError for an input that is not of real numbers and for a wrong number of inputs.
         """
         inputs = args if self.over else args[: len(self.rules)]
-        if not self.over and (self.defaults or len(args) != len(self.rules)):
-            params = self.bind(args, params)
+        if self.defaults or len(args) != len(inputs) or len(inputs) < len(self.rules):
+            settings = self.bind(args, settings)
         like = None  # the array of floats whose dtype a plain number takes
         for x in inputs:
             if hasattr(x, "op"):
-                return x.apply(self, inputs, params)
+                return x.apply(self, inputs, settings)
+            if isinstance(x, (list, tuple)) and (node := node_in(x)) is not None:
+                return node.apply(self, inputs, settings)
             if hasattr(x, "dtype") and x.dtype in FLOATS:
                 like = x
-        return self.value([array(x, self.name, like) for x in inputs], params)
+        return self.value([array(x, self.name, like) for x in inputs], settings)
+
+    def __reduce__(self) -> Any:
+        """An op of the table is saved by its name, and found there again."""
+        if OPS.get(self.name) is not self:
+            raise TypeError(f"{self.name}: expected an op in the table of ops, to be saved by name; declare it by @op")
+        return named, (self.name,)
 
     def __get__(self, node: Any, owner: type | None = None) -> Any:
         """As a method: `node.tanh()` is `tanh(node)`."""
         return self if node is None else MethodType(self, node)
 
-    def bind(self, args: tuple[Any, ...], params: Params) -> Params:
-        n = len(self.rules)
+    def bind(self, args: tuple[Any, ...], given: Settings) -> Settings:
+        """All settings by name: those given by position or name, and the defaults."""
+        n = len(args) if self.over else len(self.rules)
         if not n <= len(args) <= n + len(self.defaults):
             raise TypeError(f"{self.name}: expected {n} input{'s' * (n > 1)}, got {len(args)}")
-        bound = self.defaults | dict(zip(self.defaults, args[n:], strict=False)) | params
+        bound = self.defaults | dict(zip(self.defaults, args[n:], strict=False)) | given
         for name, value in bound.items():
             if name not in self.defaults:
                 raise TypeError(f"{self.name}: expected {' and '.join(self.defaults)}, got {name}")
@@ -72,19 +107,21 @@ class Op:
                 bound[name] = number(value, f"{self.name}, {name}")
         return bound
 
-    def read_by(self, needed: tuple[bool, ...]) -> tuple[int, ...]:
+    def saves(self, needed: tuple[bool, ...]) -> tuple[int, ...]:
         """What the derivatives of the inputs that are `needed` read: places in (*inputs, out), in order."""
-        places = self.known.get(needed)
-        if places is None:
+        saved = self.saved.get(needed)
+        if saved is None:
             n = len(needed)
-            rules = [self.over] if self.over else [self.rules[i] for i in range(n) if needed[i]]
-            places = self.known[needed] = tuple(sorted({place for rule in rules for place in places_read(rule, n)}))
-        return places
+            rules = self.reads if self.over else [reads for reads, need in zip(self.reads, needed, strict=True) if need]
+            read = {self.known[place] for reads in rules for place in reads}
+            names = [*(self.inputs * n if self.over else self.inputs), "out"]
+            saved = self.saved[needed] = tuple(i for i, name in enumerate(names) if name in read)
+        return saved
 
-    def value(self, xs: Sequence[Any], params: Params | None) -> Any:
+    def value(self, xs: Sequence[Any], settings: Settings | None) -> Any:
         """The op on arrays. Raises ValueError naming the shapes where they do not go together."""
         try:
-            return self.forward(*xs, **params) if params else self.forward(*xs)
+            return self.forward(*xs, **settings) if settings else self.forward(*xs)
         except ValueError as error:
             if len(xs) > 1 and "broadcast" in str(error):
                 shapes = " and ".join(str(np.shape(x)) for x in xs)
@@ -92,41 +129,35 @@ class Op:
                 raise ValueError(message) from None
             raise
 
-    def gradients(self, g: Any, out: Any, xs: Sequence[Any], params: Params, needed: Sequence[bool]) -> list[Any]:
+    def gradients(self, g: Any, out: Any, xs: Sequence[Any], settings: Settings, needed: Sequence[bool]) -> list[Any]:
         """dL/dx for each input, None where it is not needed: arrays from arrays, nodes from nodes."""
+        shapes = [x.shape for x in xs]
         if self.over:
-            return self.over(g, out, *xs, **params)
-        return [rule(g, out, *xs, **params) if need else None for rule, need in zip(self.rules, needed, strict=True)]
+            return self.slope(0, (g, out, xs, shapes, *settings.values()))
+        given = (g, out, *xs, *shapes, *settings.values())
+        return [self.slope(i, given) if need else None for i, need in enumerate(needed)]
+
+    def slope(self, i: int, given: Sequence[Any]) -> Any:
+        """Rule number i on what it reads, out of all that is `given`: a value for each name in `known`."""
+        return self.rules[i](*[given[place] for place in self.reads[i]])
 
 
-def op(*rules: Rule, over: Rule | None = None) -> Callable[[Callable[..., Any]], Op]:
+def op(*rules: Rule) -> Callable[[Callable[..., Any]], Op]:
     """Make an `Op` of the function below and write it into the table `OPS`."""
 
     def declare(forward: Callable[..., Any]) -> Op:
-        made = Op(forward, rules, over)
+        made = Op(forward, rules)
+        if made.name in OPS:
+            raise ValueError(f"op: expected a new name, got {made.name}, which is an op already")
         OPS[made.name] = made
         return made
 
     return declare
 
 
-LOOKS = {".shape", ".ndim", ".size", ".dtype"}  # attributes of an array that are not its numbers
-
-
-def places_read(rule: Any, n: int) -> set[int]:
-    """Which of (*inputs, out), with n inputs, rule(g, out, *inputs, **params) reads: those that its bytecode names, but
-    for x.shape and the like, len(x) and shapes(xs)."""
-    named = []
-    for i in dis.get_instructions(rule):
-        dot = "." if "ATTR" in i.opname else ""
-        named += [f"{dot}{x}" for x in (i.argval if isinstance(i.argval, tuple) else (i.argval,))]
-    triples = zip([None, *named], named, [*named[1:], None], strict=False)
-    read = {x for before, x, after in triples if before not in ("len", "shapes") and after not in LOOKS}
-    places: set[int] = set()
-    for k, p in enumerate(inspect.signature(rule).parameters.values()):
-        if p.name in read and p.kind is not p.KEYWORD_ONLY:
-            places.update(range(k, n + 2) if p.kind is p.VAR_POSITIONAL else (k,))
-    return {n if k == 1 else k - 2 for k in places if 1 <= k < n + 2}
+def named(name: str) -> Op:
+    """The op of a name."""
+    return OPS[name]
 
 
 def primitive(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -146,25 +177,43 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def array(x: Any, where: str, like: Any = None) -> Any:
-    """`x` as an array of float32 or float64: these are kept, and so are nodes, in the machine's order of bytes;
-    integers become float64; a plain number takes the dtype of `like` or float64. Raises TypeError naming the type for
-    bool, complex, str, None and whatever else, ValueError for lists that are ragged.
+    """`x` as an array of float32 or float64: arrays of these are kept, and so are nodes, in the machine's order of
+    bytes. Numbers, plain or numpy's, lists of them and integers take the dtype of `like`, or float64. Raises TypeError
+    naming the type for bool, complex, str, None, another library's tensors and whatever else, ValueError for lists that
+    are ragged.
     """
+    weak, dtype = getattr(like, "dtype", np.float64), getattr(x, "dtype", None)
     if isinstance(x, (list, tuple)):
+        if (node := node_in(x)) is not None:
+            return node.stacked(x, where)
         x = nested(x, where)
         if x.dtype.kind not in "fiu":  # name the type of the element, not of the array that numpy made of it
             raise TypeError(f"{where}: expected a real number, got {type(x.ravel().tolist()[0]).__name__}")
-    dtype = getattr(x, "dtype", None)
+        return x.astype(weak)
     if dtype is None:
-        return np.asarray(number(x, where), dtype=getattr(like, "dtype", np.float64))
+        return np.asarray(number(x, where), dtype=weak)
+    if not isinstance(dtype, np.dtype):
+        kind = f"{type(x).__module__.partition('.')[0]}.{type(x).__name__}"
+        raise TypeError(f"{where}: expected a numpy array or a number, got a {kind}; convert it, as by its numpy()")
     if dtype in FLOATS:
-        weak = type(x) is not np.ndarray and like is not None and getattr(type(x), "weak", False)
-        return x.array(like.dtype) if weak else x  # a plain number that stands for others
+        return x if like is None or not single(x) else x.astype(weak)
     if dtype.kind in "iu":
-        return x.astype(np.float64)
+        return x.astype(weak)
     if dtype.kind == "f":
         return x.astype(floating(dtype, where))
     raise TypeError(f"{where}: expected a real number, got {dtype.name}")
+
+
+def arrays(x: Any, y: Any, where: str) -> tuple[Any, Any]:
+    """Two arrays, of which numbers and lists take the dtype of the other."""
+    floats = [z for z in (x, y) if getattr(z, "dtype", None) in FLOATS and not single(z)]
+    like = floats[0] if floats else None
+    return array(x, where, like), array(y, where, like)
+
+
+def single(x: Any) -> bool:
+    """Whether x is a number in numpy's dress, such as np.sqrt(2.0): in an expression it counts as a plain number."""
+    return isinstance(x, np.generic) or getattr(x, "number", False)
 
 
 def floating(dtype: Any, where: str) -> np.dtype[Any]:
@@ -173,6 +222,13 @@ def floating(dtype: Any, where: str) -> np.dtype[Any]:
     if found not in FLOATS:
         raise TypeError(f"{where}: expected float32 or float64, got {found.name}")
     return FLOATS[FLOATS.index(found)]
+
+
+def node_in(x: Any) -> Any:
+    """A node in lists in lists, None if there is none."""
+    if isinstance(x, (list, tuple)):
+        return next((node for part in x if (node := node_in(part)) is not None), None)
+    return x if hasattr(x, "op") else None
 
 
 def nested(x: Any, where: str) -> np.ndarray:

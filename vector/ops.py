@@ -1,10 +1,12 @@
 """The calculus page on arrays: what each op computes and how it differentiates.
 
-Every block reads the same way, derivatives first, one for each input:
+Every block reads the same way, derivatives first, one for each input. The names of a rule say what it reads:
 
-    g      the gradient arriving from above, dL/dout, of out's shape
-    out    the op's value
-    x, y   its inputs (xs: all the inputs of an op over a sequence)
+    g        the gradient arriving from above, dL/dout, of out's shape
+    out      the op's value
+    x, y     its inputs (xs: all the inputs of an op over a sequence)
+    x_shape  an input's shape, where the derivative needs no more of it
+    axis     or whatever else the op is told besides its inputs
 
 A derivative is a pure function of these. Given arrays it gives an array, which is what the ordinary backward pass
 uses; given nodes it builds nodes, which is how second derivatives come about. It need not undo broadcasting: the
@@ -20,18 +22,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_index
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from .op import OPS as OPS
-from .op import array, floating, indicator, op, primitive
+from .op import arrays, floating, indicator, op, primitive
 from .runtime.matmul import row_tiles, tiled
 
 # --- arithmetic -------------------------------------------------------------------------------------------------------
 
 
 @op(
-    lambda g, out, x, y: g,
-    lambda g, out, x, y: g,
+    lambda g: g,
+    lambda g: g,
 )
 def add(x, y):
     """x + y."""
@@ -39,8 +41,8 @@ def add(x, y):
 
 
 @op(
-    lambda g, out, x, y: g,
-    lambda g, out, x, y: -g,
+    lambda g: g,
+    lambda g: -g,
 )
 def subtract(x, y):
     """x - y."""
@@ -48,8 +50,8 @@ def subtract(x, y):
 
 
 @op(
-    lambda g, out, x, y: g * y,
-    lambda g, out, x, y: g * x,
+    lambda g, y: g * y,
+    lambda g, x: g * x,
 )
 def multiply(x, y):
     """x y, element by element."""
@@ -57,15 +59,15 @@ def multiply(x, y):
 
 
 @op(
-    lambda g, out, x, y: g / y,
-    lambda g, out, x, y: -g * out / y,
+    lambda g, y: g / y,
+    lambda g, out, y: -g * out / y,
 )
 def divide(x, y):
     """x / y; derivatives 1/y and -x/y^2."""
     return np.divide(x, y)
 
 
-@op(lambda g, out, x: -g)
+@op(lambda g: -g)
 def negative(x):
     """-x."""
     return np.negative(x)
@@ -74,7 +76,7 @@ def negative(x):
 # y = 0: the exponent y - 1 becomes 0, so that y x^(y-1) is 0 even at x = 0 and x = inf.
 # x = 0, y >= 0: log 1 stands for log 0, since x^y does not move with y there.
 @op(
-    lambda g, out, x, y: g * y * power(x, where(y != 0, y - 1.0, y)),
+    lambda g, x, y: g * y * power(x, where(y != 0, y - 1.0, y)),
     lambda g, out, x, y: g * out * log(where((x != 0) | (y < 0), x, 1.0)),
 )
 def power(x, y):
@@ -92,7 +94,7 @@ def powers(x, y):
     return out
 
 
-@op(lambda g, out, x: where(x > 0, g, where(x < 0, -g, 0.0)))
+@op(lambda g, x: where(x > 0, g, where(x < 0, -g, 0.0)))
 def abs(x):
     """|x|; derivative the sign of x, 0 at 0."""
     return np.abs(x)
@@ -101,32 +103,32 @@ def abs(x):
 # --- exponentials -----------------------------------------------------------------------------------------------------
 
 
-@op(lambda g, out, x: g * out)
+@op(lambda g, out: g * out)
 def exp(x):
     """e^x, its own derivative."""
     return np.exp(x)
 
 
-@op(lambda g, out, x: g / x)
+@op(lambda g, x: g / x)
 def log(x):
     """The natural logarithm; derivative 1/x."""
     return np.log(x)
 
 
-@op(lambda g, out, x: g / (2.0 * out))
+@op(lambda g, out: g / (2.0 * out))
 def sqrt(x):
     """The square root; derivative 1 / (2 sqrt x), infinite at 0."""
     return np.sqrt(x)
 
 
-@op(lambda g, out, x: g * out * (1.0 - out))
+@op(lambda g, out: g * out * (1.0 - out))
 def sigmoid(x):
     """1 / (1 + e^-x), computed from e^-|x|, which cannot overflow; derivative s (1 - s)."""
     e = np.exp(-np.abs(x))
     return np.where(x >= 0, 1.0, e) / (1.0 + e)
 
 
-@op(lambda g, out, x: g * sigmoid(x))
+@op(lambda g, x: g * sigmoid(x))
 def softplus(x):
     """log(1 + e^x) without overflow; derivative sigmoid x."""
     return np.logaddexp(x, 0.0)
@@ -135,19 +137,19 @@ def softplus(x):
 # --- trigonometry -----------------------------------------------------------------------------------------------------
 
 
-@op(lambda g, out, x: g * cos(x))
+@op(lambda g, x: g * cos(x))
 def sin(x):
     """sin x; derivative cos x."""
     return np.sin(x)
 
 
-@op(lambda g, out, x: -g * sin(x))
+@op(lambda g, x: -g * sin(x))
 def cos(x):
     """cos x; derivative -sin x."""
     return np.cos(x)
 
 
-@op(lambda g, out, x: g * (1.0 - out * out))
+@op(lambda g, out: g * (1.0 - out * out))
 def tanh(x):
     """tanh x; derivative 1 - tanh^2 x."""
     return np.tanh(x)
@@ -156,21 +158,21 @@ def tanh(x):
 # --- corners: where there is no derivative, the subgradient of least norm ---------------------------------------------
 
 
-@op(lambda g, out, x: g * indicator(out > 0, g))
+@op(lambda g, out: g * indicator(out > 0, g))
 def relu(x):
     """max(x, 0); derivative 1 above 0, else 0."""
     return np.maximum(x, 0.0)
 
 
-@op(lambda g, out, x, slope: where(x > 0, g, slope * g))
+@op(lambda g, x, slope: where(x > 0, g, slope * g))
 def leaky_relu(x, slope: float = 0.01):
     """x above 0, else slope x; derivative 1 above 0, else slope."""
     return np.where(x > 0, x, slope * np.where(x > 0, 1.0, x))  # multiplies what it chooses only: no false warning
 
 
 @op(
-    lambda g, out, x, y: where(x > y, g, where(x == y, 0.5 * g, 0.0)),
-    lambda g, out, x, y: where(y > x, g, where(x == y, 0.5 * g, 0.0)),
+    lambda g, x, y: where(x > y, g, where(x == y, 0.5 * g, 0.0)),
+    lambda g, x, y: where(y > x, g, where(x == y, 0.5 * g, 0.0)),
 )
 def maximum(x, y):
     """The larger of x and y, NaN if either is; a tie shares the derivative."""
@@ -178,23 +180,23 @@ def maximum(x, y):
 
 
 @op(
-    lambda g, out, x, y: where(x < y, g, where(x == y, 0.5 * g, 0.0)),
-    lambda g, out, x, y: where(y < x, g, where(x == y, 0.5 * g, 0.0)),
+    lambda g, x, y: where(x < y, g, where(x == y, 0.5 * g, 0.0)),
+    lambda g, x, y: where(y < x, g, where(x == y, 0.5 * g, 0.0)),
 )
 def minimum(x, y):
     """The smaller of x and y, NaN if either is; a tie shares the derivative."""
     return np.minimum(x, y)
 
 
-@op(lambda g, out, x, low, high: where((x > low) & (x < high), g, 0.0))
+@op(lambda g, x, low, high: where((x > low) & (x < high), g, 0.0))
 def clip(x, low: float, high: float):
     """x kept between the numbers low and high; derivative 1 strictly between them, else 0."""
     return np.minimum(np.maximum(x, low), high)
 
 
 @op(
-    lambda g, out, x, y, condition: where(condition, g, 0.0),
-    lambda g, out, x, y, condition: where(condition, 0.0, g),
+    lambda g, condition: where(condition, g, 0.0),
+    lambda g, condition: where(condition, 0.0, g),
 )
 def where_(x, y, condition):
     """x where the condition holds, else y; the one that was not chosen has derivative 0."""
@@ -218,40 +220,45 @@ def where(condition: Any, x: Any, y: Any) -> Any:
 # --- shapes -----------------------------------------------------------------------------------------------------------
 
 
-@op(lambda g, out, x, shape: reshape(g, x.shape))
+@op(lambda g, x_shape: reshape(g, x_shape))
 def reshape(x, shape):
     """The same elements in a new shape, a tuple that may hold one -1."""
     return np.reshape(x, shape)
 
 
-@op(lambda g, out, x, axes: transpose(g, None if axes is None else tuple(int(i) for i in np.argsort(axes))))
+def inverse(axes: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """The permutation that undoes `axes`, which may count from the end."""
+    return None if axes is None else tuple(int(i) for i in np.argsort(normalize_axis_tuple(axes, len(axes))))
+
+
+@op(lambda g, axes: transpose(g, inverse(axes)))
 def transpose(x, axes=None):
     """The axes in the order `axes`, or reversed."""
     return np.transpose(x, axes)
 
 
-@op(lambda g, out, x, shape: g)  # the backward pass sums it back to x's shape
+@op(lambda g: g)  # the backward pass sums it back to x's shape
 def broadcast_to(x, shape):
     """x repeated to `shape` without copying."""
     return np.broadcast_to(x, shape)
 
 
-@op(lambda g, out, x, dtype: g)  # the backward pass gives it x's dtype
-def cast(x, dtype):
+@op(lambda g: g)  # the backward pass gives it x's dtype
+def cast_(x, dtype):
     """The same numbers as float32 or float64."""
     return x.astype(floating(dtype, "astype"))
 
 
-@op(lambda g, out, x, key: scatter(g, key, x.shape))
-def index(x, key):
+@op(lambda g, x_shape, key: scatter_(g, key, x_shape))
+def index_(x, key):
     """x[key], for any key that numpy takes."""
     return x[key]
 
 
-@op(lambda g, out, x, key, shape: index(g, key))
+@op(lambda g, key: index_(g, key))
 @primitive
-def scatter(x, key, shape):
-    """Zeros of `shape` with x added at `key`, as often as an element is named there: the transpose of `index`."""
+def scatter_(x, key, shape):
+    """Zeros of `shape` with x added at `key`, as often as an element is named there: the transpose of `index_`."""
     out = np.zeros(shape, x.dtype)
     np.add.at(out, key, x)
     return out
@@ -259,28 +266,28 @@ def scatter(x, key, shape):
 
 def take(x: Any, indices: Any, axis: int = 0) -> Any:
     """The slices of x at integer `indices` along `axis`; a slice taken twice gets both gradients."""
-    return index(x, (slice(None),) * normalize_axis_index(axis, np.ndim(x)) + (indices,))
+    return index_(x, (slice(None),) * normalize_axis_index(axis, np.ndim(x)) + (indices,))
 
 
-def parts(g: Any, shapes: Sequence[tuple[int, ...]], axis: int) -> list[Any]:
+def parts(g: Any, shapes: Sequence[tuple[int, ...]], axis: int | None) -> list[Any]:
+    if axis is None:  # all elements, one array after the other
+        flat = parts(g, [(math.prod(shape),) for shape in shapes], 0)
+        return [reshape(part, shape) for part, shape in zip(flat, shapes, strict=True)]
     before = (slice(None),) * (axis % g.ndim)
     lengths = [shape[axis] for shape in shapes]
     ends = np.cumsum(lengths).tolist()
-    return [index(g, (*before, slice(end - n, end))) for n, end in zip(lengths, ends, strict=True)]
+    return [index_(g, (*before, slice(end - n, end))) for n, end in zip(lengths, ends, strict=True)]
 
 
-def shapes(xs: Sequence[Any]) -> list[tuple[int, ...]]:
-    return [x.shape for x in xs]
-
-
-@op(over=lambda g, out, *xs, axis: parts(g, shapes(xs), axis))
-def concatenate_(*xs, axis):
-    """Arrays joined along an axis they have."""
+@op(lambda g, xs_shape, axis: parts(g, xs_shape, axis))
+def concatenate_(*xs, axis=0):
+    """Arrays joined along an axis they have, or all elements of each (axis None)."""
     return np.concatenate(xs, axis=axis)
 
 
-def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
-    """Tensors joined along an axis they have. Raises ValueError for other shapes that do not fit."""
+def concatenate(xs: Sequence[Any], axis: int | None = 0) -> Any:
+    """Tensors joined along an axis they have, or all elements of each (axis None). Raises ValueError for other shapes
+    that do not fit."""
     return concatenate_(*xs, axis=axis)
 
 
@@ -299,18 +306,23 @@ def stack(xs: Sequence[Any], axis: int = 0) -> Any:
 Axis = int | tuple[int, ...] | None
 
 
+def axes_of(axis: Axis, n: int) -> tuple[int, ...]:
+    """The axes that `axis` names of an array of n axes, counted from the front. An array without axes has one in
+    name, as numpy has it: a reduction over axis 0 or -1 leaves it as it is."""
+    if axis is None:
+        return tuple(range(n))
+    return () if n == 0 and axis in (0, -1) else normalize_axis_tuple(axis, n)
+
+
 def spread(g: Any, shape: tuple[int, ...], axis: Axis) -> Any:
     """g, reduced over `axis`, with these axes back as 1, so that it broadcasts against an array of `shape`."""
-    n = len(shape)
-    axes = range(n) if axis is None else [i % n for i in (axis if isinstance(axis, tuple) else (axis,))]
+    axes = axes_of(axis, len(shape))
     return reshape(g, tuple(1 if i in axes else n for i, n in enumerate(shape)))
 
 
 def count(shape: tuple[int, ...], axis: Axis) -> int:
     """How many elements of an array of `shape` each sum over `axis` has."""
-    n = len(shape)
-    axes = range(n) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    return math.prod(shape[normalize_axis_index(i, n)] for i in axes)
+    return math.prod(shape[i] for i in axes_of(axis, len(shape)))
 
 
 def some(x: Any, axis: Axis, where: str) -> int:
@@ -320,20 +332,20 @@ def some(x: Any, axis: Axis, where: str) -> int:
     return n
 
 
-@op(lambda g, out, x, axis, keepdims: broadcast_to(spread(g, x.shape, axis), x.shape))
+@op(lambda g, x_shape, axis: broadcast_to(spread(g, x_shape, axis), x_shape))
 def sum(x, axis=None, keepdims=False):
     """The sum over an axis, a tuple of axes, or all; derivative 1 for each element."""
     return np.add.reduce(x, axis=axis, keepdims=keepdims)
 
 
-@op(lambda g, out, x, axis, keepdims: broadcast_to(spread(g / float(count(x.shape, axis)), x.shape, axis), x.shape))
+@op(lambda g, x_shape, axis: broadcast_to(spread(g / float(count(x_shape, axis)), x_shape, axis), x_shape))
 def mean(x, axis=None, keepdims=False):
     """The mean over an axis, a tuple of axes, or all; derivative 1/n for each element."""
     return np.add.reduce(x, axis=axis, keepdims=keepdims) / float(some(x, axis, "mean"))
 
 
-def ties(g: Any, out: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
-    g, out = spread(g, x.shape, axis), spread(out, x.shape, axis)
+def ties(g: Any, out: Any, x: Any, x_shape: tuple[int, ...], axis: Axis) -> Any:
+    g, out = spread(g, x_shape, axis), spread(out, x_shape, axis)
     tied = x == out
     number = np.add.reduce(tied, axis=axis, keepdims=True, dtype=x.dtype)
     share = where(tied, g / np.maximum(number, 1.0), 0.0)
@@ -354,7 +366,7 @@ def min(x, axis=None, keepdims=False):
     return np.minimum.reduce(x, axis=axis, keepdims=keepdims)
 
 
-@op(lambda g, out, x, axis, keepdims: spread(g, x.shape, axis) * exp(x - spread(out, x.shape, axis)))
+@op(lambda g, out, x, x_shape, axis: spread(g, x_shape, axis) * exp(x - spread(out, x_shape, axis)))
 def logsumexp(x, axis=None, keepdims=False):
     """log(e^x1 + ... + e^xn), shifted by the largest so that nothing overflows; derivative softmax."""
     some(x, axis, "logsumexp")
@@ -369,14 +381,14 @@ def shifted(x: Any, axis: int, where: str) -> Any:
     return x - np.maximum.reduce(x, axis=axis, keepdims=True)
 
 
-@op(lambda g, out, x, axis: out * (g - sum(g * out, axis=axis, keepdims=True)))
+@op(lambda g, out, axis: out * (g - sum(g * out, axis=axis, keepdims=True)))
 def softmax(x, axis=-1):
     """e^xi / (e^x1 + ... + e^xn) along an axis, shifted by the largest so that nothing overflows."""
     e = np.exp(shifted(x, axis, "softmax"))
     return e / np.add.reduce(e, axis=axis, keepdims=True)
 
 
-@op(lambda g, out, x, axis: g - exp(out) * sum(g, axis=axis, keepdims=True))
+@op(lambda g, out, axis: g - exp(out) * sum(g, axis=axis, keepdims=True))
 def log_softmax(x, axis=-1):
     """xi - log(e^x1 + ... + e^xn) along an axis, shifted by the largest so that nothing overflows."""
     d = shifted(x, axis, "log_softmax")
@@ -387,8 +399,8 @@ def log_softmax(x, axis=-1):
 
 
 @op(
-    lambda g, out, x, y: matmul_(g, y.mT),
-    lambda g, out, x, y: matmul_(x.mT, g),
+    lambda g, y: matmul_(g, y.mT),
+    lambda g, x: matmul_(x.mT, g),
 )
 def matmul_(x, y):
     """The matrix product of (..., n, k) and (..., k, m); derivatives g y^T and x^T g."""
@@ -411,7 +423,7 @@ def matmul(x: Any, y: Any) -> Any:
 
     Raises ValueError naming both shapes where the inner dimensions differ.
     """
-    x, y = array(x, "matmul"), array(y, "matmul")
+    x, y = arrays(x, y, "matmul")
     if not x.ndim or not y.ndim:
         raise ValueError(f"matmul: expected at least one axis on both sides, got shapes {x.shape} and {y.shape}")
     if x.ndim > 1 and y.ndim > 1:
@@ -426,7 +438,7 @@ def matmul(x: Any, y: Any) -> Any:
 
 def dot(x: Any, y: Any) -> Any:
     """x1 y1 + ... + xn yn, of two vectors. Raises ValueError when they differ in length or are no vectors."""
-    x, y = array(x, "dot"), array(y, "dot")
+    x, y = arrays(x, y, "dot")
     if x.ndim != 1 or y.ndim != 1:
         raise TypeError(f"dot: expected a sequence, got shapes {x.shape} and {y.shape}")
     if x.shape != y.shape:
@@ -449,7 +461,7 @@ def picked(x, classes, starts):
     return x.ravel().take(classes + starts if len(starts) > 1 else classes)
 
 
-@op(lambda g, out, x, hot, classes: (softmax(x) - indicator(hot, x)) * (g / float(x.shape[0])))
+@op(lambda g, x, x_shape, hot: (softmax(x) - indicator(hot, x)) * (g / float(x_shape[0])))
 def cross_entropy_(x, hot, classes):
     """The mean over rows of log(e^x1 + ... + e^xk) - x_true, where `classes` gives each row's true class, and `hot`
     has 1 there and 0 elsewhere; derivative (softmax - hot) / n."""
@@ -457,3 +469,7 @@ def cross_entropy_(x, hot, classes):
     d = shifted(x, -1, "cross_entropy")
     total = np.reshape(np.log(np.add.reduce(np.exp(d), axis=-1, keepdims=True)), (n,))
     return np.add.reduce(total - picked(d, classes, starts(n, k)), axis=None) / float(n)
+
+
+FUNCTIONS = ("concatenate", "dot", "matmul", "stack", "take", "where")  # that are made of ops
+__all__ = sorted([*FUNCTIONS, *(made.name for made in OPS.values() if made.public)])

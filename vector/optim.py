@@ -38,18 +38,20 @@ def setting(x: Any, what: str, below: float = math.inf) -> Any:
 
 
 def parameters_of(given: Any, where: str) -> tuple[Tensor, ...]:
-    """The parameters of a list. Raises TypeError for anything else."""
+    """The parameters of a list, each once. Raises TypeError for anything else."""
     single = isinstance(given, Tensor) or not isinstance(given, Iterable)
     parameters = (given,) if single else tuple(given)
     wrong = [type(p).__name__ for p in parameters if single or not isinstance(p, Tensor)]
     if wrong:
         got = wrong[0] if single else f"one with {wrong[0]} in it"
         raise TypeError(f"{where}: expected a list of parameters, as model.parameters() is, got {got}")
-    return parameters
+    return tuple({id(p): p for p in parameters}.values())
 
 
 class Optimizer(Guarded):
-    """What all optimizers share: the parameters and the learning rate `lr`, which may be set at any time.
+    """What all optimizers share: the parameters, each once, and the learning rate `lr`, which may be set at any time.
+
+    A frozen parameter, one whose `requires_grad` is False, does not move, nor does what is kept for it.
 
     Raises TypeError for what is no list of parameters, and ValueError for a setting out of its range: `lr`, `momentum`,
     `eps` and `weight_decay` from 0, both `betas` from 0 to below 1.
@@ -79,7 +81,7 @@ class Optimizer(Guarded):
             rate.data[...] = new
 
     def step(self) -> None:
-        """Move every parameter once, against its gradient."""
+        """Move every parameter that is not frozen once, against its gradient."""
         raise NotImplementedError
 
     def zero_grad(self) -> None:
@@ -148,8 +150,10 @@ class SGD(Optimizer):
         self.velocity = self.zeros("velocity") if momentum else []
 
     def step(self) -> None:
-        """Move every parameter once, against its gradient."""
+        """Move every parameter that is not frozen once, against its gradient."""
         for i, p in enumerate(self.parameters):
+            if not p.requires_grad:
+                continue
             lr = self.rates[p.dtype].data
             g = p.grad + self.weight_decay * p.data if self.weight_decay else p.grad
             if self.momentum:
@@ -177,6 +181,7 @@ class Adam(Optimizer):
     `weight_decay` adds weight_decay p to each gradient. Kept are the sums M = beta1 M + g and V = beta2 V + g^2. Then
     m = M (1 - beta1) / (1 - beta1^t) and v = V / c^2 with c^2 = (1 - beta2^t) / (1 - beta2), so that the step is
     lr c (1 - beta1) / (1 - beta1^t) times M / (sqrt(V) + c eps): two numbers a step and fewer passes over the arrays.
+    t counts the optimizer's steps, for a parameter that was frozen in some of them too.
     """
 
     decoupled = False
@@ -200,7 +205,7 @@ class Adam(Optimizer):
         self.powers = states([np.ones(()), np.ones(())], ["beta1_power", "beta2_power"])  # beta^t for both betas
 
     def step(self) -> None:
-        """Move every parameter once, against its gradient."""
+        """Move every parameter that is not frozen once, against its gradient."""
         beta1, beta2 = self.betas
         for power, beta in zip(self.powers, self.betas, strict=True):
             power.data *= beta
@@ -209,6 +214,8 @@ class Adam(Optimizer):
         kept = 1.0 - self.rate.data * self.weight_decay
         eps = c * self.eps
         for p, sums, squares in zip(self.parameters, self.sums, self.squares, strict=True):
+            if not p.requires_grad:
+                continue
             g, m, v = p.grad, sums.data, squares.data
             if self.weight_decay and self.decoupled:
                 p.data *= kept.astype(p.dtype)

@@ -16,7 +16,7 @@ GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
 
 def uniform(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any = np.float64) -> Any:
     """Numbers drawn uniformly from [0, 1), as an array. A recorded step draws new ones at each replay."""
-    return rng.random(shape, dtype) if mode.recorder is None else mode.recorder.random(rng, shape, dtype)
+    return mode.store.random(rng, shape, dtype)
 
 
 def find_generators(roots: list[Any], kinds: Any = np.random.Generator) -> list[Any]:

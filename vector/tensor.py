@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import autodiff, ops, storage
+from . import autodiff, ops, pickling
 from .autodiff import mode
-from .op import OPS, Op, Params, array
+from .op import OPS, Op, Settings, array, node_in
+from .protocol import COMPARISONS, FUNCTIONS, UFUNCS
+from .storage import Saved, invalidate
 
 
 class Tensor:
@@ -23,7 +25,7 @@ class Tensor:
     label          a name for pictures and programs
     requires_grad  False for constants (numbers and arrays in an expression, results under `no_grad`)
     line           what made it, if that was inside `detect_anomaly`
-    memory, seen   who else may write to the array, and marks of what the derivatives will read: see storage.py
+    memory, saved  who else may write to the array, and what is kept of what the derivatives will read: see storage.py
 
     An array of float32 or float64 is taken over without copying. Raises TypeError, naming the type, for data that is
     not of real numbers.
@@ -33,54 +35,49 @@ class Tensor:
         "__weakref__",
         "_data",
         "_grad",
+        "_requires_grad",
         "inputs",
         "label",
         "line",
         "memory",
         "op",
         "params",
-        "requires_grad",
-        "seen",
+        "saved",
     )
 
     def __init__(self, data: Any, label: str = "", requires_grad: bool = True) -> None:
-        given = data.held if isinstance(data, Tensor) else data
+        if isinstance(data, (list, tuple)) and node_in(data) is not None:
+            raise TypeError(
+                "Tensor: expected numbers, got tensors in a list; join them by vector.stack, or give their .data"
+            )
+        given = data.peek() if isinstance(data, Tensor) else data
         made = array(given, "Tensor")
-        self._data = np.asarray(made) if mode.recorder is None else mode.recorder.made(made)
+        self._data = mode.store.lift(made)
         self.memory: list[Any] | None = data.memory if isinstance(data, Tensor) else None if made is given else []
         self._grad: Any = None
         self.op: Op | None = None
         self.inputs: tuple[Tensor, ...] = ()
-        self.params: Params | None = None
+        self.params: Settings | None = None
         self.label = label
-        self.requires_grad = requires_grad
-        self.seen: Sequence[storage.Mark] = NOTHING
+        self._requires_grad = requires_grad
+        self.saved: Sequence[Saved] = NOTHING
 
     @staticmethod
-    def apply(op: Op, inputs: Sequence[Any], params: Params | None = None) -> Tensor:
+    def apply(op: Op, inputs: Sequence[Any], params: Settings | None = None) -> Tensor:
         """The node of `op` on `inputs`, Tensors, arrays or numbers. This is the only place where the graph grows.
 
         Where no gradient is wanted (all inputs constant, or `no_grad`) the result is a constant leaf.
         """
-        recorder = mode.recorder
-        like = inputs[0] if isinstance(inputs[0], Tensor) else next(x for x in inputs if isinstance(x, Tensor))
+        store = mode.store
+        like = inputs[0] if isinstance(inputs[0], Tensor) else node_in(inputs)
         nodes = tuple([x if isinstance(x, Tensor) else Tensor.lift(x, op.name, like) for x in inputs])
-        if recorder is None:
-            data = op.value([x._data for x in nodes], params)
-            if type(data) is not np.ndarray:
-                data = np.asarray(data)
-        else:
-            data = recorder.value(op, nodes, params)
-        node = Tensor.constant(data)
-        if recorder is None and data.base is not None:
-            node.memory = storage.memory_of(data, nodes)
-        needed = tuple([x.requires_grad for x in nodes])
+        node = Tensor.constant(store.value(op, nodes, params))
+        node.memory = store.memory(node._data, nodes)
+        needed = tuple([x._requires_grad for x in nodes])
         if True in needed and mode.graph:
-            node.op, node.inputs, node.params, node.requires_grad = op, nodes, params, True
-            if recorder is None and data.base is None:
-                node.memory = []
-            if places := op.read_by(needed):
-                node.seen = (storage if recorder is None else recorder).marks(places, (*nodes, node), inputs)
+            node.op, node.inputs, node.params, node._requires_grad = op, nodes, store.keep(params), True
+            if places := op.saves(needed):
+                node.saved = store.save(places, (*nodes, node), inputs)
         if autodiff.observer is not None:
             autodiff.observer(node, op, nodes)
         return node
@@ -89,78 +86,71 @@ class Tensor:
     def constant(data: Any) -> Tensor:
         """A constant leaf around an array as it is."""
         node = Tensor.__new__(Tensor)
-        node._data, node._grad, node.label, node.memory, node.seen = data, None, "", None, NOTHING
-        node.op, node.inputs, node.params, node.requires_grad = None, (), None, False
+        node._data, node._grad, node.label, node.memory, node.saved = data, None, "", None, NOTHING
+        node.op, node.inputs, node.params, node._requires_grad = None, (), None, False
         return node
 
     @staticmethod
     def lift(x: Any, where: str = "Tensor", like: Any = None) -> Tensor:
-        """`x` itself if it is a Tensor, else the array or number (in the dtype of `like`) as a constant."""
-        if isinstance(x, Tensor):
-            return x
+        """`x` itself if it is a Tensor, tensors in a list as their stack, else the array or number (in the dtype of
+        `like`) as a constant."""
         data = array(x, where, like)
-        if mode.recorder is None:
-            node = Tensor.constant(np.asarray(data))
-            node.memory = None if data is x else []
-            return node
-        node = Tensor.constant(mode.recorder.made(data))
-        if not hasattr(x, "dtype"):
-            mode.recorder.literal(node)
+        if isinstance(data, Tensor):
+            return data
+        store = mode.store
+        outside = hasattr(x, "dtype") and not isinstance(x, np.generic)
+        node = Tensor.constant(store.lift(data) if outside else store.constant(data))
+        node.memory = None if data is x else []
         return node
 
+    def stacked(self, xs: Any, where: str) -> Tensor:
+        """Tensors and numbers in lists, this one among them, as one tensor."""
+        parts = [array(x, where, self) for x in xs]
+        if len({part.shape for part in parts}) > 1:
+            raise ValueError(f"{where}: expected rows of one length, got different ones")
+        return ops.stack(parts)
+
+    def peek(self) -> Any:
+        """The array, for who does not write to it."""
+        return mode.store.read(self)
+
     @property
-    def held(self) -> Any:
-        """The array, for those who do not write to it."""
-        return self._data if mode.recorder is None else mode.recorder.read(self)
+    def requires_grad(self) -> bool:
+        """Whether the tensor takes part in gradients. A parameter with False is frozen: optimizers leave it alone."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, new: bool) -> None:
+        self._requires_grad = new
+        invalidate()
 
     @property
     def data(self) -> Any:
         """The array. Assign to it, or change it in place, between a backward pass and the next forward pass: after a
         change in between, `backward` raises RuntimeError where a derivative would read what was changed."""
-        if mode.recorder is not None:
-            return mode.recorder.read(self)
-        if self.memory is not None:
-            storage.reveal(self)
-        return self._data
+        return mode.store.expose(self)
 
     @data.setter
     def data(self, new: Any) -> None:
-        if mode.recorder is None:
-            self._data, self.memory = np.asarray(array(new, "Tensor.data")), None
-        else:
-            mode.recorder.write(self, new)
+        mode.store.write(self, new)
 
     @property
     def grad(self) -> Any:
         """The gradient, an array like `data`; zeros before a backward pass. Assign an array or a number to set it."""
-        if mode.recorder is not None:
-            return mode.recorder.gradient(self)
-        if self._grad is None:
-            self._grad = np.zeros_like(self._data)
-        elif isinstance(self._grad, str):
-            raise RuntimeError(f"{self.label or 'Tensor'}.grad is {self._grad}; return it from the step to see it")
-        return self._grad
+        return mode.store.gradient(self)
 
     @grad.setter
     def grad(self, new: Any) -> None:
-        if new is not None and not hasattr(new, "dtype"):
-            filled = np.full if mode.recorder is None else mode.recorder.filled
-            new = filled(self.shape, new, self.dtype)
-        elif new is not None:
+        if hasattr(new, "dtype"):
             if new.shape != self.shape:
                 raise ValueError(f"Tensor.grad: expected shape {self.shape}, got {new.shape}")
             if new.dtype != self.dtype:
                 new = array(new, "Tensor.grad").astype(self.dtype)
-        self._grad = new
-        if mode.recorder is not None:
-            mode.recorder.gradient_set(self)
+        mode.store.set_gradient(self, new)
 
     def accumulate(self, g: Any) -> None:
         """Add `g`, an array that nobody else holds, to the gradient."""
-        if mode.recorder is not None:
-            mode.recorder.accumulate(self, g)
-        else:
-            self._grad = g if self._grad is None else self.grad + g
+        mode.store.accumulate(self, g)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -203,7 +193,7 @@ class Tensor:
         """The only element, as a float. Raises ValueError when there are more."""
         if self.size != 1:
             raise ValueError(f"item: expected one element, got shape {self.shape}")
-        return float(self.held.reshape(()))
+        return float(self.peek().reshape(()))
 
     def detach(self) -> Tensor:
         """The same array as a constant, cut from the graph."""
@@ -211,7 +201,7 @@ class Tensor:
 
     def astype(self, dtype: Any) -> Tensor:
         """The same numbers as float32 or float64. Raises TypeError for another dtype."""
-        return ops.cast(self, dtype)
+        return ops.cast_(self, dtype)
 
     def __len__(self) -> int:
         if not self.ndim:
@@ -225,11 +215,11 @@ class Tensor:
         return self.item()
 
     def __bool__(self) -> bool:
-        return bool(self.held)
+        return bool(self.peek())
 
     def __getitem__(self, key: Any) -> Tensor:
         """self[key], for any key that numpy takes."""
-        return ops.index(self, key)
+        return ops.index_(self, key)
 
     def __add__(self, y: Any) -> Tensor:
         return apply(ops.add, (self, y))
@@ -274,33 +264,36 @@ class Tensor:
     __hash__ = object.__hash__
 
     def __eq__(self, y: Any) -> Any:
-        return self.held == (y.held if isinstance(y, Tensor) else y)
+        return self.peek() == (y.peek() if isinstance(y, Tensor) else y)
 
     def __ne__(self, y: Any) -> Any:
-        return self.held != (y.held if isinstance(y, Tensor) else y)
+        return self.peek() != (y.peek() if isinstance(y, Tensor) else y)
 
     def __lt__(self, y: Any) -> Any:
-        return self.held < plain(y, "less", self)
+        return self.peek() < plain(y, "less", self)
 
     def __le__(self, y: Any) -> Any:
-        return self.held <= plain(y, "less_equal", self)
+        return self.peek() <= plain(y, "less_equal", self)
 
     def __gt__(self, y: Any) -> Any:
-        return self.held > plain(y, "greater", self)
+        return self.peek() > plain(y, "greater", self)
 
     def __ge__(self, y: Any) -> Any:
-        return self.held >= plain(y, "greater_equal", self)
+        return self.peek() >= plain(y, "greater_equal", self)
 
-    negative, exp, log, sqrt, abs = ops.negative, ops.exp, ops.log, ops.sqrt, ops.abs
-    sin, cos, tanh, sigmoid, relu = ops.sin, ops.cos, ops.tanh, ops.sigmoid, ops.relu
-    leaky_relu, softplus, clip = ops.leaky_relu, ops.softplus, ops.clip
-    sum, mean, max, min, logsumexp = ops.sum, ops.mean, ops.max, ops.min, ops.logsumexp
-    softmax, log_softmax, transpose, broadcast_to = ops.softmax, ops.log_softmax, ops.transpose, ops.broadcast_to
     __abs__ = ops.abs
+
+    if TYPE_CHECKING:  # the methods that come from the table of ops, below
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def reshape(self, *shape: Any) -> Tensor:
         """The same elements in a new shape, which may hold one -1: `t.reshape(2, -1)` or `t.reshape((2, -1))`."""
-        return ops.reshape(self, shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape)
+        return ops.reshape(self, given(shape))
+
+    def transpose(self, *axes: Any) -> Tensor:
+        """The axes in another order, `t.transpose(0, 2, 1)` or `t.transpose((0, 2, 1))`, or without any, reversed."""
+        return ops.transpose(self, None if axes in ((), (None,)) else given(axes))
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         """numpy's own functions on tensors: `np.tanh(t)` and `array * t` are tensors."""
@@ -322,11 +315,24 @@ class Tensor:
         )
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self.data, dtype=dtype, copy=copy)
+        """A copy as a plain array, where that cuts no gradient: of a constant, or inside `no_grad`. Raises TypeError
+        else."""
+        mode.store.refuse("hand a value to code that wants a plain array", "use numpy's functions and vector's ops")
+        if self._requires_grad and mode.graph:
+            raise TypeError(
+                "a tensor that requires a gradient was asked for its plain array, which would cut it from the graph; "
+                "use an op of vector, or .data or detach() to cut it"
+            )
+        if copy is False:
+            raise ValueError("a tensor gives numpy a copy; its own array is .data")
+        return np.array(self.peek(), dtype=dtype)
+
+    def __reduce__(self) -> Any:
+        return pickling.reduce(self)
 
     def __repr__(self) -> str:
         label = f", label={self.label!r}" if self.label else ""
-        body = np.array2string(self._data, separator=", ", prefix="Tensor(", threshold=100)
+        body = mode.store.text(self._data)
         return f"Tensor({body}, shape={self.shape}, dtype={self.dtype}{label})"
 
     def _repr_svg_(self) -> str | None:
@@ -337,25 +343,15 @@ class Tensor:
 
 apply = Tensor.apply
 NOTHING: tuple[Any, ...] = ()
+for unary in OPS.values():
+    if unary.public and len(unary.rules) == 1 and not unary.over and not hasattr(Tensor, unary.name):
+        setattr(Tensor, unary.name, unary)
+
+
+def given(numbers: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Numbers that came one by one, or as one list or tuple."""
+    return tuple(numbers[0]) if len(numbers) == 1 and isinstance(numbers[0], (list, tuple)) else numbers
 
 
 def plain(x: Any, where: str, like: Tensor) -> Any:
-    return x.held if isinstance(x, Tensor) else array(x, where, like)
-
-
-COMPARISONS = {np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal}
-UFUNCS: dict[Any, Callable[..., Any]] = {
-    **{getattr(np, name): op for name, op in OPS.items() if isinstance(getattr(np, name, None), np.ufunc)},
-    np.absolute: ops.abs,
-    np.matmul: ops.matmul,
-}
-FUNCTIONS: dict[Any, Callable[..., Any]] = {
-    **{getattr(np, name): getattr(ops, name) for name in ("sum", "mean", "max", "min", "clip", "reshape", "transpose")},
-    **{
-        getattr(np, name): getattr(ops, name)
-        for name in ("where", "concatenate", "stack", "take", "broadcast_to", "dot")
-    },
-    np.shape: lambda x: x.shape,
-    np.ndim: lambda x: x.ndim,
-    np.size: lambda x: x.size,
-}
+    return x.peek() if isinstance(x, Tensor) else array(x, where, like)

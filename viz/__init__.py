@@ -1,4 +1,4 @@
-"""Pictures of a computation: what went in, what came out, and what the backward pass brought to each step.
+"""Pictures of a computation: its values, its gradients, and its backward pass step by step.
 
 >>> import viz
 >>> from scalar import Value
@@ -13,18 +13,19 @@ Nodes of either engine are drawn. In a notebook they show themselves once `viz` 
 
 draw, render, svg      the graph as a picture
 steps                  the backward pass one node at a time, in words and maths
-formula, derivative    what a graph computes, and the chain rule as a sum over paths
+formula, derivative    the formula of a graph, and the chain rule as a sum over paths
 play                   forward and backward pass as a page, with inputs to drag
 zoom                   the numbers behind one element of a tensor
 
 On the command line: python -m viz "tanh(a*b + c)" a=2 b=-3 c=10
 """
 
-from viz.formulas import Formula, derivative, formula
-from viz.frames import Frame, steps
-from viz.graph import Node, draw
-from viz.player import play
-from viz.rendering import render, svg
-from viz.zooming import zoom
+from viz.maths.formula import Formula, derivative, formula
+from viz.maths.steps import Frame, steps
+from viz.nodes import Node
+from viz.picture.draw import draw
+from viz.picture.render import render, svg
+from viz.player.page import play
+from viz.zoom import zoom
 
 __all__ = ["Formula", "Frame", "Node", "derivative", "draw", "formula", "play", "render", "steps", "svg", "zoom"]

@@ -18,11 +18,11 @@ from typing import Any
 
 import scalar
 import viz
-from viz.cards import is_constant
-from viz.frames import definition, names
-from viz.graph import in_order
-from viz.reading import Mistake, read
-from viz.text import ATOM, decimal
+from viz import files
+from viz.expression import Mistake, parse
+from viz.maths.notation import ATOM, decimal
+from viz.maths.steps import definition, names
+from viz.nodes import in_order, is_constant
 
 FUNCTIONS = {name: getattr(scalar, name, op) for name, op in scalar.ops.OPS.items()}
 FORMATS = (".svg", ".png", ".pdf", ".html", ".tex", ".dot")
@@ -51,20 +51,20 @@ python -m viz "tanh(a*b + c)" a=2 b=-3 c=6.5 --steps           who hands which g
 python -m viz "tanh(a*b + c)" a=2 b=-3 c=6.5 -o backprop.html  both passes to play, with inputs to drag
 python -m viz "where(x > 0, x, 0.1*x)" x=-1.5 -o graph.svg     the picture of the graph
 
-The result without a name is called L. Mistakes are told on stderr, and the exit status is 2."""
+A result without a name is called L. Errors go to stderr, and the exit status is then 2."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; 0, or 2 for a mistake, which stands on stderr."""
+    """Run the command line; return 0, or 2 after an error message on stderr."""
     given = _options(sys.argv[1:] if arguments is None else arguments)
     try:
         paths = [Path(each) for each in given.output]
         for path in paths:
             if path.suffix.lower() not in FORMATS:
                 raise ValueError(f"expected a file that ends in {', '.join(FORMATS)}, got {str(path)!r}")
-        root = read(given.expression, _values(given.values), FUNCTIONS, scalar.Value)
+        root = parse(given.expression, _values(given.values), FUNCTIONS, scalar.Value)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # an infinite slope stands in the table
+            warnings.simplefilter("ignore", RuntimeWarning)  # the table shows infinite slopes
             root.backward()
         print("\n".join(map(str, viz.steps(root))) if given.steps else table(root))
         for path in paths:
@@ -84,12 +84,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _option(limit: re.Match[str]) -> str:
-    """The option of the command line that sets an argument of `draw` or `play`."""
+    """The command-line option for an argument of `draw` or `play`."""
     return f"--{limit[1].replace('_', '-')}{' ' if limit[2] else ''}"
 
 
 def table(root: Any) -> str:
-    """Every node with its value and gradient, inputs first."""
+    """A line for every node with its value and gradient, inputs first."""
     nodes = in_order([root])
     called = names(nodes, root)
     rows = [("node", "value", f"d{called[id(root)].code.within(ATOM)}/dnode")]
@@ -105,19 +105,18 @@ def table(root: Any) -> str:
 def save(root: Any, path: Path, limits: Mapping[str, Any]) -> Path:
     """Write the picture, the player, the maths or the DOT text of `root`, by the suffix of `path`.
 
-    `limits` are those of `draw`: its depth, and the most nodes; None for the usual.
+    `limits` are arguments of `draw`, depth and max_nodes; None for the default.
     """
     given = {key: value for key, value in limits.items() if value is not None}
     match path.suffix.lower():
         case ".html":
             return viz.play(root, path, **{key: value for key, value in given.items() if key == "max_nodes"})
         case ".tex":
-            path.write_text(tex(root), encoding="utf-8", newline="\n")
+            return files.write(path, tex(root))
         case ".dot":
-            path.write_text(viz.draw(root, local_derivatives=True, **given).source, encoding="utf-8", newline="\n")
+            return files.write(path, viz.draw(root, local_derivatives=True, **given).source)
         case _:
             return viz.render(viz.draw(root, local_derivatives=True, **given), path)
-    return path
 
 
 def tex(root: Any) -> str:
@@ -147,7 +146,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--steps", action="store_true", help="print the backward pass step by step")
     parser.add_argument("--depth", type=int, metavar="N", help="draw only what is within N steps of the result")
     parser.add_argument("--max-nodes", type=int, metavar="N", help="the most nodes to draw (500) or to play (300)")
-    # An expression may start with a minus: whatever is no option is none.
+    # An expression may start with a minus, so only known options count as options.
     options: list[str] = []
     rest: list[str] = []
     queue = list(arguments)

@@ -1,4 +1,4 @@
-"""Pictures of numbers: how training went, what a model says, where it errs. Drawn by matplotlib, which is optional.
+"""Plots of a training and of a model's predictions, drawn by matplotlib, which is optional.
 
 >>> from viz import plots
 >>> history = [{"epoch": 1, "loss": 0.54, "accuracy": 0.81}, {"epoch": 2, "loss": 0.41, "accuracy": 0.85}]
@@ -6,7 +6,7 @@
 
 Every function writes one picture to `path`, whose suffix names the format (.png, .svg, .pdf), and returns the path.
 The file appears whole or not at all. No window opens, and matplotlib's settings stay as they are. Without matplotlib
-every function raises ModuleNotFoundError that says how to get it.
+every function raises ModuleNotFoundError with the command that installs it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from __future__ import annotations
 import io
 import itertools
 import os
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from viz.cards import THEMES
+from viz import files
+from viz.theme import THEMES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 __all__ = ["boundary", "confusion", "curves", "gradients", "mistakes", "predictions", "weights"]
 
-LOOK = THEMES["light"]
-INK, QUIET, FAINT = LOOK.ink, LOOK.still.ink, LOOK.still.border
-BLUE, ORANGE = LOOK.up, LOOK.down  # they differ to every common eye; what they say is written besides
+THEME = THEMES["light"]
+INK, QUIET, FAINT = THEME.ink, THEME.still.ink, THEME.still.border
+BLUE, ORANGE = THEME.up, THEME.down  # they differ to every common eye; their meaning is written as well
 DOTS = 160  # an inch
 
 
 def curves(history: Sequence[Mapping[str, float]], path: str | os.PathLike[str]) -> Path:
-    """Loss and accuracy by epoch, while training and on the test images.
+    """Plot loss and accuracy by epoch, while training and on the test images.
 
     `history` holds a row an epoch with `epoch`, `loss`, `accuracy` and, if there was a test set, `test_loss` and
     `test_accuracy`. Raises ValueError when it is empty.
@@ -47,12 +47,15 @@ def curves(history: Sequence[Mapping[str, float]], path: str | os.PathLike[str])
     figure = _figure(9.6, 3.9, "Training, epoch by epoch")
     epochs = [row["epoch"] for row in history]
     for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        _calm(axes)
+        _quiet_frame(axes)
         axes.set_title(key, loc="left", fontsize=10, color=QUIET)
         axes.set_xlabel("epoch", fontsize=9, color=QUIET)
         axes.grid(axis="y", color=FAINT, linewidth=0.6, alpha=0.6)
         ends = []
-        for name, field, tint, dots in (("train", key, BLUE, BLUE.border), ("test", f"test_{key}", ORANGE, LOOK.paper)):
+        for name, field, tint, dots in (
+            ("train", key, BLUE, BLUE.border),
+            ("test", f"test_{key}", ORANGE, THEME.paper),
+        ):
             if field in history[-1]:
                 values = [row[field] for row in history]
                 axes.plot(epochs, values, "o-", color=tint.border, linewidth=2, markersize=5, markerfacecolor=dots)
@@ -67,10 +70,10 @@ def curves(history: Sequence[Mapping[str, float]], path: str | os.PathLike[str])
 
 
 def gradients(history: Sequence[Mapping[str, float]], path: str | os.PathLike[str]) -> Path:
-    """How large the gradient of each parameter is, epoch by epoch: a layer that it hardly reaches hardly learns.
+    """Plot the size of each parameter's gradient by epoch: a layer that the gradient hardly reaches hardly learns.
 
-    `history` holds a row an epoch with `epoch` and a size for each parameter by name, ``0.weight``: what stands before
-    the first dot is the layer, and gives the colour; weights are drawn solid, the others dashed. Raises ValueError
+    `history` holds a row an epoch with `epoch` and a size for each parameter by name, ``0.weight``: the part before
+    the first dot is the layer, which gives the colour; weights are drawn solid, the others dashed. Raises ValueError
     when it is empty.
     """
     names = [name for name in history[0] if name != "epoch"] if history else []
@@ -79,7 +82,7 @@ def gradients(history: Sequence[Mapping[str, float]], path: str | os.PathLike[st
     layers = list(dict.fromkeys(name.partition(".")[0] for name in names))
     figure = _figure(7.2, 4.2, "Gradient flow: root mean square of each parameter's gradient")
     axes = figure.subplots()
-    _calm(axes)
+    _quiet_frame(axes)
     axes.set_yscale("log")
     axes.tick_params(which="minor", color=FAINT)
     axes.set_xlabel("epoch", fontsize=9, color=QUIET)
@@ -109,9 +112,9 @@ def mistakes(
     path: str | os.PathLike[str],
     most: int = 40,
 ) -> Path:
-    """The wrong predictions that the model was surest of, at most so many, the surest first.
+    """Show the `most` wrong predictions of which the model was surest, the surest first.
 
-    Takes the arrays that `predictions` takes, for all images, and raises as it does, and where nothing is wrong.
+    Takes the arrays of `predictions`, for all images; raises ValueError as it does, and if no prediction is wrong.
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     wrong = np.flatnonzero(probabilities.argmax(1) != labels)
@@ -129,7 +132,7 @@ def predictions(
     class_names: Sequence[str],
     path: str | os.PathLike[str],
 ) -> Path:
-    """A grid of images with the class predicted for each and how sure the model is; wrong ones framed and marked.
+    """Show images, the class predicted for each and its probability; wrong ones are framed and marked.
 
     images (n, height, width); labels (n,) class numbers; probabilities (n, classes). Raises ValueError when they do
     not fit together.
@@ -178,7 +181,7 @@ def _grid(
 def confusion(
     labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str], path: str | os.PathLike[str]
 ) -> Path:
-    """Of each class (a row), how many in a hundred were taken for which (a column): blue if right, orange if wrong.
+    """Plot the confusion matrix in percent: true classes in rows, predicted ones in columns; right ones are blue.
 
     labels (n,) and predicted (n,) class numbers. Raises ValueError when their shapes differ or there are none.
     """
@@ -195,13 +198,13 @@ def confusion(
 
     figure = _figure(7.2, 6.6, f"Test images by class: {right:,} of {labels.size:,} right ({right / labels.size:.2%})")
     axes = figure.subplots()
-    axes.imshow(np.where(diagonal, share, np.nan), cmap=_shades(LOOK.paper, BLUE.border), vmin=0, vmax=1.05)
-    axes.imshow(np.where(diagonal, np.nan, np.sqrt(share)), cmap=_shades(LOOK.paper, ORANGE.border), vmin=0, vmax=0.8)
+    axes.imshow(np.where(diagonal, share, np.nan), cmap=_shades(THEME.paper, BLUE.border), vmin=0, vmax=1.05)
+    axes.imshow(np.where(diagonal, np.nan, np.sqrt(share)), cmap=_shades(THEME.paper, ORANGE.border), vmin=0, vmax=0.8)
     for (row, column), part in np.ndenumerate(share):
         dark = part > (0.85 if row == column else 0.35)
-        ink = LOOK.paper if dark else INK if percent[row, column] else FAINT
+        ink = THEME.paper if dark else INK if percent[row, column] else FAINT
         axes.text(column, row, percent[row, column] or "·", ha="center", va="center", fontsize=9, color=ink)
-    _calm(axes)
+    _quiet_frame(axes)
     axes.spines[:].set_visible(False)
     axes.set_xticks(range(k), class_names, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(k), class_names)
@@ -212,8 +215,9 @@ def confusion(
 
 
 def weights(matrix: np.ndarray, path: str | os.PathLike[str]) -> Path:
-    """What each unit of a first layer looks for: its weights as an image, blue where light counts for it, orange
-    where light counts against it. Each image has its own scale: its strongest hundredth is drawn in full colour.
+    """Show the weights of each unit of a first layer as an image, blue where positive, orange where negative.
+
+    Each image has its own scale: the strongest hundredth of its weights has full colour.
 
     matrix (side * side, units). Raises ValueError when a column makes no square image.
     """
@@ -231,14 +235,14 @@ def weights(matrix: np.ndarray, path: str | os.PathLike[str]) -> Path:
     figure = _figure(0.62 * columns + 0.2, 0.62 * rows + 0.5, f"What {units} hidden units look for")
     axes = figure.subplots()
     axes.set_axis_off()
-    axes.imshow(mosaic, cmap=_shades(ORANGE.ink, ORANGE.fill, LOOK.paper, BLUE.fill, BLUE.ink), vmin=-1, vmax=1)
+    axes.imshow(mosaic, cmap=_shades(ORANGE.ink, ORANGE.fill, THEME.paper, BLUE.fill, BLUE.ink), vmin=-1, vmax=1)
     return _save(figure, path)
 
 
 def boundary(
     score: Callable[[np.ndarray], Any], points: np.ndarray, labels: np.ndarray, path: str | os.PathLike[str]
 ) -> Path:
-    """Points of two classes in the plane, and the line on which `score`, which takes (m, 2) to (m,), is 0.
+    """Plot points of two classes in the plane, and the line on which `score`, from (m, 2) to (m,), is 0.
 
     points (n, 2); labels (n,), of which those above 0 are the class that `score` should find positive. Raises
     ValueError for points that are not in the plane.
@@ -255,15 +259,15 @@ def boundary(
 
     figure = _figure(6.4, 4.3, f"Decision boundary: {len(points) - wrong:,} of {len(points):,} points right")
     axes = figure.subplots()
-    _calm(axes)
+    _quiet_frame(axes)
     reach = np.abs(heights).max() or 1.0
-    tints = _shades(ORANGE.fill, LOOK.paper, BLUE.fill)
+    tints = _shades(ORANGE.fill, THEME.paper, BLUE.fill)
     axes.contourf(x, y, heights, levels=np.linspace(-reach, reach, 25), cmap=tints, alpha=0.9)
     if heights.min() < 0 < heights.max():
         axes.contour(x, y, heights, levels=[0.0], colors=[INK], linewidths=1.4)
     for which, tint, marker in ((above, BLUE, "o"), (~above, ORANGE, "s")):
         x, y = points[which].T
-        axes.scatter(x, y, s=30, marker=marker, color=tint.border, edgecolor=LOOK.paper, linewidth=0.8)
+        axes.scatter(x, y, s=30, marker=marker, color=tint.border, edgecolor=THEME.paper, linewidth=0.8)
     axes.set_aspect("equal")
     return _save(figure, path)
 
@@ -276,13 +280,13 @@ def _figure(width: float, height: float, title: str) -> Figure:
         raise ModuleNotFoundError(
             "plots: expected matplotlib, found none; pip install 'twograd[see]'", name="matplotlib"
         ) from problem
-    figure = Figure(figsize=(width, height), facecolor=LOOK.paper, layout="constrained")
+    figure = Figure(figsize=(width, height), facecolor=THEME.paper, layout="constrained")
     figure.suptitle(title, fontsize=12, color=INK)
     return figure
 
 
-def _calm(axes: Axes) -> None:
-    """Frame and ticks that step back behind what they hold."""
+def _quiet_frame(axes: Axes) -> None:
+    """Draw frame and ticks faintly."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(FAINT)
     axes.tick_params(color=FAINT, labelcolor=QUIET, labelsize=8, length=3)
@@ -295,7 +299,7 @@ def _shades(*colours: str) -> LinearSegmentedColormap:
 
 
 def _apart(heights: Sequence[float], gap: float) -> list[float]:
-    """The heights at which to write lines of text so that they do not touch: neighbours give way to each other."""
+    """Move heights of lines of text apart, neighbours in opposite directions, until the lines do not touch."""
     moved = list(map(float, heights))
     order = sorted(range(len(moved)), key=moved.__getitem__)
     for _ in range(50):
@@ -313,10 +317,4 @@ def _save(figure: Figure, path: str | os.PathLike[str]) -> Path:
         raise ValueError(f"plots: expected a path that ends in .png, .svg or .pdf, got {str(path)!r}")
     picture = io.BytesIO()
     figure.savefig(picture, format=form, dpi=DOTS)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        part.write_bytes(picture.getvalue())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+    return files.write(path, picture.getvalue())

@@ -1,11 +1,9 @@
 """Data that changes between the forward and the backward pass: an error where the gradient would be wrong, and only
 there; the same in both engines, however the change is made."""
 
-import dis
 import gc
 import itertools
 import re
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -68,7 +66,11 @@ def test_what_the_rules_say_they_read_is_what_moves_them(name, call):
         }
         if name == "power":  # y decides about its own derivative only where x is 0
             read |= {1} if needed[1] else set()
-        assert read == set(op.read_by(needed)), needed
+        assert read == set(saves(op, needed)), needed
+
+
+def saves(op, needed):
+    return (op.saves if hasattr(op, "saves") else op.read_by)(needed)
 
 
 def signs(call):
@@ -85,7 +87,8 @@ def test_what_the_rules_over_sequences_say_they_read(name):
             for place in range(5)
             if moved(op, 4, {}, needed, place, by_number) or moved(op, 4, {}, needed, place, tied)
         }
-        assert read == set(op.read_by(needed)), needed
+        saved = set(saves(op, needed))
+        assert read == saved if all(needed) else read <= saved, needed
 
 
 def tied(op, g, out, xs, params, needed):
@@ -322,7 +325,7 @@ HANDLES = {
     "a view of a view": lambda h: h.T[1:].reshape(2, 2).data,
     "detached": lambda h: h.detach().data,
     "a detached view": lambda h: h.T.detach().data,
-    "numpy's array": lambda h: np.asarray(h),
+    "numpy's array": lambda h: np.asarray(h.detach()),
     "broadcast": lambda h: vector.broadcast_to(h, (2, 2, 3)).data.base,
 }
 
@@ -335,7 +338,7 @@ def test_a_write_to_a_result(way, early):
     array = HANDLES[way](h) if early else None
     out = vector.sum(h * h)
     array = HANDLES[way](h) if array is None else array
-    array = array if array.flags.writeable else np.asarray(h)
+    array = array if array.flags.writeable else h.data
     before = array.copy()
     out.backward()
     array[...] = 7.0
@@ -402,7 +405,7 @@ def test_no_grad_and_replays_keep_nothing():
     x = vector.Tensor(GRID.copy())
     with vector.no_grad():
         out = vector.tanh(x * x)
-    assert not out.seen and out.memory is None
+    assert not out.saved and not out.memory
 
 
 def test_a_network_after_its_optimizer():
@@ -537,49 +540,11 @@ def test_an_op_that_stands_in_no_table():
     def f(x, y):
         return x * x * y
 
-    for node, ops in ((scalar.Value, scalar.ops), (vector.Tensor, vector.ops)):
-        op = ops.Op(f, (lambda g, out, x, y: g * (2.0 * x * y), lambda g, out, x, y: g * x * x))
+    for node, Op in ((scalar.Value, scalar.op.Op), (vector.Tensor, vector.op.Op)):
+        op = Op(f, (lambda g, out, x, y: g * (2.0 * x * y), lambda g, out, x, y: g * x * x))
         for i in range(2):
             x, y = inputs = node(2.0), node(3.0, requires_grad=False)
             out = op(x, y)
             inputs[i].data = inputs[i].data + 1.0
             with refused("f", f"input {i}"):
                 out.backward()
-
-
-@pytest.mark.parametrize(
-    "rule, places",
-    [
-        (lambda g, out, x, y: g, set()),
-        (lambda g, out, x, y: g * y, {1}),
-        (lambda g, out, x, y: g * out * x, {0, 2}),
-        (lambda g, out, x, y, slope: slope * x, {0}),
-        (lambda g, out, *xs: [g / len(xs)] * len(xs), set()),
-        (lambda g, out, *xs: [g * x for x in xs], {0, 1}),
-    ],
-)
-def test_the_places_that_a_rule_reads(rule, places):
-    for ops in (scalar.ops, vector.ops):
-        assert ops.places_read(rule, 2) == places
-
-
-def test_a_python_that_loads_two_names_at_once(monkeypatch):
-    """As Python 3.13 does, for which `dis` gives both names in a tuple."""
-    pairs = [SimpleNamespace(opname="LOAD_FAST_LOAD_FAST", argval=("g", "y"))]
-    monkeypatch.setattr(dis, "get_instructions", lambda rule: pairs)
-    for ops in (scalar.ops, vector.ops):
-        assert ops.places_read(lambda g, out, x, y: g * y, 2) == {1}
-
-
-@pytest.mark.parametrize(
-    "rule, places",
-    [
-        (lambda g, out, x, y: g * x.shape[0] * x.ndim * x.size + g.astype(x.dtype), set()),
-        (lambda g, out, x, y: g * x.T, {0}),
-        (lambda g, out, x, y: g * x.shape[0] * y.mT, {1}),
-        (lambda g, out, *xs, axis: parts(g, shapes(xs), axis), set()),  # noqa: F821
-        (lambda g, out, *xs, axis: [g.sum(axis)] * len(xs), set()),
-    ],
-)
-def test_the_places_that_a_rule_of_arrays_reads(rule, places):
-    assert vector.op.places_read(rule, 2) == places

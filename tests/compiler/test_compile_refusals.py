@@ -55,11 +55,6 @@ def plain_array(x):
     return w * np.asarray(vector.tanh(w * x))
 
 
-def shown(x):
-    print(w * x)
-    return w * x
-
-
 def mask(x):
     return w[x > 0.0]
 
@@ -93,7 +88,7 @@ def two_results(x):
 
 
 def method(x):
-    return w * x.mean()
+    return w * x.tobytes()
 
 
 def draws(x):
@@ -132,7 +127,6 @@ REFUSED = {
     whole_number: ("int(vector.sum", "turn a value into a number"),
     index_by_value: ("table[np.argmax(x)]", "plain array"),
     plain_array: ("np.asarray(", "plain array"),
-    shown: ("print(w * x)", "no array of a fixed shape"),
     mask: ("w[x > 0.0]", "as many elements as a mask has"),
     unknown_shape: ("np.unique(x)", "no array of a fixed shape"),
     several_arrays: ("np.nonzero(x)", "no array of a fixed shape"),
@@ -140,7 +134,7 @@ REFUSED = {
     made_inside_and_written: ("v.data += x", "write into a plain numpy array"),
     reduceat: ("np.add.accumulate(x)", "call np.add.accumulate"),
     two_results: ("np.divmod(x, 2.0)", "call np.divmod"),
-    method: ("x.mean()", "use .mean of an array"),
+    method: ("x.tobytes()", "use .tobytes of an array"),
     draws: ("", "draw random numbers"),
     draws_by_generator: ("", "draw random numbers"),
     draws_with_python: ("", "draw random numbers"),

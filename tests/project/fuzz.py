@@ -223,12 +223,12 @@ def read_expression(path: Path) -> None:
     import viz
     from scalar import Value
     from viz.__main__ import FUNCTIONS, table, tex
-    from viz.reading import Mistake, read
+    from viz.expression import Mistake, parse
 
     text = path.read_bytes().decode(errors="replace")
     values = {name: value for name, value in VALUES.items() if re.search(rf"\b{name}\b", text)}
     try:
-        root = read(text, values, FUNCTIONS, Value)
+        root = parse(text, values, FUNCTIONS, Value)
     except Mistake as mistake:
         assert str(mistake).startswith("column ") and mistake.picture.endswith("^")
         return

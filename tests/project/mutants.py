@@ -39,6 +39,7 @@ ROOT = TESTS.parent
 
 # The tests that know a module, in stages: most mutants die in the first and never see the others. The last is slow.
 MODULES = {
+    "scalar/op.py": ["scalar errors", "mutation judges", "agreement_ops anomaly twins memory"],
     "scalar/ops.py": [
         "semantics scalar errors",
         "mutation judges",

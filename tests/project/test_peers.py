@@ -7,6 +7,7 @@ import pytest
 
 import vector
 from vector import datasets, nn, optim
+from vector.data import download
 from vector.op import OPS
 
 torch = pytest.importorskip("torch")
@@ -117,10 +118,10 @@ def train_both(dtype, monkeypatch: pytest.MonkeyPatch):
 def batches(dtype, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Batches of the whole data set where this machine has it, else of the sample; nothing is fetched."""
 
-    def refuse(cache: object) -> None:
+    def refuse(source: object) -> None:
         raise FileNotFoundError("not fetched in a test")
 
-    monkeypatch.setattr(datasets, "_fetch", refuse)
+    monkeypatch.setattr(download, "fetch", refuse)
     try:
         data = datasets.fashion_mnist()
     except FileNotFoundError:

@@ -1,7 +1,9 @@
 """`scalar` by itself: micrograd's programs run unchanged, and what a Value does as a Python object."""
 
+import functools
 import math
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -90,12 +92,61 @@ def test_nothing_raises_what_ieee_has_a_number_for():
         assert math.isnan((Value(math.inf) - math.inf).data)
 
 
+def test_a_rule_that_reads_what_there_is_not():
+    """It fails where it is written down, before anybody calls it."""
+    known = "g, out, x, y, x_shape, y_shape, slope"
+
+    def line(x, y, slope: float = 1.0):
+        return slope * x + y
+
+    for wrong, name in [
+        (lambda g, z: g * z, "z"),
+        (lambda g, x, slopes: g * x * slopes, "slopes"),
+        (lambda g, z_shape: g, "z_shape"),
+        (lambda g, *xs: g, "*xs"),
+        (lambda gradient: gradient, "gradient"),
+    ]:
+        for rules in ((wrong, lambda g: g), (lambda g: g, wrong)):
+            message = f"line: expected a rule that reads some of {known}, got {name}"
+            with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+                scalar.op.op(*rules)(line)
+        with pytest.raises(TypeError, match=re.escape(f"got {name}")):
+            scalar.ops.add.rules = (wrong, lambda g: g)
+    assert "line" not in scalar.ops.OPS and wrong not in scalar.ops.add.rules
+    x = Value(2.0)
+    assert scalar.grad(x + x, x) == 2.0
+
+
+def test_a_rule_reads_by_name():
+    """Everything there is, in any order; and only as much is asked for."""
+
+    def f(x, y, slope: float):
+        return slope * x * y
+
+    def check(g, slope, out, y_shape, x, y):
+        assert (g, slope, out, y_shape, x, y) == (1.0, 3.0, 30.0, (), 2.0, 5.0)
+        return g * slope * y
+
+    x, y = Value(2.0), Value(5.0)
+    out = scalar.op.Op(f, (check, lambda slope, x, g: g * slope * x))(x, y, 3.0)
+    assert scalar.grad(out, [x, y]) == [15.0, 6.0]
+    wrapped = functools.wraps(check)(lambda *args: -check(*args))
+    assert scalar.grad(scalar.op.Op(f, (wrapped, check))(x, y, slope=3.0), x) == -15.0
+
+    def zipped(xs, ys):
+        return sum(a * b for a, b in zip(xs, ys, strict=True))
+
+    rules = (lambda g, ys, xs_shape: [g * b for b in ys[: xs_shape[0]]], lambda xs, g: [g * a for a in xs])
+    out = scalar.op.Op(zipped, rules, over=True)([x, y], [y, 7.0])
+    assert (out.data, scalar.grad(out, [x, y])) == (45.0, [5.0, 9.0])
+
+
 def test_only_what_is_not_finite_is_asked_of_numpy_again():
     seen = []
 
     def asked(f, x):
         seen.clear()
-        return scalar.ops.ieee(lambda x: seen.append(x) or f(x), [x], {}), [type(x) for x in seen]
+        return scalar.op.ieee(lambda x: seen.append(x) or f(x), [x], {}), [type(x) for x in seen]
 
     once, twice = [float], [float, np.ndarray]
     for f, x, expected, types in [
@@ -160,7 +211,7 @@ def test_only_needed_gradients_are_computed(monkeypatch):
     called = []
     op = scalar.ops.multiply
     first, second = op.rules
-    spied = (first, lambda *a: called.append(a) or second(*a))
+    spied = (first, lambda g, x: called.append(x) or second(g, x))
     monkeypatch.setattr(op, "rules", spied)
     (Value(2.0) * 3.0).backward()
     assert not called

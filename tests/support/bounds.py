@@ -67,7 +67,10 @@ def of_tensor(node: Any, e: Mapping[Any, Any]) -> np.ndarray:
     for at in np.ndindex(out.shape):
         one = np.zeros(out.shape)
         one[at] = 1.0
-        row = [np.abs(vector.autodiff.unbroadcast(s, x)) for s, x in zip(slopes(one), node.inputs, strict=True)]
+        row = [
+            np.abs(vector.autodiff.unbroadcast(s, x, node, i))
+            for i, (s, x) in enumerate(zip(slopes(one), node.inputs, strict=True))
+        ]
         carried = sum([np.sum(np.where(e[x] == 0, 0.0, s * e[x])) for s, x in zip(row, node.inputs, strict=True)])
         terms = sum([np.sum(np.abs(s * x)) for s, x in zip(row, xs, strict=True)])
         n = sum([int(np.count_nonzero(s)) for s in row])

@@ -139,7 +139,8 @@ def array_expressions(draw: Any) -> Lines:
     return Lines("from vector import *; node = Tensor    # and, in tests/: from spelt import *", lines)
 
 
-ACTIVATIONS = [None, *sorted({n for n, op in scalar.ops.OPS.items() if len(op.rules) == 1 and not op.defaults})]
+OF_ONE_NUMBER = {n for n in elementwise() if len(scalar.ops.OPS[n].rules) == 1 and not scalar.ops.OPS[n].defaults}
+ACTIVATIONS = [None, *sorted(OF_ONE_NUMBER)]
 ACTIVATIONS += ["leaky_relu", "softmax", "log_softmax"]
 POSITIVE = ("log", "sqrt")  # activations for positive numbers only
 

@@ -40,7 +40,9 @@ def scalar_nodes(data=DATA) -> dict[str, scalar.Value]:
     nodes = {}
     for name, op in scalar.ops.OPS.items():
         numbers = [abs(x) for x in data] if name in POSITIVE else data
-        inputs = [scalar.Value(x, label) for x, label in zip(numbers, "abcd", strict=True)][: len(op.rules) or 4]
+        inputs = [scalar.Value(x, label) for x, label in zip(numbers, "abcd", strict=True)][
+            : 4 if op.over else len(op.rules)
+        ]
         nodes[name] = scalar.Value.apply(op, inputs, params(op) or None)
     return nodes
 
@@ -49,7 +51,7 @@ def vector_nodes() -> dict[str, vector.Tensor]:
     """A node of every op of the vector engine, of two-by-two inputs A, B, C."""
     nodes = {}
     for name, op in vector.op.OPS.items():
-        arrays = [np.array(DATA).reshape(2, 2) + i for i in range(len(op.rules) or 3)]
+        arrays = [np.array(DATA).reshape(2, 2) + i for i in range(3 if op.over else len(op.rules))]
         inputs = [
             vector.Tensor(x + POSITIVE.issuperset({name}), label) for x, label in zip(arrays, "ABC", strict=False)
         ]

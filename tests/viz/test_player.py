@@ -1,6 +1,5 @@
 """The player's page: its numbers and sentences are Python's, op by op, and nothing in it is of the outside."""
 
-import importlib
 import json
 import math
 import re
@@ -19,12 +18,11 @@ import scalar
 import vector
 import viz
 from scalar import Value
-from viz.frames import backward_steps
-from viz.graph import in_order
-from viz.javascript import expression, translate
-from viz.player import page, script
-from viz.text import decimal, number
-from viz.written import constant
+from viz.maths.notation import decimal, number
+from viz.maths.symbolic import constant
+from viz.nodes import backward_steps, in_order
+from viz.player.page import page, script
+from viz.player.translate import RUNTIME, translate
 
 AWKWARD = [0.0, -0.0, 1.0, -1.0, 2.0, 1e-9, -3.7, 40.0, 1000.0, -1000.0, 1e300, math.inf, -math.inf, math.nan]
 COLUMNS = [DATA, [1.5, -2.0, 0.1, 0.1], [-0.6, 3.0, 2.5, -1e3], [1e16, 1.0, -1e16, 1.0], [2.0, 2.0, 2.0, 2.0]]
@@ -89,7 +87,7 @@ def test_the_page_has_pythons_numbers_at_the_awkward_points(evaluate) -> None:
     """Each op at each pair of awkward numbers: value and slopes as Python has them; only a zero's sign may differ."""
     cases, expected = [], []
     for op in scalar.ops.OPS.values():
-        size = len(op.rules) or 2
+        size = 2 if op.over else len(op.rules)
         for x in AWKWARD:
             for y in AWKWARD if size > 1 else [0.0]:
                 inputs = [Value(x, "a"), Value(y, "b")][:size]
@@ -101,16 +99,14 @@ def test_the_page_has_pythons_numbers_at_the_awkward_points(evaluate) -> None:
     settings = {name: list(params(op).values()) for name, op in scalar.ops.OPS.items()}
     program = f"""
         const COMPENSATED = false;
-        {viz.javascript.RUNTIME}
+        {RUNTIME}
         {ops}
         const settings = {json.dumps(settings)};
         const cases = {json.dumps(list(zip(names, cases, strict=True)))};
         const answer = cases.map(([name, xs]) => {{
           const op = OPS[name], given = settings[name];
-          const out = op.forward(numbers, ...xs, ...given);
-          const slopes = op.over ? op.over(numbers, 1, out, ...xs)
-            : op.rules.map((rule) => rule(numbers, 1, out, ...xs, ...given));
-          return [out, ...slopes].map(decimal);
+          const out = op.forward(numbers, ...columns(op, xs), ...given);
+          return [out, ...contributions(numbers, op, 1, out, xs, given)].map(decimal);
         }});"""
 
     def plain(text: str) -> str:
@@ -160,7 +156,7 @@ def test_numbers_are_written_as_python_writes_them(evaluate) -> None:
     xs = [float(x) for x in xs]
     program = f"""
         const COMPENSATED = false, OPS = {{}};
-        {viz.javascript.RUNTIME}
+        {RUNTIME}
         const xs = {json.dumps(xs)};
         const texts = (x) => [repr(x), decimal(x), short(x), short(x, true), constant(x).text];
         const answer = xs.map(texts);"""
@@ -172,7 +168,7 @@ def test_numbers_are_written_as_python_writes_them(evaluate) -> None:
     "xs", [[0.1] * 10, [1e16, 1.0, -1e16], [1e308, 1e308, -1e308], [math.inf, 1.0], [-math.inf, math.inf]]
 )
 def test_sums_are_pythons_of_before_and_after_its_correction(xs: list[float], evaluate) -> None:
-    program = f"const OPS = {{}};\n{viz.javascript.RUNTIME.replace('COMPENSATED', 'corrected')}\n"
+    program = f"const OPS = {{}};\n{RUNTIME.replace('COMPENSATED', 'corrected')}\n"
     program = f"let corrected = false;\n{program}"
     program += "const answer = [false, true].map((each) => { corrected = each; "
     program += f"return repr(sum({json.dumps(xs)}, 0)); }});"
@@ -181,55 +177,6 @@ def test_sums_are_pythons_of_before_and_after_its_correction(xs: list[float], ev
         plain += x
     exact = math.fsum(xs) if xs[0] < 1e300 and math.isfinite(sum(xs)) else plain
     assert evaluate(program) == [repr(plain), repr(exact)]
-
-
-def test_python_is_translated_as_it_is_meant() -> None:
-    assert expression("low < x and not xs") == "(M.lt(low, x) && !M.truth(xs))"
-    assert (
-        expression("0.0 if a <= x < b else -g / 2") == "((M.le(a, x) && M.lt(x, b)) ? 0.0 : M.divide(M.negative(g), 2))"
-    )
-    assert expression("[np.exp(x) for x in xs[1:]]") == 'xs.slice(1, undefined).map((x) => M["np.exp"](x))'
-
-
-@pytest.mark.parametrize(
-    "source", ["x ** y", "{1: 2}", "len(x, key=1)", "np.fft(x)", "[x for x in xs if x]", "open(x)"]
-)
-def test_what_has_no_translation_is_refused(source: str) -> None:
-    with pytest.raises(ValueError, match="no JavaScript for line 1"):
-        expression(source)
-
-
-PAGE = """
-from types import SimpleNamespace
-
-def op(*rules):
-    return lambda forward: SimpleNamespace(forward=forward)
-
-@op(lambda g, out, x, other: g)
-def renamed(x, slope=1.0):
-    return x
-
-@op(lambda g, out, x: g)
-def loop(x):
-    while x:
-        return x
-"""
-
-
-@pytest.mark.parametrize(
-    ("name", "what"),
-    [
-        ("renamed", "renamed: no JavaScript for line 7: lambda g, out, x, other: g"),
-        ("loop", "loop: .* line 13: while x"),
-    ],
-)
-def test_an_op_page_without_a_translation_is_named(
-    name: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "odd_page.py").write_text(PAGE)
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ValueError, match=f"translate: {what}"):
-        translate([getattr(importlib.import_module("odd_page"), name)])
 
 
 class Reader(HTMLParser):

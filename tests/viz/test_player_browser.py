@@ -7,7 +7,7 @@ import pytest
 import scalar
 import viz
 from scalar import Value
-from viz.text import decimal, number
+from viz.maths.notation import decimal, number
 
 HOSTILE = "<script>x=1</script>"
 

@@ -14,8 +14,9 @@ import pytest
 import scalar
 import vector
 import viz
-import viz.rendering
+import viz.picture.dot
 from scalar import Value
+from viz.nodes import in_order
 
 STARTS = {"svg": b"<?xml", "png": b"\x89PNG\r\n\x1a\n", "pdf": b"%PDF-"}
 
@@ -116,7 +117,7 @@ def test_graphviz_is_not_waited_for_for_ever(
     node: Value, fake_dot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_dot.write_text(f"#!{sys.executable}\nimport time\ntime.sleep(60)\n")
-    monkeypatch.setattr(viz.rendering, "PATIENCE", 0.1)
+    monkeypatch.setattr(viz.picture.dot, "PATIENCE", 0.1)
     with pytest.raises(RuntimeError, match=r"^render: Graphviz had no picture after 0\.1 seconds; draw a part"):
         viz.render(node, tmp_path / "picture.svg")
     assert [path.name for path in tmp_path.iterdir()] == ["bin"]
@@ -151,7 +152,7 @@ def test_a_machine_without_fonts_gets_those_of_matplotlib(
     empty.write_text("<fontconfig></fontconfig>")
     monkeypatch.setenv("FONTCONFIG_FILE", str(empty))
     assert viz.svg(node) == usual  # as wide, so in the same letters
-    monkeypatch.setattr(viz.rendering, "_fonts", lambda folder: {})
+    monkeypatch.setattr(viz.picture.dot, "_fonts", lambda folder: {})
     assert viz.svg(node) != usual
 
 
@@ -200,7 +201,7 @@ def test_a_huge_graph_is_placed_rank_by_rank(rankdir: str, tmp_path: Path) -> No
     drawn = viz.draw(root, max_nodes=10_000, rankdir=rankdir)
     assert drawn.graph_attr["layout"] == "nop"
     places = [tuple(map(float, pair)) for pair in re.findall(r'pos="(\S+),(\S+)"', drawn.source)]
-    nodes = viz.graph.in_order([root])
+    nodes = in_order([root])
     assert len(places) == len(set(places)) == len(nodes) > 3000
     at = dict(zip(map(id, nodes), places, strict=True))
     axis, sign = {"LR": (0, 1), "RL": (0, -1), "TB": (1, -1), "BT": (1, 1)}[rankdir]
@@ -210,7 +211,7 @@ def test_a_huge_graph_is_placed_rank_by_rank(rankdir: str, tmp_path: Path) -> No
 
 
 def test_the_rest_of_a_huge_graph_has_a_place_too(node: Value, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(viz.graph, "HUGE", 0)
+    monkeypatch.setattr(viz.picture.draw, "HUGE", 0)
     part = viz.draw(node * node + node, depth=1)
     assert part.source.count("pos=") == 4  # the sum, its two inputs, and the dots before the product
     assert viz.render(part, tmp_path / "part.svg").read_text().count('class="node"') == 4

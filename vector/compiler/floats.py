@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -10,15 +9,15 @@ import numpy as np
 
 from ..errors import refuse
 from .ir import replace
-from .trace import Traced
+from .trace import TracedArray
 
 
-class TracedFloat(Traced):
+class TracedFloat(TracedArray):
     """A Python float that differs from call to call. Like any Python float it takes the dtype of the array that it
     meets; with plain numbers it makes another such float."""
 
     __slots__ = ()
-    weak = True
+    __class__ = property(lambda self: float)  # what the step is given where it takes floats
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if any(hasattr(x, "op") for x in inputs):
@@ -27,14 +26,14 @@ class TracedFloat(Traced):
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
         args, kwargs = strong((args, kwargs))
-        arrays = [x for x in leaves((args, kwargs)) if isinstance(x, Traced)]
+        arrays = [x for x in leaves((args, kwargs)) if isinstance(x, TracedArray)]
         return arrays[0].__array_function__(function, types, args, kwargs)
 
-    def array(self, dtype: Any) -> Traced:
+    def array(self, dtype: Any) -> TracedArray:
         """The number as an array of a dtype."""
         if self.dtype == dtype:
-            return Traced(self.recorder, self.var, self.value, number=True)
-        return self.recorder.cast(self, np.dtype(dtype))
+            return TracedArray(self.tracer, self._var, self.value, number=True)
+        return self.tracer.cast(self, np.dtype(dtype))
 
     def __bool__(self) -> NoReturn:
         refuse("branch on a float argument", "use vector.where, or pass a bool, an int or a str for what chooses")
@@ -46,9 +45,6 @@ class TracedFloat(Traced):
         self.__float__()
 
     __int__ = __index__ = __round__ = __trunc__ = __floor__ = __ceil__ = __float__
-
-
-numbers.Real.register(TracedFloat)
 
 
 def strong(structure: Any) -> Any:
@@ -66,19 +62,19 @@ def leaves(structure: Any) -> list[Any]:
 
 def arithmetic(name: str) -> Callable[..., Any]:
     """An operator that gives a float again where it meets no array."""
-    operation = getattr(Traced, name)
+    operation = getattr(TracedArray, name)
 
     def apply(self: TracedFloat, *others: Any) -> Any:
         result = operation(self, *others)
         plain = all(isinstance(x, (int, float, TracedFloat)) and not isinstance(x, np.generic) for x in others)
-        return TracedFloat(self.recorder, result.var, result.value, True) if plain else result
+        return TracedFloat(self.tracer, result._var, result.value, True) if plain else result
 
     return apply
 
 
 def rounded_otherwise(name: str) -> Callable[..., Any]:
     """An operator that Python rounds in another way than numpy."""
-    operation = getattr(Traced, name)
+    operation = getattr(TracedArray, name)
 
     def apply(self: TracedFloat, other: Any) -> Any:
         if isinstance(other, (int, float, TracedFloat)) and not isinstance(other, np.generic):

@@ -1,6 +1,6 @@
 """Record a training step once, replay it as plain numpy calls.
 
-step -> Recorder (one run) -> Program (a flat list of numpy calls) -> passes -> memory plan, source -> replay
+step -> Tracer (one run) -> Program (a flat list of numpy calls) -> passes -> memory plan, source -> replay
 
 Each call of a recorded step is a replay, or a run as Python that makes a recording or verifies one.
 """
@@ -19,13 +19,14 @@ import numpy as np
 from ..autodiff import mode
 from ..errors import RecordingError, refusals, refuse, users_line
 from ..random import GENERATORS, find_generators
+from ..storage import EAGER
 from ..tensor import Tensor
 from .arguments import Arguments, Values
 from .floats import TracedFloat
 from .guards import GuardSet, Method
 from .ir import Program, Var, replace
 from .passes import optimize
-from .trace import SPENT, Recorder, Traced
+from .trace import SPENT, TracedArray, Tracer
 from .verify import Signature, StaleRecording, stale
 
 NEVER = 2**62
@@ -44,7 +45,7 @@ class Returned(Tensor):
 class Run(NamedTuple):
     """A run of a step as Python, written down."""
 
-    recorder: Recorder
+    recorder: Tracer
     program: Program  # before any pass
     result: Any
     signature: Signature
@@ -209,7 +210,7 @@ class CompiledStep:
             with self.lock:  # an interrupt between acquire() and try would leave it locked
                 if replay.count + 1 < replay.due and replay.takes(args) and replay.guards.unchanged():
                     return replay.replay(args)
-        if mode.recorder is not None or mode.check is not None:  # part of another recorded step, or to be looked at
+        if mode.store is not EAGER or mode.check is not None:  # part of another recorded step, or to be looked at
             return self.step(*args, **named)
         if self.lock.locked():
             refuse("run in two threads at once", "give each thread a recorded step of its own")
@@ -285,7 +286,7 @@ class CompiledStep:
 
     def run(self, arguments: Arguments, guards: GuardSet) -> Run:
         """Run the step as Python, written down. Raises RecordingError for what cannot be recorded."""
-        recorder = Recorder(find_generators([self.step, arguments.args, arguments.named, guards.values()], GENERATORS))
+        recorder = Tracer(find_generators([self.step, arguments.args, arguments.named, guards.values()], GENERATORS))
         tensors: dict[Tensor, Tensor] = {}  # the arguments, and what the step is given for them
         try:
             start(recorder)
@@ -295,7 +296,7 @@ class CompiledStep:
             leaves = [x for _, x in arguments.leaves]
             spent = [i for i, x in enumerate(leaves) if isinstance(x, Tensor) and tensors[x]._grad is not None]
             program, values = recorder.finish(result)
-            arrays = [np.array(x.value) for x in flatten(values) if isinstance(x, Traced)]
+            arrays = [np.array(x.value) for x in flatten(values) if isinstance(x, TracedArray)]
             if refusals.seen:  # and swallowed by the step
                 raise refusals.seen[0]
             left = recorder.close()
@@ -319,13 +320,13 @@ class CompiledStep:
         return Run(recorder, program, result, signature, left, spent)
 
 
-def start(recorder: Recorder | None) -> None:
+def start(recorder: Tracer | None) -> None:
     """From now on write down what tensors do, or with None no longer."""
-    mode.recorder = recorder
+    mode.store = EAGER if recorder is None else recorder
     refusals.seen = None if recorder is None else []
 
 
-def given(arguments: Arguments, recorder: Recorder, tensors: dict[Tensor, Tensor]) -> Iterator[Any]:
+def given(arguments: Arguments, recorder: Tracer, tensors: dict[Tensor, Tensor]) -> Iterator[Any]:
     """What the step gets for each input: the same for the same object."""
     arrays: dict[int, Any] = {}
     for (name, x), array in zip(arguments.leaves, arguments.inputs, strict=True):
@@ -335,21 +336,21 @@ def given(arguments: Arguments, recorder: Recorder, tensors: dict[Tensor, Tensor
         elif isinstance(x, np.ndarray):
             yield arrays.setdefault(id(x), traced)
         elif isinstance(x, np.floating):
-            yield Traced(recorder, traced.var, traced.value, number=True)
+            yield TracedArray(recorder, traced._var, traced.value, number=True)
         else:
-            yield TracedFloat(recorder, traced.var, traced.value, number=True)
+            yield TracedFloat(recorder, traced._var, traced.value, number=True)
 
 
 INSTEAD = "let the step find the tensor outside instead, or pass its array"
 
 
-def check_tensors(tensors: dict[Tensor, Tensor], recorder: Recorder) -> None:
+def check_tensors(tensors: dict[Tensor, Tensor], recorder: Tracer) -> None:
     """A replay takes arrays: what a step does to a tensor that is an argument is not to be lost."""
     for x, inside in tensors.items():
         name = f"its argument {x.label}" if x.label else "an argument"
         if x in recorder.held:
             what = f"find {name} outside, too"
-        elif getattr(inside._data, "var", None) not in recorder.inputs:
+        elif getattr(inside._data, "_var", None) not in recorder.inputs:
             what = f"give {name} another array"
         elif x.op and x.requires_grad and mode.graph:
             what = f"differentiate what {name} was made of"

@@ -1,40 +1,49 @@
 """Recording: arrays that compute as numpy does and write down every call.
 
-A `Traced` stands for an array while a step is recorded. numpy hands each function called on it to the recorder
+A `TracedArray` stands for an array while a step is recorded. numpy hands each function called on it to the recorder
 (`__array_ufunc__`, `__array_function__`), so whatever the op page, the backward pass and the optimizer do with arrays
 is written down as the numpy calls that they make; none of them knows of it.
 """
 
 from __future__ import annotations
 
+import bisect
+import functools
 import operator
 import random
+import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from .. import storage
 from ..autodiff import mode
 from ..errors import Place, RecordingError, refuse, users_place
-from ..storage import Mark
+from ..op import node_in
+from ..storage import EAGER, Saved, address
 from .ir import Call, Program, Var, replace
 
 SPENT = "a gradient that was used up inside a recorded step"
 VIEWS = {np.reshape, np.transpose, np.broadcast_to, np.squeeze, np.expand_dims, np.swapaxes, np.moveaxis, np.ravel}
 OF_VALUES = {np.unique, np.flatnonzero, np.argwhere, np.extract, np.compress}  # shapes that depend on values
 TAKES_OUT = {np.take}
+# An array's methods that are numpy's functions of that name.
+SAME = "all any argmax argmin clip cumsum dot max mean min prod ravel repeat round squeeze std sum swapaxes take var"
+METHODS = {name: getattr(np, name) for name in SAME.split()}
+METHODS["flatten"] = lambda x, order="C": np.ravel(x, order).copy()
 
 
-class Traced(NDArrayOperatorsMixin):
-    """An array of the program under way: `value` as it is in this first run, `var` as it stands in the program."""
+class TracedArray(NDArrayOperatorsMixin):
+    """An array of the program under way: `value` as it is in this first run, `_var` as it stands in the program."""
 
-    __slots__ = ("number", "recorder", "value", "var")
+    __slots__ = ("_var", "number", "tracer", "value")
 
-    def __init__(self, recorder: Recorder, var: Var, value: np.ndarray, number: bool = False):
-        self.recorder, self.var, self.value = recorder, var, value
+    def __init__(self, tracer: Tracer, var: Var, value: np.ndarray, number: bool = False):
+        self.tracer, self._var, self.value = tracer, var, value
         self.number = number  # what numpy gave as a single number, which no operator changes in place
 
     shape = property(lambda self: self.value.shape)
@@ -42,7 +51,7 @@ class Traced(NDArrayOperatorsMixin):
     ndim = property(lambda self: self.value.ndim)
     size = property(lambda self: self.value.size)
     strides = property(lambda self: self.value.strides)
-    base = property(lambda self: self.var.base)
+    base = property(lambda self: self._var.base)
     T = property(lambda self: np.transpose(self))
     mT = property(lambda self: np.swapaxes(self, -1, -2))
 
@@ -54,28 +63,36 @@ class Traced(NDArrayOperatorsMixin):
         function = ufunc if method == "__call__" else getattr(ufunc, method)
         out = kwargs.pop("out", (None,))
         kwargs = {key: x for key, x in kwargs.items() if x is not None or key == "axis"}
-        number = isinstance(out[0], Traced) and out[0].number  # s += 1: a new one
-        return self.recorder.call(function, inputs, kwargs, None if number else out[0])
+        number = isinstance(out[0], TracedArray) and out[0].number  # s += 1: a new one
+        return self.tracer.call(function, inputs, kwargs, None if number else out[0])
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
-        if not args and kwargs and isinstance(first := next(iter(kwargs.values())), Traced):  # as in np.size(a=x)
+        if node_in((*args, *kwargs.values())) is not None:
+            return NotImplemented  # for the tensor among them, which makes a node
+        if not args and kwargs and isinstance(first := next(iter(kwargs.values())), TracedArray):  # as in np.size(a=x)
             args, kwargs = (first,), dict([*kwargs.items()][1:])
-        if function in VIEWS and args and isinstance(args[0], Traced):
-            return self.recorder.view(args[0], function, args[1:], kwargs)
+        if function in VIEWS and args and isinstance(args[0], TracedArray):
+            return self.tracer.view(args[0], function, args[1:], kwargs)
         if function is np.where and len(args) == 3:
-            return self.recorder.choose(*args)
+            return self.tracer.choose(*args)
         if function is np.copyto:
-            return self.recorder.copyto(*args, **kwargs)
+            return self.tracer.copyto(*args, **kwargs)
         if function is np.concatenate:
-            return self.recorder.join(*args, **kwargs)
+            return self.tracer.join(*args, **kwargs)
         if function in (np.shape, np.ndim, np.size):
             return function(args[0].value, *args[1:], **kwargs)
         out = kwargs.pop("out", None)
-        return self.recorder.call(function, args, kwargs, out, into=function in TAKES_OUT)
+        return self.tracer.call(function, args, kwargs, out, into=function in TAKES_OUT)
+
+    def settled(self) -> TracedArray:
+        """A number as what it is in a tensor: an array, which can be written to."""
+        return TracedArray(self.tracer, self._var, self.value)
 
     def record(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Write `function` down as one call."""
-        return self.recorder.call(function, args, kwargs, into=False)
+        return self.tracer.call(function, args, kwargs, into=False)
+
+    __class__ = property(lambda self: np.ndarray)  # what the step is given where it takes arrays
 
     def reshape(self, *shape: Any) -> Any:
         """As numpy's."""
@@ -87,35 +104,37 @@ class Traced(NDArrayOperatorsMixin):
 
     def astype(self, dtype: Any) -> Any:
         """As numpy's: always a new array."""
-        return self.recorder.cast(self, np.dtype(dtype))
+        return self.tracer.cast(self, np.dtype(dtype))
 
     def copy(self) -> Any:
         """As numpy's: in the order of C."""
-        return self.recorder.cast(self, self.dtype, "C")
+        return self.tracer.cast(self, self.dtype, "C")
 
     def __getitem__(self, key: Any) -> Any:
         keys = tuple(int(k) if isinstance(k, np.integer) else k for k in (key if isinstance(key, tuple) else (key,)))
         key = keys if isinstance(key, tuple) else keys[0]
         advanced = [k for k in keys if hasattr(k, "dtype") or isinstance(k, list)]
         if not advanced:
-            return self.recorder.view(self, operator.getitem, (key,), {})
+            return self.tracer.view(self, operator.getitem, (key,), {})
         if any(np.asarray(unwrap(k)).dtype == bool for k in advanced):
             refuse("take as many elements as a mask has", "use vector.where, or indices: np.flatnonzero(mask) outside")
         if len(keys) == 1 and hasattr(key, "dtype") and self.value.flags.c_contiguous:  # laid out as indexing does
-            return self.recorder.call(np.take, (self, key), {"axis": 0})
-        return self.recorder.call(operator.getitem, (self, key), {}, into=False)
+            return self.tracer.call(np.take, (self, key), {"axis": 0})
+        return self.tracer.call(operator.getitem, (self, key), {}, into=False)
 
     def __setitem__(self, key: Any, new: Any) -> None:
-        target = self[key]
-        if target.var.root is not self.var.root:
+        keys = key if isinstance(key, tuple) else (key,)
+        single = all(isinstance(k, (int, np.integer)) for k in keys)  # else numpy gives a number in place of a view
+        target = self[(*keys, ...)] if single else self[key]
+        if target._var.root is not self._var.root:
             refuse("assign at an index that is an array")
-        if not (isinstance(new, Traced) and new.looks_like(target)):  # x[...] += y assigns to x[...] what it is
+        if not (isinstance(new, TracedArray) and new.looks_like(target)):  # x[...] += y assigns to x[...] what it is
             np.copyto(target, new)
 
-    def looks_like(self, other: Traced) -> bool:
+    def looks_like(self, other: TracedArray) -> bool:
         """Whether two arrays are one look at the same memory."""
         a, b = self.value, other.value
-        there = storage.address(a) == storage.address(b) and self.var.root is other.var.root
+        there = address(a) == address(b) and self._var.root is other._var.root
         return there and (a.shape, a.strides, a.dtype) == (b.shape, b.strides, b.dtype)
 
     def __len__(self) -> int:
@@ -124,6 +143,8 @@ class Traced(NDArrayOperatorsMixin):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name == "op":
             raise AttributeError(name)
+        if name in METHODS:
+            return functools.partial(METHODS[name], self)
         refuse(f"use .{name} of an array", "use numpy's function of that name, or an op of vector")
 
     def __bool__(self) -> bool:
@@ -135,46 +156,78 @@ class Traced(NDArrayOperatorsMixin):
     __int__ = __index__ = item = tolist = __float__
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        refuse("hand a value to code that wants a plain array", "use numpy's functions and vector's ops")
+        refuse(
+            "hand a value to code that wants a plain array",
+            "use numpy's functions and vector's ops: vector.Tensor(table)[x] in place of table[x]",
+        )
 
     def __repr__(self) -> str:
-        return f"<recorded array {self.shape} {self.dtype}>"
+        return f"<recorded {self.value!r}>"
 
 
-class Recorder:
+class Places:
+    """Where in memory the arrays from outside lie, to find those that overlap another."""
+
+    def __init__(self) -> None:
+        self.starts: list[int] = []
+        self.ends: list[tuple[int, Any]] = []  # of the same arrays, in the same order, with what each belongs to
+        self.longest = 0
+
+    def add(self, array: np.ndarray, owner: Any) -> None:
+        """Remember an array and what it belongs to."""
+        start, end = byte_bounds(array)
+        i = bisect.bisect(self.starts, start)
+        self.starts.insert(i, start)
+        self.ends.insert(i, (end, owner))
+        self.longest = max(self.longest, end - start)
+
+    def overlapping(self, array: np.ndarray) -> Iterator[Any]:
+        """What the arrays belong to that may share memory with this one."""
+        start, end = byte_bounds(array)
+        for i in range(bisect.bisect(self.starts, start - self.longest), bisect.bisect_left(self.starts, end)):
+            if self.ends[i][0] > start:
+                yield self.ends[i][1]
+
+
+class Tracer:
     """Writes down one run of a step."""
 
     def __init__(self, generators: Iterable[Any] = ()) -> None:
         self.drawn = {rng: stand(rng) for rng in generators}  # where each must stand, if nobody else draws from it
         self.stand = global_stand()
+        self.errors = np.geterr()  # how numpy warns where the step begins
         self.calls: list[Call] = []
-        self.places: list[Place] = []  # of each call, the user's line that it comes from
+        self.lines: list[Place] = []  # of each call, the user's line that it comes from
         self.inputs: list[Var] = []
-        self.known: dict[int, Traced] = {}  # arrays from outside, by id; the Traced keeps its array alive
+        self.known: dict[int, TracedArray] = {}  # arrays from outside, by id; the TracedArray keeps its array alive
         self.held: dict[Any, np.ndarray] = {}  # tensors from outside, and the array each had
         self.versions: Counter[Var] = Counter()  # how often the memory of each root was written to
+        self.places = Places()
+        self.contents: dict[int, int] = {}  # checksums of the user's plain arrays as the step found them, by id
         self.owned: set[int] = set()  # ids of arrays that belong to a tensor: these may be written to
         self.gradients: dict[Any, Any] = {}  # leaf tensors whose gradient was set or reset inside the step
-        self.rebound: dict[Any, Traced] = {}  # tensors from outside that were given another array
+        self.rebound: dict[Any, TracedArray] = {}  # tensors from outside that were given another array
         # Leaf tensors whose gradient goes on from the step before; its array; what it starts from where there is none.
         self.carried: dict[Any, tuple[np.ndarray, float]] = {}
 
-    # --- what Traced arrays ask for
+    # --- what TracedArray arrays ask for
 
     def emit(self, call: Call) -> None:
         """Write a call down."""
         self.calls.append(call)
-        self.places.append(users_place())
+        self.lines.append(users_place())
 
-    def call(self, f: Any, args: Any, kwargs: Any, out: Any = None, into: bool = True) -> Traced:
+    def call(self, f: Any, args: Any, kwargs: Any, out: Any = None, into: bool = True) -> TracedArray:
         """Run `f` and write it down."""
-        if mode.recorder is not self:
+        if mode.store is not self:
             raise RecordingError(
                 "an array of a recorded step was used after the step; return it from the step to keep it"
             )
-        traced_args, traced_kwargs = replace(args, self.lift), replace(kwargs, self.lift)
+        traced_args, traced_kwargs = replace(args, self.traced), replace(kwargs, self.traced)
         values, named = replace(traced_args, unwrap), replace(traced_kwargs, unwrap)
         args, kwargs = replace(traced_args, variable), replace(traced_kwargs, variable)
+        if np.geterr() != self.errors:
+            f = Under(f, tuple(np.geterr().items()))
         if out is None:
             value = f(*values, **named)
             if not isinstance(value, (np.ndarray, np.generic)) or f in OF_VALUES:
@@ -183,96 +236,80 @@ class Recorder:
             looked_at = [x for x in leaves((traced_args, traced_kwargs)) if np.may_share_memory(x.value, value)]
             if looked_at and not getattr(f, "checks", False):
                 return self.look(f, traced_args, traced_kwargs, value, looked_at)
-            traced = Traced(self, Var("result", value), value, number)
-            self.emit(Call(f, args, kwargs, traced.var, into=into))
+            traced = TracedArray(self, Var("result", value), value, number)
+            self.emit(Call(f, args, kwargs, traced._var, into=into))
             return looked_at[0] if looked_at else traced  # a check: its array goes on as it is
-        target = self.lift(out)
-        root = target.var.root
+        target = self.traced(out)
+        root = target._var.root
         if root.kind == "constant" or (root.kind == "state" and id(root.array) not in self.owned):
             refuse("write into a plain numpy array", "hold what changes in a Tensor made outside the step")
         if f is np.copyto:
             np.copyto(target.value, *values, **named)
         else:
             f(*values, **named, out=target.value)
-        for other in {root, *(x.var for x in self.known.values()), *self.inputs}:
-            if other is root or np.may_share_memory(other.array, root.array):
-                self.versions[other] += 1
-        self.emit(Call(f, args, kwargs, target.var, writes=True))
+        for other in {root, *self.places.overlapping(root.array)}:
+            self.versions[other] += 1
+        self.emit(Call(f, args, kwargs, target._var, writes=True))
         return target
 
-    def look(self, f: Any, args: Any, kwargs: Any, value: np.ndarray, looked_at: list[Traced]) -> Traced:
+    def look(self, f: Any, args: Any, kwargs: Any, value: np.ndarray, looked_at: list[TracedArray]) -> TracedArray:
         """What a function of numpy gives that is no new array: a look at its first argument."""
         first = looked_at[0]
         if not args or args[0] is not first or first.value is value or len(leaves((args, kwargs))) > 1:
             refuse(f"call {f.__name__} so that it returns its argument, changed or not", "write to an array by out=")
-        return Traced(self, Var("view", value, base=first.var, view=(f, args[1:], kwargs)), value)
+        return TracedArray(self, Var("view", value, base=first._var, view=(f, args[1:], kwargs)), value)
 
-    def view(self, x: Traced, f: Any, args: Any, kwargs: Any) -> Traced:
+    def view(self, x: TracedArray, f: Any, args: Any, kwargs: Any) -> TracedArray:
         """Another look at the memory of `x`, which costs nothing at a replay; a copy where numpy must copy."""
         value = f(x.value, *args, **kwargs)
         if not np.may_share_memory(value, x.value):
             return self.call(f, (x, *args), kwargs, into=False)
-        if f is np.swapaxes and x.var.view == (f, args, kwargs):  # back again
-            return Traced(self, Var("view", value, base=x.var.base), value)
-        return Traced(self, Var("view", value, base=x.var, view=(f, args, kwargs)), value)
+        if f is np.swapaxes and x._var.view == (f, args, kwargs):  # back again
+            return TracedArray(self, Var("view", value, base=x._var.base), value)
+        return TracedArray(self, Var("view", value, base=x._var, view=(f, args, kwargs)), value)
 
-    def choose(self, condition: Any, x: Any, y: Any) -> Traced:
+    def choose(self, condition: Any, x: Any, y: Any) -> TracedArray:
         """np.where has no `out=`: copy y, then x where the condition holds."""
-        condition, x, y = self.lift(condition), self.lift(x), self.lift(y)
+        condition, x, y = self.traced(condition), self.traced(x), self.traced(y)
         value = np.where(unwrap(condition), unwrap(x), unwrap(y))
-        traced = Traced(self, Var("result", value), value)
-        self.emit(Call(np.copyto, (variable(y),), {}, traced.var))
-        self.emit(Call(np.copyto, (variable(x),), {"where": variable(condition)}, traced.var, writes=True))
+        traced = TracedArray(self, Var("result", value), value)
+        self.emit(Call(np.copyto, (variable(y),), {}, traced._var))
+        self.emit(Call(np.copyto, (variable(x),), {"where": variable(condition)}, traced._var, writes=True))
         return traced
 
-    def copyto(self, target: Any, x: Any, casting: str = "same_kind", where: Any = True) -> Traced:
+    def copyto(self, target: Any, x: Any, casting: str = "same_kind", where: Any = True) -> TracedArray:
         """np.copyto, in one form: what comes by position has its name."""
         kwargs = {"casting": casting} if casting != "same_kind" else {}
         return self.call(np.copyto, (x,), kwargs if where is True else {**kwargs, "where": where}, target)
 
     def join(
         self, parts: Iterable[Any], axis: int | None = 0, out: Any = None, dtype: Any = None, **kwargs: Any
-    ) -> Traced:
+    ) -> TracedArray:
         """np.concatenate, in one form: its axis may come by position, a part may be a list, and have another dtype."""
         arrays = [x if hasattr(x, "dtype") else np.asarray(x) for x in parts]
         arrays = arrays if dtype is None else [x.astype(dtype) for x in arrays]
         return self.call(np.concatenate, (arrays,), {"axis": axis, **kwargs}, out)
 
-    def cast(self, x: Traced, dtype: np.dtype[Any], order: Any = "K") -> Traced:
+    def cast(self, x: TracedArray, dtype: np.dtype[Any], order: Any = "K") -> TracedArray:
         value = x.value.astype(dtype, order)
-        traced = Traced(self, Var("result", value), value)
-        self.emit(Call(np.copyto, (x.var,), {"casting": "unsafe"}, traced.var))
+        traced = TracedArray(self, Var("result", value), value)
+        self.emit(Call(np.copyto, (x._var,), {"casting": "unsafe"}, traced._var))
         return traced
 
-    def random(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Traced:
+    def random(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> TracedArray:
         """Drawn anew at each replay, from where the generator then stands."""
         self.check_draws()
         value = np.asarray(rng.random(shape, dtype))
         self.drawn[rng] = stand(rng)
-        traced = Traced(self, Var("result", value), value)
-        self.emit(Call(rng.random, (), {"dtype": value.dtype}, traced.var))
+        traced = TracedArray(self, Var("result", value), value)
+        self.emit(Call(rng.random, (), {"dtype": value.dtype}, traced._var))
         return traced
 
-    def lift(self, x: Any, label: str = "") -> Any:
-        """An array from outside as a Traced; anything else as it is."""
-        if hasattr(x, "op"):
-            return self.read(x)
-        if not isinstance(x, np.ndarray):
-            return x
-        if id(x) not in self.known:
-            self.known[id(x)] = Traced(self, Var("state", x, label), x)
-        return self.known[id(x)]
-
-    def constant(self, x: np.ndarray) -> Traced:
-        """An array that the engine made and nobody changes."""
-        traced = self.lift(x)
-        traced.var.kind = "constant"
-        return traced
-
-    def input(self, x: np.ndarray, label: str) -> Traced:
+    def input(self, x: np.ndarray, label: str) -> TracedArray:
         """An argument of the step."""
-        traced = Traced(self, Var("input", x, label), x)
-        self.inputs.append(traced.var)
+        traced = TracedArray(self, Var("input", x, label), x)
+        self.inputs.append(traced._var)
+        self.places.add(x, traced._var)
         return traced
 
     def check_draws(self) -> None:
@@ -280,70 +317,118 @@ class Recorder:
         if self.stand != global_stand() or any(was != stand(rng) for rng, was in self.drawn.items()):
             refuse("draw random numbers by itself", "use vector.random.uniform, which draws anew at each replay")
 
-    # --- what tensors ask for
+    def check_contents(self) -> None:
+        """Nobody but recorded calls may write to an array from outside: a replay would not do so."""
+        for traced in self.known.values():
+            before = self.contents.get(id(traced.value))
+            if before is not None and not self.versions[traced._var] and checksum(traced.value) != before:
+                refuse(
+                    "change a plain array that it reads as well",
+                    "change a copy, or hold what changes in a Tensor made outside the step",
+                )
 
-    def value(self, op: Any, nodes: Any, params: Any) -> Any:
+    # --- the door that tensors go through, as `storage.Eager` has it
+
+    def lift(self, x: Any) -> TracedArray:
+        """An array from outside, as a tensor holds it."""
+        if isinstance(x, TracedArray):
+            return x.settled() if x.number else x
+        return self.traced(np.asarray(x))
+
+    def traced(self, x: Any, label: str = "", owned: bool = False) -> Any:
+        """An array from outside as a TracedArray; a tensor's array; anything else as it is."""
+        if hasattr(x, "op"):
+            return self.read(x)
+        if not issubclass(type(x), np.ndarray):
+            return x
+        if id(x) not in self.known:
+            self.known[id(x)] = TracedArray(self, Var("state", x, label), x)
+            self.places.add(x, self.known[id(x)]._var)
+            if not owned:
+                self.contents[id(x)] = checksum(x)
+        return self.known[id(x)]
+
+    def constant(self, x: Any) -> TracedArray:
+        """An array that the engine made, or a plain number: the recording keeps it as it is."""
+        x = np.asarray(x)
+        if id(x) not in self.known:
+            self.known[id(x)] = TracedArray(self, Var("constant", x), x)
+        return self.known[id(x)]
+
+    def value(self, op: Any, nodes: Any, settings: Any) -> Any:
         """The op's value, recorded."""
-        return op.value([self.read(x) for x in nodes], params)
+        return op.value([self.read(x) for x in nodes], settings)
 
-    def read(self, tensor: Any) -> Traced:
+    def memory(self, result: Any, inputs: Sequence[Any]) -> None:
+        """The arrays of a recording are watched by their versions."""
+
+    def read(self, tensor: Any) -> TracedArray:
         """The tensor's array."""
         if tensor in self.rebound:
             return self.rebound[tensor]
         array = tensor._data
-        if isinstance(array, Traced):
+        if isinstance(array, TracedArray):
             return array
-        if tensor.memory is not None:
-            storage.reveal(tensor)  # a replay may write to it
+        EAGER.expose(tensor)  # a replay may write to it
         self.held.setdefault(tensor, array)
         self.owned.add(id(array))
-        return self.lift(array, tensor.label)
+        return self.traced(array, tensor.label, owned=True)
+
+    expose = read
 
     def write(self, tensor: Any, new: Any) -> None:
         """`tensor.data = new`: in the end copied into the array that the tensor has, where a replay looks for it."""
-        new = self.lift(new if hasattr(new, "dtype") else np.asarray(new, tensor.dtype))
+        new = self.traced(new if hasattr(new, "dtype") else np.asarray(new, tensor.dtype))
         if (new.shape, new.dtype) != (tensor.shape, tensor.dtype):
             refuse(f"turn a tensor from {tensor.dtype} {tensor.shape} into {new.dtype} {new.shape}")
-        if isinstance(tensor._data, Traced):
+        new = new.settled() if new.number else new
+        if isinstance(tensor._data, TracedArray):
             tensor._data = new
         elif new is not self.read(tensor):
             self.rebound[tensor] = new
 
-    def marks(self, places: Sequence[int], nodes: Sequence[Any], inputs: Sequence[Any]) -> list[Mark]:
+    def keep(self, settings: Any) -> Any:
+        """An op's settings, as its derivatives will read them: what the forward pass reads."""
+        return replace(settings, self.traced) if settings else settings
+
+    def save(self, places: Sequence[int], nodes: Sequence[Any], inputs: Sequence[Any]) -> list[Saved]:
         """What to keep of the arrays of the nodes at `places` in order to see later, inside the step, a change."""
         arrays = [(i, self.read(nodes[i])) for i in places]
-        return [(i, x, (self.versions[x.var.root],)) for i, x in arrays]
+        return [(i, x, (self.versions[x._var.root],)) for i, x in arrays]
 
     def unchanged(self, tensor: Any, then: Any, more: Any) -> bool:
-        """Whether the tensor's array is as it was when it was marked, inside the step or before it."""
+        """Whether the tensor's array is as it was when it was saved, inside the step or before it."""
         now = self.read(tensor)
-        if not isinstance(then, Traced):
-            return storage.unchanged(tensor, then, more) and not self.versions[now.var.root]
-        return then is now and more == (self.versions[now.var.root],)
+        if not isinstance(then, TracedArray):
+            return EAGER.unchanged(tensor, then, more) and not self.versions[now._var.root]
+        return then is now and more == (self.versions[now._var.root],)
 
-    def made(self, x: Any) -> Traced:
-        """The array of a tensor made inside the step, as the tensor holds it."""
-        return self.lift(np.asarray(x)) if not isinstance(x, Traced) else x
+    def text(self, array: Any) -> str:
+        """The numbers of a tensor's array, as they are in this run."""
+        return EAGER.text(unwrap(array))
 
-    def literal(self, tensor: Any) -> None:
-        """A plain number in the step: frozen."""
-        tensor._data.var.kind = "constant"
+    def refuse(self, what: str, instead: str = "") -> NoReturn:
+        """Raise RecordingError: a recorded step cannot do this."""
+        refuse(what, instead)
 
-    def filled(self, shape: tuple[int, ...], number: float, dtype: Any) -> Traced:
+    def filled(self, shape: tuple[int, ...], number: float, dtype: Any) -> TracedArray:
         """An array of one number, new at each replay."""
         return self.cast(self.constant(np.full(shape, number, dtype)), np.dtype(dtype))
 
-    def gradient_set(self, tensor: Any) -> None:
-        """The tensor was given a gradient: its own, changed in place, or another one."""
+    def set_gradient(self, tensor: Any, new: Any) -> None:
+        """`tensor.grad = new`: its own, changed in place, or another one."""
+        plain = new is not None and not hasattr(new, "dtype")
+        new = self.filled(tensor.shape, new, tensor.dtype) if plain else new
         own = self.carried.get(tensor, (None,))[0]
-        if isinstance(tensor._grad, Traced) and tensor._grad.value is own and not self.inside(tensor):
+        if isinstance(new, TracedArray) and new.value is own and not self.inside(tensor):
             tensor._grad = own
         else:
+            tensor._grad = new
             self.gradients[tensor] = True
 
     def inside(self, tensor: Any) -> bool:
         """Whether the tensor's gradient is of this step alone: of a tensor made inside, or reset inside."""
-        return isinstance(tensor._data, Traced) or tensor in self.gradients
+        return isinstance(tensor._data, TracedArray) or tensor in self.gradients
 
     def gradient(self, tensor: Any, empty: float = 0.0) -> Any:
         """`tensor.grad`: what this step put there, or what goes on from step to step, from `empty` if there is none."""
@@ -352,13 +437,13 @@ class Recorder:
         if self.inside(tensor):
             if tensor._grad is None:
                 tensor._grad = self.filled(tensor.shape, 0.0, tensor.dtype)
-            return self.lift(tensor._grad)
+            return self.traced(tensor._grad)
         if tensor not in self.carried:
             given = np.full(tensor.shape, empty, tensor.dtype) if tensor._grad is None else tensor._grad
             tensor._grad = np.array(given)  # one's own: it is changed in place
             self.carried[tensor] = tensor._grad, empty
             self.owned.add(id(tensor._grad))
-        return self.lift(tensor._grad, f"{tensor.label}.grad" if tensor.label else "")
+        return self.traced(tensor._grad, f"{tensor.label}.grad" if tensor.label else "", owned=True)
 
     def accumulate(self, tensor: Any, g: Any) -> None:
         """Add to a leaf's gradient: to what this step put there, or to what goes on from step to step."""
@@ -374,12 +459,17 @@ class Recorder:
     def finish(self, result: Any) -> tuple[Program, Any]:
         """The program, and what it returns: the step's result, recorded."""
         self.check_draws()
+        self.check_contents()
+        self.carry()
         rebound = {tensor: self.kept(new) for tensor, new in self.rebound.items()}
-        result = replace(result, self.kept if rebound else self.lift)
+        result = replace(result, self.kept if rebound else self.traced)
         self.rebound.clear()
+        places = Places()
+        for tensor, array in self.held.items() if rebound else ():
+            places.add(array, tensor)
         for tensor, new in rebound.items():
             array = self.held[tensor]
-            if any(other is not tensor and np.may_share_memory(array, held) for other, held in self.held.items()):
+            if any(other is not tensor for other in places.overlapping(array)):
                 refuse(
                     f"give {tensor.label or 'a tensor'} another array, while a second tensor looks at the one it has",
                     "write into it, as in p.data[...] = new, or copy the second tensor before",
@@ -387,21 +477,49 @@ class Recorder:
             self.call(np.copyto, (new,), {}, self.read(tensor))
         return Program(self.calls, self.inputs, replace(result, variable)), result
 
+    def carry(self) -> None:
+        """Leave the gradients that the step goes on from at its next run where it will find them."""
+        for tensor in [tensor for tensor in self.carried if isinstance(tensor._grad, TracedArray)]:
+            gradient, tensor._grad = tensor._grad, self.carried[tensor][0]
+            self.call(np.copyto, (gradient,), {}, self.traced(tensor._grad))
+            del self.gradients[tensor]
+
     def kept(self, x: Any) -> Any:
         """x, copied if it looks at an array from outside, which may be about to change."""
-        x = self.lift(x)
-        return self.cast(x, x.dtype) if isinstance(x, Traced) and x.var.root.kind in ("state", "input") else x
+        x = self.traced(x)
+        return self.cast(x, x.dtype) if isinstance(x, TracedArray) and x._var.root.kind in ("state", "input") else x
 
     def close(self) -> list[tuple[Any, Any]]:
         """Forget the first run's arrays. Returns the leaf tensors whose gradient is set inside, and what each step
         leaves there: None, or a mark that the gradient is used up."""
         for tensor in self.gradients:
-            if isinstance(tensor._grad, Traced):
+            if isinstance(tensor._grad, TracedArray):
                 tensor._grad = SPENT
-        left = [(tensor, tensor._grad) for tensor in self.gradients if not isinstance(tensor._data, Traced)]
+        left = [(tensor, tensor._grad) for tensor in self.gradients if not isinstance(tensor._data, TracedArray)]
         for held in (self.known, self.gradients, self.rebound):
             held.clear()
         return left
+
+
+@dataclass(frozen=True)
+class Under:
+    """A function with numpy's warnings as they were at this place of the step."""
+
+    function: Callable[..., Any]
+    errors: tuple[tuple[str, Any], ...]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with np.errstate(**dict(self.errors)):
+            return self.function(*args, **kwargs)
+
+    @property
+    def __name__(self) -> str:
+        return f"{self.function.__name__}_under_errstate"
+
+
+def checksum(x: np.ndarray) -> int:
+    """Of an array's content; objects are not looked into."""
+    return 0 if x.dtype.hasobject else zlib.crc32(np.ascontiguousarray(x).view(np.uint8).data if x.size else b"")
 
 
 def stand(rng: Any) -> str:
@@ -417,16 +535,16 @@ def global_stand() -> tuple[Any, ...]:
     return state["pos"], state["key"].tobytes(), random.getstate()
 
 
-def leaves(structure: Any) -> list[Traced]:
+def leaves(structure: Any) -> list[TracedArray]:
     """The recorded arrays in tuples, lists and dicts."""
     found: list[Any] = []
     replace(structure, found.append)
-    return [x for x in found if isinstance(x, Traced)]
+    return [x for x in found if isinstance(x, TracedArray)]
 
 
 def unwrap(x: Any) -> Any:
-    return x.value if isinstance(x, Traced) else x
+    return x.value if isinstance(x, TracedArray) else x
 
 
 def variable(x: Any) -> Any:
-    return x.var if isinstance(x, Traced) else x
+    return x._var if isinstance(x, TracedArray) else x

@@ -17,7 +17,7 @@ from ..errors import Place, RecordingError, line_at
 from ..storage import same
 from .guards import PLAIN
 from .ir import Call, Program, Var
-from .trace import Recorder
+from .trace import Tracer
 
 LARGE = 2**20  # bytes; of a larger constant a checksum is kept
 
@@ -99,7 +99,7 @@ class Signature:
     """What a recording wrote down, for comparison with another one of the same step. `ends` are the tensors whose
     gradients it leaves, and how."""
 
-    def __init__(self, recorder: Recorder, program: Program, ends: list[tuple[Any, ...]]) -> None:
+    def __init__(self, recorder: Tracer, program: Program, ends: list[tuple[Any, ...]]) -> None:
         self.owners: dict[int, tuple[str, Any]] = {}
         for tensor, array in reversed(recorder.held.items()):
             self.owners[id(array)] = "data", tensor
@@ -108,7 +108,7 @@ class Signature:
         self.numbers: dict[Var, Number] = {}
         inputs = self.token(recorder.inputs)
         self.calls = [self.call(call) for call in recorder.calls]
-        self.places = recorder.places[:]
+        self.places = recorder.lines[:]
         self.outputs = inputs, self.token(program.outputs)
         self.ends = tuple(ends)
         self.owners.clear()  # these hold the arrays

@@ -1,1 +1,1 @@
-"""Data sets and batches."""
+"""Data sets, found or fetched, and batches of them. `vector.datasets` offers what is public."""

@@ -1,4 +1,4 @@
-"""Batches of a data set."""
+"""Shuffled batches of a data set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Batches:
-    """Shuffled batches of a data set that is itself never copied; each `iter()` begins the next epoch.
+    """Iterate over a data set in shuffled batches, without copying it; each `iter()` begins the next epoch.
 
     A batch is `(images, labels)`, both fresh arrays: images times `scale` in the given dtype, and classes as
     int64. `scale=None` keeps the images' values, for images that are scaled already. The last batch of an

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .base import glorot_uniform, he_normal, zeros
-from .dense import Dense, Dropout, Flatten
+from .base import Layer, glorot_uniform, he_normal, zeros
+from .dense import Dense, Flatten
+from .dropout import Dropout
 
 if TYPE_CHECKING:
     from ..training.sequential import Sequential
 
-__all__ = ["Dense", "Dropout", "Flatten", "Sequential", "glorot_uniform", "he_normal", "zeros"]
+__all__ = ["Dense", "Dropout", "Flatten", "Layer", "Sequential", "glorot_uniform", "he_normal", "zeros"]

@@ -8,17 +8,14 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..autodiff import mode
 from ..op import OPS, floating
-from ..random import uniform
-from ..storage import Guarded
 from ..tensor import Tensor
-from .base import Initializer, glorot_uniform, parameter
+from .base import Initializer, Layer, glorot_uniform, name_of, parameter
 
 Activation = str | Callable[[Any], Any] | None
 
 
-class Flatten:
+class Flatten(Layer):
     """Each sample as one vector: (n, ...) to (n, features)."""
 
     def __call__(self, x: Any) -> Any:
@@ -28,7 +25,7 @@ class Flatten:
         return ops.reshape(x, (x.shape[0], int(np.prod(x.shape[1:]))))
 
 
-class Dense(Guarded):
+class Dense(Layer):
     """A fully connected layer: (n, n_in) to (n, n_out), activation(x W + b).
 
     W is (n_in, n_out), from `init` with the seed, glorot uniform unless told; b is (n_out,), 0. The same seed gives
@@ -63,32 +60,9 @@ class Dense(Guarded):
         out = ops.matmul(x, self.weight) + self.bias
         return self.activation(out) if self.activation else out
 
-    def parameters(self) -> list[Tensor]:
-        """The weights, then the biases."""
-        return [self.weight, self.bias]
-
-    def state(self) -> dict[str, Tensor]:
-        """The parameters by name."""
-        return {"weight": self.weight, "bias": self.bias}
-
-
-class Dropout(Guarded):
-    """While training, set each element to 0 with probability `rate` and scale the others up by 1 / (1 - rate), so
-    that the mean stays (Srivastava et al., 2014). Under `no_grad`, which is how a model is evaluated, do nothing.
-    """
-
-    def __init__(self, rate: float, seed: int | None = None) -> None:
-        if not 0.0 <= rate < 1.0:
-            raise ValueError(f"Dropout: expected a rate from 0 to below 1, got {rate}")
-        self.rate = rate
-        self.rng = np.random.default_rng(seed)
-
-    def __call__(self, x: Any) -> Any:
-        """An array or tensor of any shape to one of the same shape."""
-        if not mode.graph or not self.rate:
-            return x
-        kept = uniform(self.rng, x.shape, x.dtype) >= self.rate
-        return ops.multiply(x, kept.astype(x.dtype) / (1.0 - self.rate))
+    def details(self) -> str:
+        """The widths, and the activation by name."""
+        return ", ".join(map(str, (self.n_in, self.n_out, *([name_of(self.activation)] if self.activation else []))))
 
 
 def activate(activation: Activation) -> Callable[[Any], Any] | None:

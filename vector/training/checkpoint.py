@@ -1,4 +1,4 @@
-"""Nested dicts of arrays and plain values in one file that is whole or refused.
+"""Save nested dicts of arrays and plain values in one file, which is whole or refused.
 
 >>> import os, tempfile
 >>> with tempfile.TemporaryDirectory() as folder:
@@ -15,9 +15,9 @@ keeps no numbers or lists beside the arrays. Its last bytes, which zip takes for
 
     twograd VERSION sha256 DIGEST
 
-where DIGEST is that of every byte before it. So one comparison finds every cut and every flipped bit before anything
-is parsed. A digest is no signature: whoever writes a file on purpose can seal it. Therefore nothing in it is
-unpickled or unpacked, and reading it takes memory for no more than a few times its size, whatever it declares.
+where DIGEST is that of every byte before it. One comparison finds every cut and every flipped bit before anything is
+parsed. A digest is no signature: anybody can forge a file and seal it. Therefore `load` unpickles and unpacks nothing,
+and takes memory for no more than a few times the file's size, whatever the file declares.
 
 Plain values are what JSON has: None, bool, int, float, str, lists, dicts with text for keys (a tuple comes back as a
 list). They stand together in the member `plain.json`; a dict without any has no such member.
@@ -25,18 +25,17 @@ list). They stand together in the member `plain.json`; a dict without any has no
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import io
 import math
 import os
 import re
 import stat
-import threading
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+from .. import files
 
 VERSION = 1
 SEAL = rb"twograd (\d{1,9}) sha256 ([0-9a-f]{64})\Z"
@@ -52,14 +51,15 @@ class CheckpointError(ValueError):
 
 
 def save(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
-    """Write a nested dict of arrays and plain values, whole or not at all: until the new file is whole and on the
-    disk, the previous one stays.
+    """Write a nested dict of arrays and plain values, whole or not at all: the previous file stays until the new one is
+    whole and on the disk.
 
-    A process that dies while writing leaves a file `PATH.*.tmp`, which may be removed. The same state makes the same
-    bytes. Raises OSError naming the path when it cannot be written, TypeError for values that are neither arrays of
-    numbers nor plain, ValueError for keys that are empty, do not print, or hold a slash.
+    The same state makes the same bytes. A link is followed, and the file keeps its permissions. A process that dies
+    while writing leaves a file `*.tmp` beside it, which may be removed. Raises OSError naming the path when it cannot
+    be written, TypeError for values that are neither arrays of numbers nor plain, ValueError for keys that are empty,
+    do not print, or hold a slash.
     """
-    write(path, pack(state))
+    files.write(path, pack(state))
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def pack(state: Mapping[str, Any]) -> bytes:
-    """The file's bytes."""
+    """Return the bytes of the file that holds `state`."""
     import hashlib
     import json
     import zipfile
@@ -97,7 +97,7 @@ def pack(state: Mapping[str, Any]) -> bytes:
 
 
 def split(state: Mapping[str, Any], above: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The dict without its arrays, which are put into `arrays` by their keys joined with slashes."""
+    """Return the dict without its arrays; put these into `arrays`, by their keys joined with slashes."""
     plain: dict[str, Any] = {}
     for key, value in state.items():
         if not isinstance(key, str) or not key or not key.isprintable() or set(key) & set("/\\"):
@@ -113,43 +113,11 @@ def split(state: Mapping[str, Any], above: str, arrays: dict[str, np.ndarray]) -
     return plain
 
 
-def write(path: str | os.PathLike[str], content: bytes) -> None:
-    """Put the bytes into a file, whole or not at all, and onto the disk. Raises OSError naming the path."""
-    target = os.path.realpath(path)
-    temporary = f"{target}.{os.getpid()}-{threading.get_native_id()}.tmp"
-    try:
-        with open(temporary, "wb", buffering=0) as file:
-            left = memoryview(content)
-            while left:  # the system may take less than it is given
-                left = left[file.write(left) :]
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-        if os.name != "nt":  # there, folders cannot be opened
-            sync_folder(os.path.dirname(target))
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error
-    finally:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
-
-
-def sync_folder(folder: str) -> None:
-    """Have the new name on the disk, too: a rename is else lost when the power goes."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # file systems that sync no folders say so
-            raise
-    finally:
-        os.close(descriptor)
-
-
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
 def read(path: str | os.PathLike[str], what: str, sealed: bool) -> dict[str, Any]:
-    """Read a file that `save` wrote; unless it must be `sealed`, also one by `np.savez`. `what` it is goes into errors.
+    """Read a file that `save` wrote or, unless it must be `sealed`, `np.savez`. Errors call the file `what`.
 
     Raises as `load` does.
     """
@@ -169,15 +137,15 @@ def read(path: str | os.PathLike[str], what: str, sealed: bool) -> dict[str, Any
         file.seek(0)
         content = file.read()
     if seal is not None:
-        check(content, seal, wrong)
+        verify_seal(content, seal, wrong)
     try:
         return parse(content)
     except Exception as error:  # whatever zip, numpy and JSON make of bytes that were not written here
         raise wrong(f"{type(error).__name__}: {error}"[:1000], elsewhere) from error
 
 
-def check(content: bytes, seal: re.Match[bytes], wrong: Any) -> None:
-    """Raises CheckpointError when the seal is of another version or the digest is another."""
+def verify_seal(content: bytes, seal: re.Match[bytes], wrong: Any) -> None:
+    """Raise CheckpointError when the seal has another version or another digest."""
     import hashlib
 
     version, digest = int(seal[1]), seal[2].decode()
@@ -188,7 +156,7 @@ def check(content: bytes, seal: re.Match[bytes], wrong: Any) -> None:
 
 
 def parse(content: bytes) -> dict[str, Any]:
-    """The nested dict in a file's bytes. Raises all sorts of errors for bytes that are none."""
+    """Parse the nested dict in a file's bytes. Raises any kind of error for bytes that hold none."""
     import json
     import zipfile
 
@@ -214,7 +182,7 @@ def parse(content: bytes) -> dict[str, Any]:
 
 
 def parse_array(content: bytes) -> np.ndarray:
-    """The array in the bytes of an .npy file; its header is believed only as far as there are bytes."""
+    """Parse the bytes of an .npy file. Trusts the header no further than the bytes go."""
     file = io.BytesIO(content)
     if np.lib.format.read_magic(file) != (1, 0):
         raise ValueError("an array that is not of .npy version 1.0")

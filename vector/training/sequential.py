@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,19 +13,25 @@ import numpy as np
 from ..autodiff import no_grad
 from ..data.batches import Batches
 from ..losses import cross_entropy
-from ..op import array
+from ..nn.base import Layer, has_tensors, in_mode, tensors_of
 from ..optim import Optimizer, Schedule
 from ..runtime.memory import side_by_side
 from ..runtime.threads import use_threads
-from ..storage import Guarded
 from ..tensor import Tensor
 from .checkpoint import read, save
 from .run import Run, hits
 
 
-class Sequential(Guarded):
-    """Layers one after the other, with training, evaluation and prediction: `Sequential(first, second)`. Raises
-    TypeError for what cannot be called."""
+class Sequential(Layer):
+    """Layers one after the other, with training, evaluation and prediction: `Sequential(first, second)`.
+
+    Its layers are named by number, from 0; those without parameters and buffers are not counted. Parameters and buffers
+    get their names as labels. Raises TypeError for what cannot be called.
+
+    A parameter whose array nobody has asked for yet gets a new one, `p.data = new`, so that all lie side by side in
+    memory, where a recorded step updates them at once. A `detach()` or a view of it that was made before keeps the old
+    array. An array that `data` has given away, or that parameters share, stays where it is.
+    """
 
     def __init__(self, *layers: Callable[[Any], Any]) -> None:
         for layer in layers:
@@ -32,12 +39,9 @@ class Sequential(Guarded):
                 got = type(layer).__name__
                 raise TypeError(f"Sequential: expected layers, each an argument of its own, got {got}")
         self.layers = layers
-        for name, p in self.named().items():
-            p.label = name
-        # Else somebody may hold on to the array: a caller, or another tensor, which shares `memory`.
-        unseen = [p for p in self.parameters() if p.memory == [] and sys.getrefcount(p.memory) == 2]
-        for p, moved in zip(unseen, side_by_side(p._data for p in unseen), strict=True):
-            p._data, p.memory = moved, None
+        for name, x in tensors_of(self).items():
+            x.label = name
+        move_side_by_side(self.parameters())
 
     def __call__(self, x: Any) -> Any:
         """A batch (n, ...) through all layers."""
@@ -45,33 +49,14 @@ class Sequential(Guarded):
             x = layer(x)
         return x
 
-    def parameters(self) -> list[Tensor]:
-        """All layers' parameters, in order."""
-        return [p for layer in self.layers if hasattr(layer, "parameters") for p in layer.parameters()]
-
-    def named(self) -> dict[str, Tensor]:
-        """The parameters by name; layers are counted from 0, those without parameters left out."""
-        states = [layer.state() for layer in self.layers if hasattr(layer, "state")]
-        return {f"{i}.{name}": p for i, state in enumerate(states) for name, p in state.items()}
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of the parameters' arrays by name: "0.weight" is (n_in, n_out), "0.bias" (n_out,)."""
-        return {name: p.data.copy() for name, p in self.named().items()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the numbers of a state dict of either engine.
-
-        Raises ValueError, and changes nothing, when names or shapes are not this model's; TypeError for no numbers.
-        """
-        own = self.named()
-        if own.keys() != state.keys():
-            raise ValueError(f"load_state_dict: expected the names {sorted(own)}, got {sorted(state)}")
-        arrays = {name: array(state[name], f"load_state_dict: {name}") for name in own}
-        for name, p in own.items():
-            if p.shape != arrays[name].shape:
-                raise ValueError(f"load_state_dict: {name}: expected shape {p.shape}, got {arrays[name].shape}")
-        for name, p in own.items():
-            p.data[...] = arrays[name]
+    def parts(self) -> Iterator[tuple[str, Any]]:
+        """The layers by number, in place of the attribute that holds them; no name for one without tensors."""
+        number = itertools.count()
+        for name, x in super().parts():
+            if name == "layers":
+                yield from ((str(next(number)) if has_tensors(layer) else "", layer) for layer in x)
+            else:
+                yield name, x
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state dict to an .npz file, whole or not at all, with a checksum. Raises OSError with the path."""
@@ -104,6 +89,7 @@ class Sequential(Guarded):
         every: int | None = None,
     ) -> list[dict[str, float]]:
         """Train on images (n, ...) and labels, in batches shuffled by `seed`; uint8 images are scaled to 0..1.
+        All layers are switched to training, and back afterwards.
 
         schedule    the learning rate by step number, from 0; without one the optimizer keeps its own
         validation  images and labels to evaluate on after each epoch
@@ -135,7 +121,7 @@ class Sequential(Guarded):
             from .recorded import RecordedStep  # the compiler is loaded by who records
 
             step = RecordedStep(step)
-        with use_threads(threads):
+        with use_threads(threads), in_mode(self, training=True):
             while len(run.history) < epochs:
                 row = run.epoch(step, progress)
                 if validation is not None:
@@ -143,6 +129,7 @@ class Sequential(Guarded):
                 run.end_epoch(row)
                 if on_epoch:
                     on_epoch(row)
+                    self.train()
                 if compile:
                     step.next_epoch(on_epoch is not None)
                 run.save()
@@ -177,9 +164,10 @@ class Sequential(Guarded):
         loss: Callable[[Any, Any], Any] = cross_entropy,
         batch_size: int = 1000,
     ) -> tuple[float, float]:
-        """The mean loss, and the accuracy: the part of samples whose largest output is at their label."""
+        """The mean loss, and the accuracy: the part of samples whose largest output is at their label.
+        All layers are switched to evaluation, and back afterwards."""
         total, right = 0.0, 0
-        with no_grad():
+        with no_grad(), in_mode(self, training=False):
             for x, y in self.batches(images, labels, batch_size, shuffle=False):
                 logits = self(x)
                 total += loss(logits, y).item() * len(y)
@@ -187,7 +175,16 @@ class Sequential(Guarded):
         return total / len(labels), right / len(labels)
 
     def predict(self, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
-        """The outputs (n, k) for images (n, ...), in the order given."""
-        with no_grad():
+        """The outputs (n, k) for images (n, ...), in the order given. All layers are switched to evaluation,
+        and back afterwards."""
+        with no_grad(), in_mode(self, training=False):
             batches = self.batches(images, np.zeros(len(images), np.int64), batch_size, shuffle=False)
             return np.concatenate([self(x).data for x, _ in batches])
+
+
+def move_side_by_side(parameters: Sequence[Tensor]) -> None:
+    """Move the parameters whose arrays nobody else has, one after the other in memory."""
+    shared = Counter(id(p.memory) for p in parameters)
+    own = [p for p in parameters if p.memory == [] and shared[id(p.memory)] == 1]
+    for p, moved in zip(own, side_by_side(p.data for p in own), strict=True):
+        p.data = moved

@@ -1,21 +1,20 @@
 """Collapsing: named parts of a graph, each drawn as one card.
 
-A part is what ends in the nodes whose labels match a pattern, with everything that only these nodes use.
+A part consists of the nodes whose labels match a pattern, and of all nodes that only these use.
 """
 
 from __future__ import annotations
 
 import graphlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from viz.cards import Node, gradient, is_constant
+from viz.nodes import Copy, Node, copied, gradient, is_constant
 
-__all__ = ["Copy", "Part", "copied", "fold"]
+__all__ = ["Part", "collapse"]
 
 
 class Part(NamedTuple):
@@ -24,24 +23,11 @@ class Part(NamedTuple):
     name: str = "f"
 
 
-@dataclass(eq=False)
-class Copy:
-    """A node with other inputs; the graph that was given stays as it is."""
+def collapse(roots: Sequence[Node], order: Sequence[Node], patterns: Sequence[str] | Mapping[str, str]) -> list[Node]:
+    """Return the roots of the same graph with its parts collapsed; `order` lists all nodes, inputs before their users.
 
-    data: Any
-    grad: Any
-    op: Any
-    inputs: Sequence[Any]
-    label: str
-    params: Any
-    requires_grad: bool
-
-
-def fold(roots: Sequence[Node], order: Sequence[Node], patterns: Sequence[str] | Mapping[str, str]) -> list[Node]:
-    """The roots of the same graph with its parts collapsed; `order` lists all nodes, inputs before their users.
-
-    Of a sequence, each labelled node that matches a pattern (``"h*"``) becomes a card of its own; of a mapping from
-    titles to patterns, all nodes that match become one card with that title.
+    With a sequence of patterns (``"h*"``) each match becomes a card of its own; with a mapping from titles to patterns
+    all matches become one card with that title.
 
     Raises ValueError for a pattern without a match, and for a part whose result flows back into it.
     """
@@ -65,7 +51,7 @@ def fold(roots: Sequence[Node], order: Sequence[Node], patterns: Sequence[str] |
     distinct = {id(copy): copy for copy in copies.values()}
     for copy in distinct.values():
         sources = [copies[id(source)] for source in copy.inputs]
-        if isinstance(copy.op, Part):  # each source once, and nothing from within
+        if isinstance(copy.op, Part):  # each source once, and no node of the part itself
             sources = list({id(x): x for x in sources if x is not copy}.values())
             copy.op = copy.op if sources else None
         copy.inputs = sources
@@ -78,7 +64,7 @@ def fold(roots: Sequence[Node], order: Sequence[Node], patterns: Sequence[str] |
 
 
 def _ends(order: Sequence[Node], patterns: Sequence[str] | Mapping[str, str]) -> dict[int, str]:
-    """For each node where a part ends, the name of that part: a title, or one of its own."""
+    """For each node that ends a part, the name of that part: a title, or one of its own."""
     ends: dict[int, str] = {}
     titled = patterns if isinstance(patterns, Mapping) else dict(zip(patterns, patterns, strict=True))
     for title, pattern in titled.items():
@@ -105,8 +91,3 @@ def _part(title: str, nodes: Sequence[Node], ends: Mapping[int, str]) -> Copy:
         card.requires_grad = not all(map(is_constant, last))
     card.op, card.params, card.inputs = Part(), None, [source for node in nodes for source in node.inputs]
     return card
-
-
-def copied(node: Node) -> Copy:
-    params, inputs = getattr(node, "params", None), list(node.inputs)
-    return Copy(node.data, gradient(node), node.op, inputs, node.label, params, not is_constant(node))

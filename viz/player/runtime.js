@@ -1,6 +1,6 @@
 "use strict";
 
-// What the translated op page calls. `numbers` computes; `words` computes too, and writes down what it does.
+// The functions that the translated op page calls: `numbers` computes values, `symbols` values and expressions.
 
 const list = Array.isArray;
 
@@ -31,7 +31,6 @@ const numbers = {
   subtract: (x, y) => x - y,
   multiply: (x, y) => list(x) ? Array(y).fill(x).flat() : x * y,
   divide: (x, y) => x / y,
-  floordiv: (x, y) => Math.floor(x / y),
   negative: (x) => -x,
   lt: (x, y) => x < y,
   le: (x, y) => x <= y,
@@ -65,7 +64,7 @@ const numbers = {
   "np.minimum.reduce": (xs) => Math.min(...xs),
 };
 
-// --- maths in plain text, as viz/text.py and viz/written.py write it ---
+// --- maths in plain text, the same as in viz/maths/notation.py and viz/maths/symbolic.py ---
 
 const SUM = 1, PRODUCT = 2, POWER = 3, ATOM = 4;
 const INFIX = {
@@ -144,8 +143,8 @@ function code(name, xs, given = []) {
   return term(`${name}(${[...texts, ...given].join(", ")})`);
 }
 
-// A number with the name, or the expression, that stands for it; `fixed` for a plain number.
-class Written {
+// A number and the expression for it; `fixed` marks a plain number, which has no name of its own.
+class Symbolic {
   constructor(value, name, fixed = false) {
     this.value = value;
     this.name = name;
@@ -153,8 +152,8 @@ class Written {
   }
 }
 
-const lift = (x) => x instanceof Written ? x : new Written(x, constant(x), true);
-const plain = (x) => list(x) ? x.map(plain) : x instanceof Written ? x.value : x;
+const lift = (x) => x instanceof Symbolic ? x : new Symbolic(x, constant(x), true);
+const plain = (x) => list(x) ? x.map(plain) : x instanceof Symbolic ? x.value : x;
 
 function arithmetic(name) {
   return (x, y) => {
@@ -164,89 +163,101 @@ function arithmetic(name) {
     if (x.fixed && y.fixed) return lift(value);
     if (name === "multiply" && x.fixed && x.value === 1) return y;
     if ((name === "multiply" || name === "divide") && y.fixed && y.value === 1) return x;
-    return new Written(value, code(name, [x.name, y.name]));
+    return new Symbolic(value, code(name, [x.name, y.name]));
   };
 }
 
-const words = {
+const symbols = {
   ...Object.fromEntries(Object.entries(numbers).map(([key, f]) => [key, (...xs) => f(...xs.map(plain))])),
   ...Object.fromEntries(["add", "subtract", "multiply", "divide"].map((name) => [name, arithmetic(name)])),
   negative: (x) => {
     x = lift(x);
-    return x.fixed ? lift(-x.value) : new Written(-x.value, code("negative", [x.name]));
+    return x.fixed ? lift(-x.value) : new Symbolic(-x.value, code("negative", [x.name]));
   },
   call: (name, ...xs) => {
     xs = xs.map(lift);
     if (name === "power" && xs[1].fixed && xs[1].value === 1) return xs[0];
-    return new Written(OPS[name].forward(numbers, ...xs.map(plain)), code(name, xs.map((x) => x.name)));
+    return new Symbolic(OPS[name].forward(numbers, ...xs.map(plain)), code(name, xs.map((x) => x.name)));
   },
 };
 
-// --- the graph: forward, backward, and both as frames ---
+// --- the graph: its forward and its backward pass, as frames ---
 
 const settingsOf = (node) => OPS[node.op].settings.map((key) => node.params[key]);
 
-function shares(M, node, g, out, xs) {
-  const op = OPS[node.op];
-  if (op.over) return op.over(M, g, out, ...xs);
-  return op.rules.map((rule) => rule(M, g, out, ...xs, ...settingsOf(node)));
+// The inputs of an op over sequences stand one after the other; here they are these sequences again.
+function columns(op, xs) {
+  const n = xs.length / op.rules.length;
+  return op.over ? op.rules.map((_, i) => xs.slice(i * n, (i + 1) * n)) : xs;
+}
+
+function contributions(M, op, g, out, xs, settings) {
+  return op.rules.flatMap((rule) => rule(M, g, out, ...columns(op, xs), ...settings));
 }
 
 // Every value and gradient, and a frame for each step of the forward and of the backward pass.
 // `given` maps the leaves that were changed to their numbers.
 function run(graph, given = {}) {
-  const { nodes, steps, root } = graph;
-  const values = nodes.map((node, i) => i in given ? given[i] : node.data);
-  const frames = [{ phase: "start", node: null, lines: [], touched: [] }];
+  const values = graph.nodes.map((node, i) => i in given ? given[i] : node.data);
+  const start = { phase: "start", node: null, lines: [], touched: [] };
+  const forward = forwardFrames(graph, values);
+  const { gradients, frames } = backwardFrames(graph, values);
+  return { values, gradients, frames: [start, ...forward, ...frames] };
+}
+
+// Computes the values of the inner nodes.
+function forwardFrames({ nodes }, values) {
+  const frames = [];
   nodes.forEach((node, i) => {
     if (!node.op) return;
     const xs = node.inputs.map((k) => values[k]);
-    values[i] = OPS[node.op].forward(numbers, ...xs, ...settingsOf(node));
+    values[i] = OPS[node.op].forward(numbers, ...columns(OPS[node.op], xs), ...settingsOf(node));
     const filled = node.inputs.map((k, j) => nodes[k].fixed ? constant(xs[j]) : numeral(xs[j]));
     const text = `${node.name} = ${code(node.op, filled, node.given).text} = ${decimal(values[i])}`;
     frames.push({ phase: "forward", node: i, lines: [text], touched: node.inputs, values: { [i]: values[i] } });
   });
+  return frames;
+}
 
-  const gradients = nodes.map(() => 0);
-  const reached = new Set([root]);
+function backwardFrames({ nodes, steps, root }, values) {
+  const gradients = nodes.map(() => 0), reached = new Set([root]), frames = [];
   gradients[root] = 1;
-  const dictionary = nodes.map((node, i) => {
-    return new Written(values[i], node.fixed ? constant(values[i]) : term(node.name, node.tightness), node.fixed);
+  const named = nodes.map((node, i) => {
+    return new Symbolic(values[i], node.fixed ? constant(values[i]) : term(node.name, node.tightness), node.fixed);
   });
-  const figures = nodes.map((node, i) => node.fixed ? dictionary[i] : new Written(values[i], numeral(values[i])));
+  const filled = nodes.map((node, i) => node.fixed ? named[i] : new Symbolic(values[i], numeral(values[i])));
   for (const i of steps) {
-    const node = nodes[i], g = gradients[i], lines = [], totals = {}, touched = [];
+    const node = nodes[i], g = gradients[i], lines = [], amounts = [], totals = {}, touched = [];
     if (node.op) {
-      const pick = (table) => node.inputs.map((k) => table[k]);
-      const amounts = shares(numbers, node, g, values[i], pick(values));
-      const formulas = shares(words, node, new Written(g, term(node.d)), dictionary[i], pick(dictionary)).map(lift);
-      const filled = shares(words, node, new Written(g, numeral(g)), figures[i], pick(figures)).map(lift);
+      const by = (M, table, g) => {
+        return contributions(M, OPS[node.op], g, table[i], node.inputs.map((k) => table[k]), settingsOf(node));
+      };
+      const terms = by(numbers, values, g);
+      const formulas = by(symbols, named, new Symbolic(g, term(node.d))).map(lift);
+      const figures = by(symbols, filled, new Symbolic(g, numeral(g))).map(lift);
       node.inputs.forEach((k, j) => {
         if (nodes[k].constant) return;
-        gradients[k] = reached.has(k) ? gradients[k] + amounts[j] : amounts[j];
+        gradients[k] = reached.has(k) ? gradients[k] + terms[j] : terms[j];
         reached.add(k);
         totals[k] = gradients[k];
         touched.push(k);
-        const parts = [formulas[j].name.text, filled[j].name.text, decimal(amounts[j])];
-        lines.push({ text: `${nodes[k].d} += ${[...new Set(parts)].join(" = ")}`, amount: amounts[j] });
+        amounts.push(terms[j]);
+        const parts = [formulas[j].name.text, figures[j].name.text, decimal(terms[j])];
+        lines.push(`${nodes[k].d} += ${[...new Set(parts)].join(" = ")}`);
       });
     }
-    const made = node.made && node.made !== node.name ? [node.made] : [];
-    const is = [node.name, ...made, decimal(values[i])].join(" = ");
-    const whole = `${node.d} = ${decimal(g)}`;
-    const sentence = i === root ? `${is} is the result, so ${whole}.`
-      : node.op ? `${is} has its whole gradient, ${whole}.`
-      : `${is} is an input: the pass ends here with ${whole}.`;
-    frames.push({
-      phase: "backward",
-      node: i,
-      sentence: sentence + node.tail,
-      lines: lines.map((line) => line.text),
-      amounts: lines.map((line) => line.amount),
-      touched,
-      gradient: g,
-      totals,
-    });
+    const sentence = sentenceOf(node, i === root, values[i], g);
+    frames.push({ phase: "backward", node: i, sentence, lines, amounts, touched, gradient: g, totals });
   }
-  return { values, gradients, frames };
+  return { gradients, frames };
+}
+
+function sentenceOf(node, isRoot, value, g) {
+  const made = node.made && node.made !== node.name ? [node.made] : [];
+  const is = [node.name, ...made, decimal(value)].join(" = ");
+  const whole = `${node.d} = ${decimal(g)}`;
+  const sentence = isRoot ? `${is} is the result, so ${whole}.`
+    : node.op ? `${is} has its whole gradient, ${whole}.`
+    : `${is} is an input: the pass ends here with ${whole}.`;
+  return sentence + node.tail;
 }

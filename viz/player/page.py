@@ -1,7 +1,7 @@
 """The player: forward and backward pass of a graph as one page, to step through and to play with.
 
-The page is a single file and asks nothing of the network. Its inputs can be dragged: it computes by the engine's own
-op page, translated by `viz.javascript`, and says the same sentences as `viz.steps`.
+The page is a single file and needs no network. Its inputs can be dragged: it computes by the engine's own op page,
+translated by `viz.player.translate`, and shows the sentences of `viz.steps`.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import html
 import json
 import os
 import re
-import secrets
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from viz.cards import THEMES, Node, is_constant
-from viz.folding import Copy, copied
-from viz.formulas import formula
-from viz.frames import backward_steps, definition, gradient_name, names, tail
-from viz.graph import draw, in_order
-from viz.javascript import RUNTIME, translate
-from viz.rendering import element
+from viz import files
+from viz.maths.formula import formula
+from viz.maths.steps import definition, gradient_name, names, tail
+from viz.nodes import Copy, Node, backward_steps, copied, in_order, is_constant
+from viz.picture.dot import element
+from viz.picture.draw import draw
+from viz.player.translate import RUNTIME, translate
+from viz.theme import THEMES
 
 __all__ = ["play"]
 
@@ -32,33 +32,26 @@ CARD = "1.3"  # inches: any number has room
 
 
 def play(root: Node, path: str | os.PathLike[str], *, max_nodes: int = 300) -> Path:
-    """Write the page that plays `root`, a node of numbers, to `path` (``.html``), and return `path`.
+    """Write the page that plays the graph of `root`, a number, to `path` (``.html``), and return `path`.
 
     Frames run forward from the inputs to `root` and backward again; the node that fires and its edges are lit, the
     chain rule stands beside them with its numbers. Labelled constants and all other leaves have sliders. The graph
     stays as it is.
 
     Raises:
-        TypeError: `root` is no node of an engine, or one of tensors (`viz.zoom` gives a part of these in numbers).
-        ValueError: `path` ends otherwise, no gradient flows to any leaf, or there are more than `max_nodes` nodes.
+        TypeError: `root` is not a node of an engine, or its graph has tensors (`viz.zoom` gives a part in numbers).
+        ValueError: `path` has another suffix, `root` is a constant, or there are more than `max_nodes` nodes.
         RuntimeError: No Graphviz is found, or it failed on this graph.
     """
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"play: expected a path that ends in .html, got {str(path)!r}")
-    text = page(root, max_nodes)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        part.write_text(text, encoding="utf-8", newline="\n")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+    return files.write(path, page(root, max_nodes))
 
 
 def page(root: Node, max_nodes: int) -> str:
     """The page as text."""
-    taken = backward_steps(root)
+    backward = backward_steps(root)
     nodes = in_order([root])
     if any(np.ndim(node.data) or isinstance(node.data, np.ndarray) for node in nodes):
         raise TypeError("play: expected a graph of numbers, got tensors; viz.zoom gives the numbers behind an element")
@@ -75,14 +68,14 @@ def page(root: Node, max_nodes: int) -> str:
         "title": html.escape(f"{text.splitlines()[-1][:80]} · {title}" if text else title),
         "formula": html.escape(text),
         "style": f"{_colours()}\n{_read('player.css')}",
-        "svg": element(graph),
-        "script": f"{script(root, nodes, taken)}\n{_read('player.js')}",
+        "svg": element(graph.source),
+        "script": f"{script(root, nodes, backward)}\n{_read('player.js')}",
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda field: fields[field[1]], _read("player.html"))
 
 
 def _named(nodes: list[Any], root: Node) -> Copy:
-    """`root` of a copy of the graph whose cards show each name that the maths beside them uses: L, v7, w[2]."""
+    """`root` of a copy of the graph that is labelled with the names in the maths: L, v7, w[2]."""
     called = names(nodes, root)
     copies: dict[int, Copy] = {}
     for node in nodes:
@@ -93,9 +86,9 @@ def _named(nodes: list[Any], root: Node) -> Copy:
     return copies[id(root)]
 
 
-def script(root: Node, nodes: list[Any], taken: Any) -> str:
-    """What the page computes with: the graph, the translated ops and the runtime."""
-    data = json.dumps(_graph(root, nodes, taken)).replace("<", "\\u003c")  # no label ends the script
+def script(root: Node, nodes: list[Any], backward: Any) -> str:
+    """The script that the page computes with: the runtime, the translated ops and the graph."""
+    data = json.dumps(_graph(root, nodes, backward)).replace("<", "\\u003c")  # no label ends the script
     ops = {node.op.name: node.op for node in nodes if node.op is not None}
     compensated = json.dumps(sys.version_info >= (3, 12))  # how Python sums floats
     return "\n".join(
@@ -103,13 +96,13 @@ def script(root: Node, nodes: list[Any], taken: Any) -> str:
     )
 
 
-def _graph(root: Node, nodes: list[Any], taken: Any) -> dict[str, Any]:
+def _graph(root: Node, nodes: list[Any], backward: Any) -> dict[str, Any]:
     index = {id(node): i for i, node in enumerate(nodes)}
     called = names(nodes, root)
     top = called[id(root)]
     return {
         "root": index[id(root)],
-        "steps": [index[id(step.node)] for step in taken(root)],
+        "steps": [index[id(step.node)] for step in backward(root)],
         "nodes": [
             {
                 "name": called[id(node)].code.text,
@@ -132,7 +125,7 @@ def _graph(root: Node, nodes: list[Any], taken: Any) -> dict[str, Any]:
 
 
 def _given(node: Any) -> list[str]:
-    """The settings of a node's op as they are written; a condition without its name."""
+    """The settings of a node's op as text; a condition without its name."""
     params = getattr(node, "params", None) or {}
     return [str(value) if key == "condition" else f"{key}={value!r}" for key, value in params.items()]
 
@@ -146,16 +139,16 @@ def _formula(root: Node) -> str:
 
 def _colours() -> str:
     """The colours of the pictures as variables of the page, light and dark."""
-    looks = []
+    texts = []
     for name, page, focus in (("light", "#f1f5f9", "#6d28d9"), ("dark", "#0b1120", "#c4b5fd")):
-        look = THEMES[name]
-        colours = {"page": page, "focus": focus, "paper": look.paper, "ink": look.ink, "edge": look.edge}
-        colours |= {"still": look.still.fill, "border": look.still.border, "quiet": look.still.ink}
+        theme = THEMES[name]
+        colours = {"page": page, "focus": focus, "paper": theme.paper, "ink": theme.ink, "edge": theme.edge}
+        colours |= {"still": theme.still.fill, "border": theme.still.border, "quiet": theme.still.ink}
         colours |= {"line": "#e2e8f0" if name == "light" else "#263247"}
-        for sense, tint in (("up", look.up), ("down", look.down)):
+        for sense, tint in (("up", theme.up), ("down", theme.down)):
             colours |= {sense: tint.fill, f"{sense}-border": tint.border, f"{sense}-ink": tint.ink}
-        looks.append(" ".join(f"--{key}: {value};" for key, value in colours.items()))
-    light, dark = looks
+        texts.append(" ".join(f"--{key}: {value};" for key, value in colours.items()))
+    light, dark = texts
     return (
         f":root {{ color-scheme: light dark; {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}"
     )

@@ -1,31 +1,21 @@
-"""From a graph to a picture: SVG, PNG or PDF, by `dot` where there is one, else by the pygraphviz wheel."""
+"""Graphviz: from DOT text to SVG, PNG or PDF, by `dot` where there is one, else by the pygraphviz wheel."""
 
 import html
 import importlib.util
 import os
-import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import graphviz
 
-from viz.graph import Node, draw
+__all__ = ["FORMATS", "Picture", "element", "image", "sentence"]
 
-__all__ = ["render", "svg"]
+FORMATS = {"svg": [], "png": ["-Gdpi=192"], "pdf": []}  # twice the screen's 96 dots an inch: sharp when enlarged
 
-SETTINGS = {
-    "svg": [],
-    "png": ["-Gdpi=192"],
-    "pdf": [],
-}  # twice the screen's 96 dots an inch: sharp when enlarged
-
-PATIENCE = (
-    60  # seconds for one picture: some thousand nodes with edges all over take Graphviz longer than a person waits
-)
+PATIENCE = 60  # seconds: some thousand nodes with edges all over take Graphviz longer than a person waits
 
 # The wheel carries Graphviz as a library, which writes what it likes to stderr: it gets a process of its own.
 WHEEL = """
@@ -55,49 +45,32 @@ FONTS = """<?xml version="1.0"?>
 """
 
 
-def render(graph: graphviz.Digraph | Node | Sequence[Node], path: str | os.PathLike[str]) -> Path:
-    """Write the picture of `graph` (what `draw` returned, or what it takes) to `path`, and return `path`.
+class Picture(graphviz.Digraph):
+    """A graph that a notebook shows by the same Graphviz as `viz.render`, with or without a `dot` on the machine."""
 
-    The suffix names the format: ``.svg``, ``.png`` or ``.pdf``. The file appears whole or not at all.
-
-    Raises:
-        ValueError: The suffix is another.
-        RuntimeError: No Graphviz is found, it failed on this graph, or it took longer than a minute.
-    """
-    path = Path(path)
-    form = path.suffix.lower().removeprefix(".")
-    if form not in SETTINGS:
-        raise ValueError(f"render: expected a path that ends in .svg, .png or .pdf, got {str(path)!r}")
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    picture = _picture(graph, form)
-    try:
-        part.write_bytes(picture)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None, **_: object) -> dict[str, str]:
+        try:
+            return {"image/svg+xml": element(self.source)}
+        except RuntimeError as reason:
+            return {"image/svg+xml": sentence(str(reason))}
 
 
-def svg(graph: graphviz.Digraph | Node | Sequence[Node]) -> str:
-    """The picture of `graph` as an ``<svg>`` element, to put into a page; notebooks show nodes by it.
-
-    Where there is none (too many nodes, no Graphviz), it is one of the sentence that says why: a notebook that only
-    wanted to show a node should not end in a traceback.
-    """
-    try:
-        return element(graph)
-    except (ValueError, RuntimeError) as reason:
-        return SENTENCE.format(width=16 + 7 * len(str(reason)), text=html.escape(str(reason)))
-
-
-def element(graph: graphviz.Digraph | Node | Sequence[Node]) -> str:
-    """The picture of `graph` as an ``<svg>`` element. Raises as `draw` and `render` do."""
-    text = _picture(graph, "svg").decode()
+def element(source: str) -> str:
+    """The picture of DOT text as an ``<svg>`` element. Raises as `image` does."""
+    text = image(source, "svg").decode()
     return text[text.index("<svg") :]
 
 
-def _picture(graph: graphviz.Digraph | Node | Sequence[Node], form: str) -> bytes:
-    source = graph.source if isinstance(graph, graphviz.Digraph) else draw(graph).source
+def sentence(text: str) -> str:
+    """A sentence in place of a picture, as an ``<svg>`` element."""
+    return SENTENCE.format(width=16 + 7 * len(text), text=html.escape(text))
+
+
+def image(source: str, form: str) -> bytes:
+    """The picture of DOT text in one of `FORMATS`.
+
+    Raises RuntimeError when there is no Graphviz, when it fails on this graph, and when it takes longer than a minute.
+    """
     if dot := shutil.which("dot"):
         command = [dot]
     elif importlib.util.find_spec("pygraphviz"):
@@ -109,7 +82,7 @@ def _picture(graph: graphviz.Digraph | Node | Sequence[Node], form: str) -> byte
     with tempfile.TemporaryDirectory() as folder:
         try:
             done = subprocess.run(
-                [*command, f"-T{form}", *SETTINGS[form]],
+                [*command, f"-T{form}", *FORMATS[form]],
                 input=source.encode(),
                 capture_output=True,
                 env=os.environ | _fonts(Path(folder)),
@@ -121,8 +94,8 @@ def _picture(graph: graphviz.Digraph | Node | Sequence[Node], form: str) -> byte
                 f"render: Graphviz had no picture after {PATIENCE} seconds; draw a part, by depth= or collapse="
             ) from None
     if done.returncode or not done.stdout:
-        said = done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"
-        raise RuntimeError(f"render: Graphviz failed: {said}")
+        reason = done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"
+        raise RuntimeError(f"render: Graphviz failed: {reason}")
     return done.stdout
 
 

@@ -1,8 +1,8 @@
-"""An engine's op page, on numbers, as JavaScript: forwards and derivatives are translated, not written a second time.
+"""From the engine's op page to JavaScript: forwards and rules are translated, not written a second time.
 
-What stands on such a page is little: arithmetic, comparisons, conditional expressions, comprehensions, and calls of
-other ops, of helpers on the page, of a few builtins and of numpy. Arithmetic and calls become calls of an object M,
-so that one translation computes with plain numbers and, with another M, writes down what it does.
+An op page uses little of Python: arithmetic, comparisons, conditional expressions, comprehensions, and calls of other
+ops, of helpers on the page, of a few builtins and of numpy. Arithmetic and calls become calls of an object M, so that
+one translation computes with plain numbers and, with another M, with expressions.
 
 >>> print(expression("g * (1.0 if x > 0 else 0.0)"))
 M.multiply(g, (M.gt(x, 0) ? 1.0 : 0.0))
@@ -24,16 +24,16 @@ from typing import Any
 __all__ = ["RUNTIME", "expression", "translate"]
 
 RUNTIME = Path(__file__).with_name("runtime.js").read_text(encoding="utf-8")
-KNOWN = set(re.findall(r'^ *"([\w.]+)": ', RUNTIME, re.MULTILINE))  # the functions of Python and numpy that it has
+KNOWN = set(re.findall(r'^ *"([\w.]+)": ', RUNTIME, re.MULTILINE))  # the functions of Python and numpy in the runtime
 
-ARITHMETIC = {ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide", ast.FloorDiv: "floordiv"}
+ARITHMETIC = {ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide"}
 COMPARISONS = {ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne"}
 
 
 def translate(ops: Iterable[Any]) -> str:
-    """A JavaScript object literal ``{name: {forward, rules, over, settings}}`` of these ops and those they call.
+    """Translate these ops, and those they call, into an object literal ``{name: {forward, rules or over, settings}}``.
 
-    Raises ValueError, naming the op and the line, for Python that has no translation here.
+    Raises ValueError, naming the op and the line, for Python without a translation.
     """
     wanted = [(_page(sys.modules[op.forward.__module__]), op.forward.__name__) for op in ops]
     entries: dict[str, str] = {}
@@ -59,7 +59,7 @@ def translate(ops: Iterable[Any]) -> str:
 
 
 def expression(source: str) -> str:
-    """One Python expression as JavaScript. Raises ValueError for what has no translation."""
+    """Translate one Python expression. Raises ValueError if it has no translation."""
     return _Writer(_Page({})).expression(ast.parse(source, mode="eval").body)
 
 
@@ -90,41 +90,49 @@ def _page(module: Any) -> _Page:
 
 
 class _Writer:
-    """Writes one block, and notes which blocks of its page it calls."""
+    """Translates one block and collects the blocks of its page that it calls."""
 
     def __init__(self, page: _Page) -> None:
         self.page = page
         self.called: set[str] = set()
 
     def op(self, block: ast.FunctionDef) -> str:
+        """An op's entry: a forward of (M, inputs, settings) and rules of (M, g, out, inputs, settings).
+
+        A rule in Python has a parameter for each thing that it reads; in JavaScript every rule takes all of them.
+        """
         decorator = self.page.decorator(block)
         assert decorator is not None
-        over = next((keyword.value for keyword in decorator.keywords if keyword.arg == "over"), None)
-        rules = [self.rule(rule) for rule in decorator.args]
-        settings = [arg.arg for arg in block.args.args[len(rules) :]] if rules else []
-        for rule in decorator.args:  # settings go by position: the same order in the forward and in every rule
-            if isinstance(rule, ast.Lambda) and [arg.arg for arg in rule.args.args[2 + len(rules) :]] not in (
-                [],
-                settings,
-            ):
-                raise _NoTranslation(rule)
-        parts = [f"forward: {self.arrow(block.args, self.body(block))}", f"rules: [{', '.join(rules)}]"]
-        parts += [f"over: {self.rule(over)}"] if over is not None else []
-        return f"{{{', '.join(parts)}, settings: {json.dumps(settings)}}}"
+        n = len(decorator.args)
+        names = [arg.arg for arg in block.args.args]
+        over = any(each.arg == "over" for each in decorator.keywords)
+        shapes = [f"{x}_shape = [{x}.length]" for x in names[:n]] if over else []
+        rules = [self.rule(rule, ["g", "out", *names, *shapes]) for rule in decorator.args]
+        parts = [f"forward: {self.arrow(names, self.body(block))}", f"rules: [{', '.join(rules)}]"]
+        return f"{{{', '.join(parts)}, over: {json.dumps(over)}, settings: {json.dumps(names[n:])}}}"
 
-    def rule(self, rule: ast.expr) -> str:
-        if isinstance(rule, ast.Lambda):
-            return self.arrow(rule.args, self.expression(rule.body))
-        return self.name(rule)
+    def rule(self, rule: ast.expr, given: Sequence[str]) -> str:
+        """A rule as a function of all that is `given`. Raises _NoTranslation if it reads another name."""
+        match rule:
+            case ast.Lambda(args, body):
+                text = self.expression(body)
+            case ast.Name(name) if name in self.page.blocks:
+                args = self.page.blocks[name].args
+                text = self.call(rule, self.parameters(args))
+            case _:
+                raise _NoTranslation(rule)
+        if not set(self.parameters(args)) <= {each.split(" ")[0] for each in given}:
+            raise _NoTranslation(rule)
+        return self.arrow(given, text)
 
     def function(self, block: ast.FunctionDef) -> str:
         return f"({', '.join(['M', *self.parameters(block.args)])}) {self.body(block)}"
 
-    def arrow(self, args: ast.arguments, body: str) -> str:
-        return f"({', '.join(['M', *self.parameters(args)])}) => {body}"
+    def arrow(self, parameters: Sequence[str], body: str) -> str:
+        return f"({', '.join(['M', *parameters])}) => {body}"
 
     def parameters(self, args: ast.arguments) -> list[str]:
-        return [arg.arg for arg in args.args] + ([f"...{args.vararg.arg}"] if args.vararg else [])
+        return [arg.arg for arg in args.args]
 
     def body(self, block: ast.FunctionDef) -> str:
         lines = [self.statement(line) for line in block.body]
@@ -175,9 +183,8 @@ class _Writer:
                 element, [ast.comprehension(ast.Name(each), xs, [])]
             ):
                 return f"{self.expression(xs)}.map(({each}) => {self.expression(element)})"
-            case ast.Subscript(value, ast.Slice(lower, upper, None)):
-                start, end = (self.expression(bound) if bound else "undefined" for bound in (lower, upper))
-                return f"{self.expression(value)}.slice({start}, {end})"
+            case ast.Subscript(value, ast.Constant(int() as at)):
+                return f"{self.expression(value)}[{at}]"
             case ast.Call(func, args, []):
                 return self.call(func, [self.expression(arg) for arg in args])
             case ast.Attribute():
@@ -185,7 +192,7 @@ class _Writer:
         raise _NoTranslation(node)
 
     def truth(self, node: ast.expr) -> str:
-        """A condition: what Python takes for true, where that differs."""
+        """A condition, by Python's truth of values where JavaScript's differs."""
         text = self.expression(node)
         return text if text.startswith("!") or isinstance(node, (ast.Compare, ast.BoolOp)) else f"M.truth({text})"
 
@@ -198,7 +205,7 @@ class _Writer:
         return f"{self.name(func)}({', '.join(args)})"
 
     def name(self, node: ast.expr) -> str:
-        """A local name as it is; what Python and numpy have, out of the runtime's table."""
+        """A local name as it is; a function of Python or numpy from the runtime's table."""
         text = ast.unparse(node)
         if isinstance(node, ast.Name) and text in self.page.blocks and not self.page.is_op(self.page.blocks[text]):
             self.called.add(text)

@@ -1,4 +1,4 @@
-"""The backward pass one step at a time: which node hands which gradient to whom, in words and in maths.
+"""The backward pass one step at a time: which node adds to which gradient, in words and in maths.
 
 >>> from scalar import Value
 >>> a, b = Value(2.0, "a"), Value(-3.0, "b")
@@ -12,31 +12,29 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from viz.cards import Node, is_constant, norm
-from viz.graph import in_order
-from viz.text import ATOM, Term, code, decimal, latex, number, numeral, plain, scientific, stated, symbol
-from viz.written import Name, Written, constant, rules
+from viz.maths.notation import ATOM, Term, code, decimal, latex, number, numeral, plain, scientific, stated, symbol
+from viz.maths.symbolic import Name, Symbolic, constant, derive
+from viz.nodes import Node, backward_steps, in_order, is_constant, norm
 
-__all__ = ["Contribution", "Frame", "backward_steps", "gradient_name", "names", "numbering", "steps", "tail"]
+__all__ = ["Contribution", "Frame", "gradient_name", "names", "numbering", "steps", "tail"]
 
-WIDTH = 20  # characters; what is longer goes by a number, v7
+WIDTH = 20  # characters; a node with a longer expression goes by a number, v7
 
 
 @dataclass(frozen=True)
 class Contribution:
-    """What a step adds to the gradient of one of the inputs.
+    """The term that a step adds to the gradient of one of its inputs.
 
-    node    the input, and its place `position` among the inputs
+    node    the input, number `position` among the inputs
     slope   the local derivative, d step / d input; None between tensors, where it is too large to write
-    amount  what is added: upstream gradient times local derivative
-    total   what the input's gradient has come to by now
+    amount  the term: upstream gradient times local derivative
+    total   the input's gradient after this step
     """
 
     node: Any
@@ -50,7 +48,7 @@ class Contribution:
 
 @dataclass(frozen=True)
 class Frame:
-    """One step of the backward pass: the node that fires, its whole gradient, what it hands on, and words for it."""
+    """One step of the backward pass: a node, its whole gradient, its contributions to its inputs, and a sentence."""
 
     number: int
     node: Any
@@ -74,33 +72,21 @@ class Frame:
 
 
 def steps(root: Node) -> list[Frame]:
-    """A frame for every step of the backward pass from `root`, as the engine that made `root` takes it.
+    """Return a frame for every step of the backward pass from `root`, as its engine takes it.
 
     The graph stays as it is: no `.grad` changes. Printed, a frame is a sentence and the chain rule below it.
 
-    Raises TypeError when `root` is no node of an engine, and what the engine raises, such as ValueError for a tensor
+    Raises TypeError if `root` is not a node of an engine, and any error of the engine, such as ValueError for a tensor
     of several elements.
     """
-    taken = backward_steps(root)
+    backward = backward_steps(root)
     called = names(in_order([root]), root)
     totals: dict[int, Any] = {}
-    return [_frame(i, root, step, called, totals) for i, step in enumerate(taken(root), 1)]
-
-
-def backward_steps(root: Node) -> Callable[[Any], Iterator[Any]]:
-    """The backward pass of the engine that made `root`: what the package of its class exports by this name.
-
-    So the frames are the steps that `backward` takes, and nothing here imports, or knows, an engine.
-    """
-    for kind in type(root).__mro__:
-        package = sys.modules.get(kind.__module__.partition(".")[0])
-        if found := getattr(package, "backward_steps", None):
-            return found
-    raise TypeError(f"steps: expected a node of scalar or vector, got {type(root).__name__}")
+    return [_frame(i, root, step, called, totals) for i, step in enumerate(backward(root), 1)]
 
 
 def names(nodes: Sequence[Node], root: Node) -> dict[int, Name]:
-    """What each node is called: its label, how it was made as far as that is short, or a number.
+    """Name each node: by its label, by its expression if that is short, or by a number.
 
     The root without a label is L. Equal labels are told apart by numbers, ``w[2]``.
     """
@@ -123,14 +109,14 @@ def names(nodes: Sequence[Node], root: Node) -> dict[int, Name]:
 
 
 def numbering(nodes: Sequence[Node]) -> Callable[[int], Name]:
-    """Names for nodes that have none, v0, v1, ...: with the first letter of these that no label has with a number."""
+    """Names v0, v1, ... for nodes without one; with another letter where labels are such names already."""
     taken = {label.rstrip("0123456789") for node in nodes if (label := plain(node.label))[-1:].isdigit()}
     letter = next((letter for letter in "vuntpqr" if letter not in taken), "node")
     return lambda i: Name(Term(f"{letter}{i}"), Term(symbol(f"{letter}{i}")))
 
 
 def definition(node: Node, called: dict[int, Name]) -> Name:
-    """How `node` was made, of the names of its inputs."""
+    """The expression of `node` in the names of its inputs."""
     params = stated(getattr(node, "params", None))
     inputs = [called[id(x)] for x in node.inputs]
     return Name(
@@ -177,31 +163,31 @@ def _frame(i: int, root: Node, step: Any, called: dict[int, Name], totals: dict[
 
 
 def tail(node: Node, called: dict[int, Name]) -> str:
-    """The end of the sentence: to whom the node hands its gradient on."""
+    """The end of the sentence: the inputs to which the node hands its gradient on."""
     texts = list(dict.fromkeys(called[id(x)].code.text for x in node.inputs if not is_constant(x)))
     if len(texts) > 4:
         return f" It hands a share to {len(texts)} inputs."
     return f" It hands a share to {' and '.join(filter(None, [', '.join(texts[:-1]), texts[-1]]))}." if texts else ""
 
 
-def _chains(node: Node, g: Any, called: dict[int, Name], upstream: Name) -> list[tuple[Written | None, ...]]:
-    """For each input, what the op's own rule makes of names, of numbers and, the local derivative, of a gradient of 1.
+def _chains(node: Node, g: Any, called: dict[int, Name], upstream: Name) -> list[tuple[Symbolic | None, ...]]:
+    """For each input the result of the op's own rule: in names, in numbers, and the local derivative.
 
     The last two are None between tensors, where they are too large to write.
     """
     needed = [not is_constant(x) for x in node.inputs]
-    *written, out = [_written(each, called) for each in (*node.inputs, node)]
-    formulas = rules(node, Written(g, upstream), out, written, needed)
-    if any(np.ndim(each.data) for each in (*written, out)):
+    *xs, out = [_symbolic(each, called) for each in (*node.inputs, node)]
+    formulas = derive(node, Symbolic(g, upstream), out, xs, needed)
+    if any(np.ndim(each.data) for each in (*xs, out)):
         return [(formula, None, None) for formula in formulas]
-    *numbers, result = [each if each.fixed else Written(each.data, _numeral(each.data)) for each in (*written, out)]
-    filled = rules(node, Written(g, _numeral(g)), result, numbers, needed)
-    slopes = rules(node, Written(1.0, _numeral(1.0)), out, written, needed)
+    *numbers, result = [each if each.fixed else Symbolic(each.data, _numeral(each.data)) for each in (*xs, out)]
+    filled = derive(node, Symbolic(g, _numeral(g)), result, numbers, needed)
+    slopes = derive(node, Symbolic(1.0, _numeral(1.0)), out, xs, needed)
     return list(zip(formulas, filled, slopes, strict=True))
 
 
 def _contribution(
-    x: Node, position: int, amount: Any, total: Any, left: Name, chain: tuple[Written | None, ...]
+    x: Node, position: int, amount: Any, total: Any, left: Name, chain: tuple[Symbolic | None, ...]
 ) -> Contribution:
     """`dL/da += dL/dout * b = 1.0 * -3.0 = -3.0`: the op's own rule with names, then with numbers."""
     *equal, slope = chain
@@ -220,9 +206,9 @@ def _contribution(
     )
 
 
-def _written(node: Node, called: dict[int, Name]) -> Written:
+def _symbolic(node: Node, called: dict[int, Name]) -> Symbolic:
     fixed = node.op is None and is_constant(node) and not node.label and not np.ndim(node.data)
-    return Written(node.data, called[id(node)], fixed)
+    return Symbolic(node.data, called[id(node)], fixed)
 
 
 def _numeral(value: Any) -> Name:
@@ -230,7 +216,7 @@ def _numeral(value: Any) -> Name:
 
 
 def _size(value: Any) -> str:
-    """A number; of an array its shape and norm."""
+    """The digits of a number; the shape and norm of an array."""
     if not np.ndim(value):
         return decimal(value)
     return f"{np.shape(value)} of norm {number(norm(value))}".replace("−", "-")

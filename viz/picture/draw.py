@@ -1,20 +1,21 @@
 """The picture of a computation: a card for every node with its value and gradient, an edge for every use.
 
-A node is anything with ``.data .grad .op .inputs .label``: this module knows neither engine and draws both.
-It reads a graph, never changes it, and never recurses over it.
+Nodes of either engine are drawn. The graph is read only, and never by recursion.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 
-import graphviz
 import numpy as np
 
-from viz.cards import THEMES, Node, Theme, aside, captions, card, gradient, is_constant, norm
-from viz.folding import fold
-from viz.text import number
+from viz.maths.notation import number
+from viz.nodes import Node, apply_rules, gradient, has_rules, in_order, is_constant, norm
+from viz.picture.cards import aside, captions, card
+from viz.picture.collapse import collapse as collapsed
+from viz.picture.dot import Picture
+from viz.theme import THEMES, Theme
 
-__all__ = ["Node", "Picture", "draw", "in_order"]
+__all__ = ["draw"]
 
 FONT = "DejaVu Sans,Verdana,Helvetica,Arial,sans-serif"  # the widest first: what a page has instead, fits too
 
@@ -22,14 +23,7 @@ LARGE = 2000  # ranks that edges span, taken together; beyond, a rougher layout 
 HUGE = 5000  # beyond, even that takes minutes: nodes are placed here, and Graphviz only draws
 ROUGH = {"splines": "line", "nslimit": "0.1", "nslimit1": "0.1", "mclimit": "0.01"}
 
-
-class Picture(graphviz.Digraph):
-    """A graph that a notebook shows by the same renderer as `viz.render`, with or without a `dot` on the machine."""
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None, **_: object) -> dict[str, str]:
-        from viz.rendering import svg  # here, since rendering draws
-
-        return {"image/svg+xml": svg(self)}
+Places = Mapping[int, tuple[float, float]]  # in points, by the id of a node
 
 
 def draw(
@@ -43,22 +37,21 @@ def draw(
     theme: str = "light",
     max_nodes: int = 500,
 ) -> Picture:
-    """The graph that ends in `root` (a node, or a list of them), to look at, to save or to `viz.render`.
+    """Draw the graph that ends in `root`, to look at, to save or to `viz.render`.
 
-    A card says how a node was made, its value and its gradient. Blue: more of it raises the result; orange:
-    more of it lowers it; the stronger, the deeper. Constants stand aside in small grey print. Tensors show
-    shape, dtype and Euclidean norm; where their gradient has both signs the tint is grey. The same graph
-    gives the same bytes.
+    A card shows the expression, the value and the gradient of a node. Blue: more of it raises the result; orange: more
+    of it lowers the result; the stronger, the deeper. Constants have small grey print and no frame. Tensors show shape,
+    dtype and Euclidean norm; where their gradient has both signs the tint is grey. The same graph gives the same bytes.
 
     Args:
         root: The node to start from, or a list of nodes.
-        rankdir: Where the forward pass runs to: ``"LR"``, ``"TB"``, ``"RL"`` or ``"BT"``.
+        rankdir: The direction of the forward pass: ``"LR"``, ``"TB"``, ``"RL"`` or ``"BT"``.
         gradients: Whether to show gradients (they are zero until a backward pass has run).
         local_derivatives: Whether to write on each edge, after ``∂``, the derivative of its end by its start:
-            what the backward pass multiplies by (between numbers; that of a tensor is too large to write).
-        depth: Draw only what is within so many steps of a root; a dotted ``…`` stands for the rest.
-        collapse: Labels, or patterns like ``"h*"``: each such node becomes one card, with all that only it uses. A
-            mapping ``{"hidden layer": "h*"}`` draws all that match as one card with that title.
+            the factor of the backward pass (between numbers; that of a tensor is too large to write).
+        depth: Draw only the nodes within so many steps of a root; a dotted ``…`` stands for the rest.
+        collapse: Labels, or patterns like ``"h*"``: each match becomes one card, with all nodes that only it uses. A
+            mapping ``{"hidden layer": "h*"}`` draws all matches as one card with that title.
         theme: ``"light"`` or ``"dark"``.
         max_nodes: The most nodes to draw.
 
@@ -66,62 +59,73 @@ def draw(
         TypeError: `root` is neither a node nor a list of nodes.
         ValueError: An argument has a value not named here, or there are more than `max_nodes` nodes to draw.
     """
+    _check_options(theme, rankdir, depth)
+    roots = _checked_roots(root)
+    if collapse:
+        patterns = [collapse] if isinstance(collapse, str) else collapse
+        roots = collapsed(roots, in_order(roots), patterns)
+    nodes = in_order(roots, _within(roots, depth, max_nodes))
+    ranks = _ranks(nodes)
+    span = _span(nodes, ranks)
+    places = _places(nodes, ranks, rankdir) if span > HUGE else {}
+    graph = _canvas(rankdir, span, THEMES[theme])
+    _add_cards(graph, nodes, roots, places, gradients, THEMES[theme])
+    _add_edges(graph, nodes, places, local_derivatives, THEMES[theme])
+    return graph
+
+
+def _check_options(theme: str, rankdir: str, depth: int | None) -> None:
     if theme not in THEMES:
         raise ValueError(f"draw: expected theme 'light' or 'dark', got {theme!r}")
     if rankdir not in ("LR", "TB", "RL", "BT"):
         raise ValueError(f"draw: expected rankdir 'LR', 'TB', 'RL' or 'BT', got {rankdir!r}")
     if depth is not None and depth < 0:
         raise ValueError(f"draw: expected a depth of 0 or more steps, or None for all, got {depth}")
+
+
+def _checked_roots(root: Node | Sequence[Node]) -> list[Node]:
     roots: list[Node] = list(root) if isinstance(root, (list, tuple)) else [root]  # type: ignore[list-item]
     for node in roots:
         if not all(hasattr(node, name) for name in ("data", "op", "inputs", "label")):
             raise TypeError(f"draw: expected a node or a list of nodes, got {type(node).__name__}")
+    return roots
 
-    if collapse:
-        everything = in_order(roots)
-        roots = fold(roots, everything, [collapse] if isinstance(collapse, str) else collapse)
-    nodes = in_order(roots, _within(roots, depth, max_nodes))
-    names = {id(node): f"n{i}" for i, node in enumerate(nodes)}
-    ends = {id(node) for node in roots}
-    look = THEMES[theme]
+
+def _canvas(rankdir: str, span: int, theme: Theme) -> Picture:
+    """An empty graph with the settings that all cards and edges share."""
+    text = {"fontname": FONT, "fontcolor": theme.ink, "fontsize": "11"}
+    quiet = {"fontname": FONT, "fontcolor": theme.still.ink, "fontsize": "9"}
+    box = {"shape": "box", "style": "rounded,filled", "margin": "0.14,0.07", "width": "0.3", "height": "0.3"}
+    rough = ROUGH | {"layout": "nop"} if span > HUGE else ROUGH if span > LARGE else {}
+    space = {"pad": "0.2", "nodesep": "0.18", "ranksep": "0.4"} | rough
+    return Picture(
+        graph_attr={"rankdir": rankdir, "bgcolor": theme.paper} | space,
+        node_attr=text | box,
+        edge_attr=quiet | {"color": theme.edge, "arrowsize": "0.6"},
+    )
+
+
+def _add_cards(
+    graph: Picture, nodes: Sequence[Node], roots: Sequence[Node], places: Places, gradients: bool, theme: Theme
+) -> None:
+    """Draw a card for each node, n0, n1, ... in this order; those of the roots have a thick border."""
     strongest = None
     if gradients:
         found = (gradient(node) for node in nodes if not is_constant(node))
         norms = (norm(grad) for grad in found if grad is not None)
         strongest = max(filter(math.isfinite, norms), default=0.0)
-
-    text = {"fontname": FONT, "fontcolor": look.ink, "fontsize": "11"}
-    quiet = {"fontname": FONT, "fontcolor": look.still.ink, "fontsize": "9"}
-    box = {"shape": "box", "style": "rounded,filled", "margin": "0.14,0.07", "width": "0.3", "height": "0.3"}
-    ranks = _ranks(nodes)
-    span = _span(nodes, ranks)
-    rough = ROUGH | {"layout": "nop"} if span > HUGE else ROUGH if span > LARGE else {}
-    space = {"pad": "0.2", "nodesep": "0.18", "ranksep": "0.4"} | rough
-    places = _places(nodes, ranks, rankdir) if span > HUGE else {}
-    graph = Picture(
-        graph_attr={"rankdir": rankdir, "bgcolor": look.paper} | space,
-        node_attr=text | box,
-        edge_attr=quiet | {"color": look.edge, "arrowsize": "0.6"},
-    )
-    for node, caption in zip(nodes, captions(nodes), strict=True):
-        drawn = aside(node, caption, look) if is_constant(node) else card(node, caption, look, strongest)
+    ends = {id(node) for node in roots}
+    for i, (node, caption) in enumerate(zip(nodes, captions(nodes), strict=True)):
+        drawn = aside(node, caption, theme) if is_constant(node) else card(node, caption, theme, strongest)
         more = {"penwidth": "2"} if id(node) in ends else {}
         if places:
             more["pos"] = "{},{}".format(*places[id(node)])
-        graph.node(names[id(node)], **drawn, **more)
-    _connect(graph, nodes, names, places, local_derivatives, look)
-    return graph
+        graph.node(f"n{i}", **drawn, **more)
 
 
-def _connect(
-    graph: graphviz.Digraph,
-    nodes: Sequence[Node],
-    names: Mapping[int, str],
-    places: Mapping[int, tuple[float, float]],
-    local_derivatives: bool,
-    look: Theme,
-) -> None:
-    """Draw the edges; a dotted one stands for inputs that are not drawn."""
+def _add_edges(graph: Picture, nodes: Sequence[Node], places: Places, local_derivatives: bool, theme: Theme) -> None:
+    """Draw an edge for each use; a dotted one stands for inputs that are not drawn."""
+    names = {id(node): f"n{i}" for i, node in enumerate(nodes)}
     for node in nodes:
         name = names[id(node)]
         slopes = _slopes(node) if local_derivatives else [None] * len(node.inputs)
@@ -130,7 +134,7 @@ def _connect(
                 graph.edge(names[id(source)], name, slope, **({"style": "dashed"} if is_constant(source) else {}))
         if any(id(source) not in names for source in node.inputs):
             more = {"pos": "{},{}".format(*np.subtract(places[id(node)], 60))} if places else {}
-            graph.node(f"{name}_cut", "…", shape="plaintext", style="", fontcolor=look.still.ink, **more)
+            graph.node(f"{name}_cut", "…", shape="plaintext", style="", fontcolor=theme.still.ink, **more)
             graph.edge(f"{name}_cut", name, style="dotted")
 
 
@@ -146,22 +150,6 @@ def _within(roots: Sequence[Node], depth: int | None, max_nodes: int) -> set[int
         part = f"draw the part near the root with depth={steps - 1}" if steps else "draw fewer roots"
         raise ValueError(f"draw: the graph has more than max_nodes={max_nodes} nodes; {part}, or raise max_nodes")
     return set(found)
-
-
-def in_order(roots: Sequence[Node], kept: set[int] | None = None) -> list[Node]:
-    """The kept nodes (or all), each after its inputs, first inputs first: the same order for the same graph."""
-    order: list[Node] = []
-    seen: set[int] = set()
-    stack = [(node, False) for node in reversed(roots)]
-    while stack:
-        node, ready = stack.pop()
-        if ready:
-            order.append(node)
-        elif id(node) not in seen and (kept is None or id(node) in kept):
-            seen.add(id(node))
-            stack.append((node, True))
-            stack.extend((source, False) for source in reversed(node.inputs))
-    return order
 
 
 def _ranks(nodes: Sequence[Node]) -> dict[int, int]:
@@ -183,7 +171,7 @@ def _span(nodes: Sequence[Node], ranks: Mapping[int, int]) -> int:
     return sum(ranks[id(node)] - ranks[id(x)] for node, x in edges)
 
 
-def _places(nodes: Sequence[Node], ranks: Mapping[int, int], rankdir: str) -> dict[int, tuple[float, float]]:
+def _places(nodes: Sequence[Node], ranks: Mapping[int, int], rankdir: str) -> Places:
     """Where to draw each node, in points: rank by rank, within a rank in the order of their inputs' places.
 
     A rough layout in no time, for graphs that Graphviz would take minutes for.
@@ -210,11 +198,11 @@ def _places(nodes: Sequence[Node], ranks: Mapping[int, int], rankdir: str) -> di
 
 
 def _slopes(node: Node) -> list[str | None]:
-    """For each input ``∂ −3``, what the op's own rule makes of a gradient of 1; None where none is wanted."""
+    """For each input the local derivative, ``∂ −3``, by the op's own rule; None where no gradient flows."""
     wanted = [not (is_constant(node) or is_constant(source)) for source in node.inputs]
-    if not hasattr(node.op, "gradients") or not any(wanted) or any(np.ndim(each.data) for each in (node, *node.inputs)):
+    if not has_rules(node.op) or not any(wanted) or any(np.ndim(each.data) for each in (node, *node.inputs)):
         return [None] * len(wanted)
     xs = [source.data for source in node.inputs]
     with np.errstate(all="ignore"):
-        slopes = node.op.gradients(1.0, node.data, xs, getattr(node, "params", None) or {}, wanted)
+        slopes = apply_rules(node.op, 1.0, node.data, xs, getattr(node, "params", None), wanted)
     return [f" ∂ {number(slope)}" if want else None for slope, want in zip(slopes, wanted, strict=True)]

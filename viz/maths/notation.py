@@ -1,4 +1,4 @@
-"""Operations as people write them, in three notations, and numbers to read at a glance.
+"""Operations in three notations, and numbers to read at a glance.
 
 write   on cards             ``a × b``, ``x²``, ``√x``, ``|x|``
 code    maths in plain text  ``a * b``, ``x**2``, ``sqrt(x)``; the command line reads it back
@@ -30,7 +30,7 @@ Signs = Mapping[str, tuple[str, int]]
 
 
 class Term(NamedTuple):
-    """A written expression and how tightly its outermost operation binds."""
+    """The text of an expression and how tightly its outermost operation binds."""
 
     text: str
     tightness: int = ATOM
@@ -40,7 +40,7 @@ class Term(NamedTuple):
         return self.text if self.tightness >= tightness else f"({self.text})"
 
 
-REST = Term("…")  # a part left unwritten
+REST = Term("…")  # a part that is left out
 INFIX: Signs = {
     "add": ("+", SUM),
     "subtract": ("−", SUM),
@@ -54,7 +54,7 @@ SUPERSCRIPT = str.maketrans("−0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def write(name: str, args: Sequence[Term], params: Mapping[str, Any] | None = None) -> Term:
-    """The operation `name` applied to `args`, as on a card.
+    """Write the operation `name` on `args` as on a card.
 
     >>> a, b = Term("a"), Term("b")
     >>> write("multiply", [write("add", [a, b]), a]).text
@@ -79,11 +79,11 @@ def write(name: str, args: Sequence[Term], params: Mapping[str, Any] | None = No
                 return Term(x.within(ATOM) + y.text.translate(SUPERSCRIPT), POWER)
             case "power", [x, y]:
                 return Term(f"{x.within(ATOM)}^{y.within(ATOM)}", POWER)
-    return Term(f"{name}({', '.join(_calm([arg.text for arg in args] + given))})")
+    return Term(f"{name}({', '.join(_merged([arg.text for arg in args] + given))})")
 
 
 def code(name: str, args: Sequence[Term], params: Mapping[str, Any] | None = None) -> Term:
-    """The operation `name` applied to `args`, as Python reads it, parentheses kept where rounding tells.
+    """Write the operation `name` on `args` as Python reads it, with the parentheses that rounding depends on.
 
     >>> a, b = Term("a"), Term("b")
     >>> code("add", [a, code("add", [b, a])]).text, code("power", [a, Term("2")]).text
@@ -103,15 +103,15 @@ def code(name: str, args: Sequence[Term], params: Mapping[str, Any] | None = Non
         case "where", [x, y]:
             return Term(f"where({_short(str((params or {})['condition']))}, {x.text}, {y.text})")
         case "sum" | "mean" | "max" | "min" | "logsumexp", _ if not params:
-            return Term(f"{name}([{', '.join(_calm(texts))}])")
+            return Term(f"{name}([{', '.join(_merged(texts))}])")
         case "dot", _:
             half = len(args) // 2
-            return Term(f"dot([{', '.join(_calm(texts[:half]))}], [{', '.join(_calm(texts[half:]))}])")
-    return Term(f"{name}({', '.join(_calm([*texts, *given]))})")
+            return Term(f"dot([{', '.join(_merged(texts[:half]))}], [{', '.join(_merged(texts[half:]))}])")
+    return Term(f"{name}({', '.join(_merged([*texts, *given]))})")
 
 
 def latex(name: str, args: Sequence[Term], params: Mapping[str, Any] | None = None) -> Term:
-    r"""The operation `name` applied to `args`, in LaTeX.
+    r"""Write the operation `name` on `args` in LaTeX.
 
     >>> a, b = Term("a"), Term("b")
     >>> latex("divide", [a, latex("add", [a, b])]).text, latex("tanh", [a]).text
@@ -138,11 +138,11 @@ def latex(name: str, args: Sequence[Term], params: Mapping[str, Any] | None = No
     operator = (
         rf"\{name}" if name in ("tanh", "sin", "cos", "log", "max", "min") else rf"\operatorname{{{_escaped(name)}}}"
     )
-    return Term(f"{operator}({', '.join(_calm([arg.text for arg in args] + given))})")
+    return Term(f"{operator}({', '.join(_merged([arg.text for arg in args] + given))})")
 
 
 def stated(params: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The settings of an op that are worth writing: an option that is off is not, a condition that is False is."""
+    """The settings of an op that are written: all but options that are off; a condition is written even if False."""
     return {key: value for key, value in (params or {}).items() if value is not False or key == "condition"}
 
 
@@ -151,8 +151,8 @@ def _infix(signs: Signs, name: str, args: Sequence[Term], loose: bool = False) -
     return Term(f"{args[0].within(tightness)} {sign} {args[1].within(tightness + (not loose))}", tightness)
 
 
-def _calm(texts: Sequence[str]) -> list[str]:
-    """The texts; of several parts left out in a row, one `…`."""
+def _merged(texts: Sequence[str]) -> list[str]:
+    """The texts, with one `…` for several in a row."""
     return [text for text, last in zip(texts, ["", *texts], strict=False) if not text == last == REST.text]
 
 
@@ -189,19 +189,19 @@ def decimal(value: float) -> str:
 
 
 def literal(value: float) -> Term:
-    """A number inside an expression on a card: a negative one binds like a negation."""
+    """A number in an expression on a card; a negative one binds like a negation."""
     text = number(value)
     return Term(text, SUM if text.startswith("−") else ATOM)
 
 
 def numeral(value: float, digits: int = 6) -> Term:
-    """A number inside maths in plain text: in `digits` significant digits, or all 17 for what must be read back."""
+    """A number in plain-text maths: in 6 significant digits, or in all 17 for text that is read back."""
     text = decimal(value) if digits == 6 else repr(float(value))
     return Term(text, POWER if text.startswith("-") else ATOM)
 
 
 def scientific(term: Term) -> Term:
-    r"""A number of plain text in LaTeX: ``2e-07`` as 2 \cdot 10^{-7}, which binds like a product."""
+    r"""A plain-text number in LaTeX: ``2e-07`` as 2 \cdot 10^{-7}, which binds like a product."""
     mantissa, e, exponent = term.text.partition("e")
     return Term(rf"{mantissa} \cdot 10^{{{int(exponent)}}}", PRODUCT) if e else term
 
@@ -226,7 +226,7 @@ def symbol(label: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """`text` to stand as it is in LaTeX."""
+    """Escape `text` for LaTeX."""
     special = {"\\": r"\backslash ", "~": r"\sim ", "^": r"\wedge ", "…": r"\ldots "}
     return "".join(f"${special[c]}$" if c in special else rf"\{c}" if c in "{}$&#_%" else c for c in text)
 

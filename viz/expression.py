@@ -1,6 +1,6 @@
-"""An expression typed by a person, made into a graph: by a list of what is allowed, never by `eval`.
+"""From a typed expression to a graph. What is allowed is listed here; nothing is evaluated by `eval`.
 
-It knows no engine: the caller brings the functions and the way to make a leaf.
+This module knows no engine: the caller brings the functions and the way to make a leaf.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Mistake", "read"]
+from viz.nodes import arity
+
+__all__ = ["Mistake", "parse"]
 
 LONGEST = 10_000  # characters
 DEEPEST = 100  # brackets within brackets
@@ -39,7 +41,7 @@ COMPARE: dict[type, Callable[[Any, Any], bool]] = {
 
 
 class Mistake(ValueError):
-    """What is wrong with an expression, and at which column (from 1)."""
+    """An error in an expression, with its column (from 1) and a picture that points at it."""
 
     def __init__(self, column: int, what: str, text: str) -> None:
         super().__init__(f"column {column}: {what}")
@@ -48,24 +50,24 @@ class Mistake(ValueError):
         self.picture = f"  {shown}\n  {' ' * (column - 1 - start)}^"
 
 
-def read(text: str, values: Mapping[str, float], functions: Mapping[str, Callable[..., Any]], leaf: Any) -> Any:
-    """The node of the expression `text`, with a leaf for each name, as `leaf(value, label)` makes it.
+def parse(text: str, values: Mapping[str, float], functions: Mapping[str, Callable[..., Any]], leaf: Any) -> Any:
+    """Return the node of the expression `text`, with a leaf for each name, made by `leaf(value, label)`.
 
     Numbers become constants, `leaf(value, "", False)`. Lists stand for sequences, comparisons for conditions.
 
-    Raises Mistake where the expression is no expression, is too long or too deep, has an unknown name or function, or a
-    result that is not finite.
+    Raises Mistake if `text` is not an expression, is too long or too deep, has an unknown name or function, or a result
+    that is not finite.
     """
     text = text.replace("\n", " ").replace("\r", " ").replace("\t", " ")
     try:
-        tree = _parsed(text)
-        with np.errstate(all="ignore"):  # what is not finite is told
-            return _Reader(text, values, functions, leaf).result(tree)
+        tree = _tree(text)
+        with np.errstate(all="ignore"):  # a result that is not finite is an error below
+            return _Builder(text, values, functions, leaf).result(tree)
     except RecursionError:
         raise Mistake(1, "too deep to read; sum([a, b, ...]) takes a sum of many terms", text) from None
 
 
-def _parsed(text: str) -> ast.expr:
+def _tree(text: str) -> ast.expr:
     if len(text) > LONGEST:
         what = f"expected at most {LONGEST:,} characters, got {len(text):,}"
         raise Mistake(LONGEST + 1, what, text[: LONGEST + 40])
@@ -86,7 +88,7 @@ def _parsed(text: str) -> ast.expr:
     lead = len(text) - len(text.lstrip())
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what Python only warns of, as 1if a else b, is refused by the reader
+            warnings.simplefilter("ignore")  # such as 1if a else b, which `_Builder` refuses
             return ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:
         column = lead + min(max(error.offset or 1, 1), len(text.strip()) + 1)
@@ -98,7 +100,7 @@ def _parsed(text: str) -> ast.expr:
         raise Mistake(1, f"expected an expression: {error}", text) from None
 
 
-class _Reader:
+class _Builder:
     """Walks an expression without recursion, inputs first."""
 
     def __init__(self, text: str, values: Mapping[str, float], functions: Mapping[str, Any], leaf: Any) -> None:
@@ -124,7 +126,7 @@ class _Reader:
         return result
 
     def parts(self, node: ast.expr) -> Iterator[ast.expr]:
-        """The expressions that `node` is made of. Raises Mistake for what is not allowed."""
+        """The expressions inside `node`. Raises Mistake if it is not allowed."""
         match node:
             case ast.Constant(int() | float() | bool()) | ast.Name():
                 pass
@@ -151,7 +153,7 @@ class _Reader:
                 raise self.mistake(node, f"expected numbers, names, + - * / ** and functions, got {text[:30]}")
 
     def value(self, node: ast.expr) -> Any:
-        """The result of `node`, from those of its parts."""
+        """The result of `node`, from the results of its parts."""
         match node:
             case ast.Constant(bool() as truth):
                 return truth
@@ -192,9 +194,9 @@ class _Reader:
         return self.leaves[name]
 
     def called(self, node: ast.expr, name: str, args: list[Any], keywords: list[ast.keyword]) -> Any:
-        """The function on its inputs; constants after them, and by name, are plain settings."""
+        """Call a function: its inputs come first; constants after them, and keywords, are plain settings."""
         function = self.functions[name]
-        inputs = len(getattr(function, "rules", ())) or len(args)
+        inputs = arity(function) or len(args)
         args = args[:inputs] + [_plain(arg) for arg in args[inputs:]]
         try:
             result = function(*args, **{str(each.arg): _plain(self.made[id(each.value)]) for each in keywords})

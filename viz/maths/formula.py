@@ -1,4 +1,4 @@
-"""What a graph computes, as a formula, and the chain rule for one of its inputs, as a sum over paths.
+"""The formula of a graph, and the chain rule for one of its inputs as a sum over paths.
 
 >>> from scalar import Value
 >>> a, b, c = Value(2.0, "a"), Value(-3.0, "b"), Value(6.5, "c")
@@ -19,11 +19,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from viz.cards import Node, is_constant
-from viz.frames import gradient_name, names, numbering
-from viz.graph import in_order
-from viz.text import Term, code, latex, numeral, scientific, stated
-from viz.written import Name, Written, constant, rules
+from viz.maths.notation import Term, code, latex, numeral, scientific, stated
+from viz.maths.steps import gradient_name, names, numbering
+from viz.maths.symbolic import Name, Symbolic, constant, derive
+from viz.nodes import Node, in_order, is_constant
 
 __all__ = ["Formula", "derivative", "formula"]
 
@@ -32,7 +31,7 @@ PATHS = 64
 
 
 class Formula(NamedTuple):
-    """Maths in plain text, which `print` shows, and in LaTeX, which notebooks show."""
+    """Maths in plain text, for `print`, and in LaTeX, for notebooks."""
 
     text: str
     latex: str
@@ -45,12 +44,12 @@ class Formula(NamedTuple):
 
 
 def formula(root: Node) -> Formula:
-    """What `root` computes, in terms of the leaves.
+    """Return `root` as an expression of its leaves.
 
-    A node with a label, or used more than once, has a line of its own above those that use it, so that nothing is
-    written twice. The text of a line is an expression as Python has it.
+    A node that has a label, or is used more than once, gets a line of its own above its users, so that nothing is
+    written twice. The text of a line is a Python expression.
 
-    Raises ValueError when a line would be longer than 10,000 characters.
+    Raises ValueError if a line would be longer than 10,000 characters.
     """
     nodes = in_order([root])
     called, numbered = names(nodes, root), numbering(nodes)
@@ -91,12 +90,12 @@ def formula(root: Node) -> Formula:
 
 
 def derivative(root: Node, leaf: Node) -> Formula:
-    """The chain rule for `leaf`: the sum, over all paths from `root` to it, of the products of local derivatives.
+    """Return the chain rule for `leaf`: the sum over all paths from `root` of the products of local derivatives.
 
-    It is written four times: the derivatives by name, each local derivative as its op's rule has it, with numbers, and
-    summed. Each path has a line.
+    It is written four times: with the derivatives by name, with each local derivative by its op's rule, with numbers,
+    and summed. Each path has a line.
 
-    Raises ValueError when `root` does not depend on `leaf`, or by more than 64 paths (`steps` shows such graphs), and
+    Raises ValueError if `root` does not depend on `leaf`, or by more than 64 paths (`steps` shows such graphs), and
     TypeError for tensors, whose local derivatives are too large to write.
     """
     nodes = in_order([root])
@@ -129,7 +128,7 @@ def derivative(root: Node, leaf: Node) -> Formula:
 
 
 def _paths(root: Node, leaf: Node, nodes: Sequence[Node]) -> list[list[tuple[Any, int]]]:
-    """Each way from `root` to `leaf`, as nodes and the place of the input it goes on to."""
+    """Each path from `root` to `leaf`: its nodes, each with the position of the input that comes next."""
     counts = {id(leaf): 1}
     for node in nodes:
         if node is not leaf:
@@ -153,13 +152,13 @@ def _paths(root: Node, leaf: Node, nodes: Sequence[Node]) -> list[list[tuple[Any
     return done
 
 
-def _slope(node: Any, position: int, called: dict[int, Name]) -> Written:
-    """The local derivative: what the op's rule makes of a gradient of 1."""
-    written = [
-        Written(x.data, called[id(x)], x.op is None and is_constant(x) and not x.label) for x in (*node.inputs, node)
+def _slope(node: Any, position: int, called: dict[int, Name]) -> Symbolic:
+    """The local derivative: the op's rule for an upstream gradient of 1."""
+    *xs, out = [
+        Symbolic(x.data, called[id(x)], x.op is None and is_constant(x) and not x.label) for x in (*node.inputs, node)
     ]
     needed = [i == position for i in range(len(node.inputs))]
-    (slope,) = filter(None, rules(node, Written(1.0, constant(1.0), fixed=True), written[-1], written[:-1], needed))
+    (slope,) = filter(None, derive(node, Symbolic(1.0, constant(1.0), fixed=True), out, xs, needed))
     return slope
 
 
@@ -177,7 +176,7 @@ def _total(terms: Sequence[Name]) -> Name:
 
 
 def _exactly(value: float) -> Name:
-    """A plain number, with all its digits."""
+    """A plain number with all its digits."""
     short = constant(value)
     term = numeral(value, digits=17)
     return short if float(short.code.text) == value else Name(term, scientific(term))

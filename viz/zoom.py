@@ -1,4 +1,4 @@
-"""From the fast engine to the slow one: the numbers behind one element of a tensor, as a small graph of Values.
+"""From `vector` to `scalar`: the numbers behind one element of a tensor, as a small graph of Values.
 
 >>> import vector
 >>> x = vector.Tensor([[1.0, 2.0, 3.0]], "x", requires_grad=False)
@@ -16,11 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from viz.nodes import arity, evaluate
+
 __all__ = ["zoom"]
 
 
 class Element(NamedTuple):
-    """A number in a tensor, and how many matrix products deep it may be followed."""
+    """A number in a tensor, and the number of matrix products to look through behind it."""
 
     tensor: Any
     at: int  # in the flattened tensor
@@ -28,21 +30,21 @@ class Element(NamedTuple):
 
 
 def zoom(tensor: Any, index: Any = (), *, largest: int = 8, layers: int | None = None) -> Any:
-    """The graph of Values behind `tensor[index]`, to draw, step through and play.
+    """Build the graph of Values behind `tensor[index]`, to draw, step through and play.
 
-    Elementwise ops become the scalar ops of the same name; what only moves elements is passed through. Of a sum with
+    Elementwise ops become the scalar ops of the same name; ops that only move elements vanish. Of a sum with
     many terms, such as a matrix product, the `largest` contributions become nodes; the others are added up into one
-    constant, labelled with their number, so that the total is the tensor's own. The arithmetic is in float64: numbers
-    agree with the tensor's to its own precision.
+    constant, labelled with their number, so that the total is that of the tensor. The arithmetic is in float64: numbers
+    agree with the tensor's to its precision.
 
     Args:
         tensor: A node of `vector`.
         index: Which element: an integer, or a tuple of them; nothing for a tensor of one element.
         largest: How many terms of a long sum to keep.
-        layers: How many matrix products to look through; elements behind them are leaves. All, unless told.
+        layers: How many matrix products to look through; elements behind them are leaves. None for all.
 
     Raises:
-        TypeError: `tensor` is no tensor.
+        TypeError: `tensor` is not a tensor.
         ValueError: `index` does not name one element, or an op on the way has no scalar counterpart.
     """
     if not isinstance(getattr(tensor, "data", None), np.ndarray) or not hasattr(tensor, "op"):
@@ -60,10 +62,10 @@ def zoom(tensor: Any, index: Any = (), *, largest: int = 8, layers: int | None =
 
 
 class _Builder:
-    """Makes a Value for each element that is asked for, inputs first, without recursion.
+    """Makes Values of elements, inputs first, without recursion.
 
-    How an element is made is said by a generator that yields the elements it needs, gets their Values, and returns its
-    own.
+    The recipe of an element is a generator: it yields the elements that it needs, is sent their Values, and returns
+    its own.
     """
 
     def __init__(self, largest: int) -> None:
@@ -90,26 +92,26 @@ class _Builder:
         return self.made[_key(element)]
 
     def recipe(self, element: Element) -> Generator[Element, Any, Any]:
-        """Yields the elements that this one needs; returns its Value."""
+        """Yield the elements that this one needs; return its Value."""
         tensor, at, layers = element
         if tensor.op is None or (tensor.op.name == "matmul" and layers < 1):
             return self.leaf(element)
         name, xs, params = tensor.op.name, tensor.inputs, tensor.params or {}
         where = np.unravel_index(at, tensor.shape)
-        moved = _source(tensor, at)
+        moved = _moved_from(tensor, at)
         if moved is not None:
             value = yield Element(*moved, layers)
             return value
-        if name in self.scalar.ops.OPS and not self.scalar.ops.OPS[name].over and len(xs) == len(tensor.op.rules):
+        if len(xs) == arity(tensor.op) == arity(self.scalar.ops.OPS.get(name)):
             inputs: list[Any] = []
             for x in xs:
-                inputs.append((yield Element(x, _beneath(x, where), layers)))
-            plain = {key: _plainly(value, where, tensor.shape) for key, value in params.items()}
+                inputs.append((yield Element(x, _broadcast_from(x, where), layers)))
+            plain = {key: _setting_at(value, where, tensor.shape) for key, value in params.items()}
             value = self.scalar.Value.apply(self.scalar.ops.OPS[name], inputs, plain or None)
         elif name == "matmul":
             value = yield from self.product(element, where)
         elif name in ("sum", "mean", "max", "min", "logsumexp"):
-            value = yield from self.reduction(name, xs[0], _members(tensor, at), layers)
+            value = yield from self.reduction(name, xs[0], _reduced_by(tensor, at), layers)
         elif name in ("softmax", "log_softmax"):
             row = _row(xs[0], where, params["axis"])
             total = yield from self.reduction("logsumexp", xs[0], row, layers)
@@ -126,8 +128,8 @@ class _Builder:
         tensor, _, layers = element
         x, y = tensor.inputs
         *batch, row, column = where
-        rows = [_beneath(x, (*batch, row, k)) for k in range(x.shape[-1])]
-        columns = [_beneath(y, (*batch, k, column)) for k in range(x.shape[-1])]
+        rows = [_broadcast_from(x, (*batch, row, k)) for k in range(x.shape[-1])]
+        columns = [_broadcast_from(y, (*batch, k, column)) for k in range(x.shape[-1])]
         terms = x.data.ravel()[rows].astype(np.float64) * y.data.ravel()[columns].astype(np.float64)
         kept, others = self.choose(np.abs(terms))
         products = []
@@ -140,7 +142,7 @@ class _Builder:
         return products[0] if len(products) == 1 else self.scalar.sum(products)
 
     def reduction(self, name: str, x: Any, members: Any, layers: int) -> Generator[Element, Any, Any]:
-        """An op over many elements: those that count most as nodes."""
+        """An op over many elements: the most important become nodes."""
         data = x.data.ravel()[members].astype(np.float64)
         importance = {"sum": np.abs(data), "mean": np.abs(data), "min": -data}.get(name, data)
         kept, others = self.choose(importance)
@@ -163,7 +165,7 @@ class _Builder:
         return losses[0] if len(losses) == 1 else self.scalar.mean(losses)
 
     def choose(self, importance: Any) -> tuple[Sequence[int], Sequence[int]]:
-        """Which terms to keep, the most important first, and the others."""
+        """The terms to keep, the most important first, and the others."""
         order = [int(k) for k in np.argsort(-importance, kind="stable")]
         return order[: self.largest], order[self.largest :]
 
@@ -193,7 +195,7 @@ def _label(element: Element) -> str:
     return f"{tensor.label}[{','.join(str(i) for i in np.unravel_index(at, tensor.shape))}]"
 
 
-def _beneath(x: Any, where: Sequence[Any]) -> int:
+def _broadcast_from(x: Any, where: Sequence[Any]) -> int:
     """The element of `x` that broadcasting puts at `where`."""
     own = tuple(where)[len(where) - len(x.shape) :] if len(x.shape) else ()
     return (
@@ -201,13 +203,13 @@ def _beneath(x: Any, where: Sequence[Any]) -> int:
     )
 
 
-def _plainly(setting: Any, where: Any, shape: Any) -> Any:
+def _setting_at(setting: Any, where: Any, shape: Any) -> Any:
     """A setting of an elementwise op at one element."""
     return np.broadcast_to(setting, shape)[where].item() if isinstance(setting, np.ndarray) else setting
 
 
-def _source(tensor: Any, at: int) -> tuple[Any, int] | None:
-    """Where an op that only moves elements took this one from: it is asked to move their numbers instead."""
+def _moved_from(tensor: Any, at: int) -> tuple[Any, int] | None:
+    """The element that an op which only moves elements put here, found by moving their numbers; None for other ops."""
     name, xs = tensor.op.name, tensor.inputs
     if name == "cast":
         return xs[0], at
@@ -215,13 +217,13 @@ def _source(tensor: Any, at: int) -> tuple[Any, int] | None:
         return None
     ends = np.cumsum([0, *(x.data.size for x in xs)])
     places = [np.arange(ends[i], ends[i + 1]).reshape(x.shape) for i, x in enumerate(xs)]
-    place = int(np.ravel(tensor.op.value(places, tensor.params))[at])
+    place = int(np.ravel(evaluate(tensor.op, places, tensor.params))[at])
     i = int(np.searchsorted(ends, place, side="right")) - 1
     return xs[i], place - int(ends[i])
 
 
-def _members(tensor: Any, at: int) -> Any:
-    """The elements that a reduction put together into this one."""
+def _reduced_by(tensor: Any, at: int) -> Any:
+    """The elements that a reduction reduced to this one."""
     x, axis = tensor.inputs[0], (tensor.params or {}).get("axis")
     kept = np.zeros(x.shape, bool).any(axis=axis, keepdims=True).shape
     places = np.broadcast_to(np.arange(tensor.data.size).reshape(kept), x.shape)

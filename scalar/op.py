@@ -1,0 +1,200 @@
+"""What an op is: its value and its derivatives, what it takes for a number, and arithmetic as IEEE 754 has it."""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import numbers
+from collections.abc import Callable, Sequence
+from types import MethodType
+from typing import Any
+
+import numpy as np
+
+Rule = Callable[..., Any]
+Settings = dict[str, Any]
+OPS: dict[str, Op] = {}
+
+
+class Op:
+    """One operation: its value `forward(*inputs, **settings)`, and its derivatives, one rule for each input.
+
+    A rule is a function whose parameter names say what it reads: `g`, the gradient that arrives; `out`, the op's value;
+    an input; `<input>_shape`, where the shape is enough; a setting. It returns dL/d input. The parameters of `forward`
+    are the inputs, as many as there are rules, and then the settings. With `over`, an input is a sequence of numbers,
+    as long as the others, and its rule returns the list of their gradients.
+
+    Raises TypeError, naming op and parameter, for a rule that reads anything else.
+    """
+
+    def __init__(self, forward: Callable[..., Any], rules: Sequence[Rule], over: bool = False):
+        self.name = forward.__name__.removesuffix("_")
+        self.forward, self.over = forward, over
+        parameters = list(inspect.signature(forward).parameters.values())
+        self.inputs = tuple(p.name for p in parameters[: len(rules)])
+        self.defaults = {p.name: p.default for p in parameters[len(rules) :]}
+        self.numbers = {p.name for p in parameters[len(rules) :] if p.annotation == "float"}
+        self.shapes = {f"{x}_shape": f"(len({x}),)" if over else "()" for x in self.inputs}
+        self.rules = rules
+        self.__doc__ = forward.__doc__
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+    @property
+    def rules(self) -> Sequence[Rule]:
+        """The derivatives, as they stand on the page. Whoever sets others gets them checked and called."""
+        return self._rules
+
+    @rules.setter
+    def rules(self, rules: Sequence[Rule]) -> None:
+        reads = [self.names(rule) for rule in rules]
+        self._rules, self.reads = tuple(rules), reads
+        self.reads_inputs = any(x in names for names in reads for x in self.inputs)
+        self.calls = [self.call(rule, names) for rule, names in zip(rules, reads, strict=True)]
+
+    def names(self, rule: Rule) -> list[str]:
+        """The names of what a rule reads."""
+        known = ("g", "out", *self.inputs, *self.shapes, *self.defaults)
+        names = [str(p) if p.kind is p.VAR_POSITIONAL else p.name for p in inspect.signature(rule).parameters.values()]
+        for name in names:
+            if name not in known:
+                raise TypeError(f"{self.name}: expected a rule that reads some of {', '.join(known)}, got {name}")
+        return names
+
+    def call(self, rule: Rule, names: Sequence[str]) -> Rule:
+        """`rule` as a function of (g, out, *inputs, *settings). Written out, it costs one call more and no look-up."""
+        everything = ", ".join(["g", "out", *self.inputs, *self.defaults])
+        read = ", ".join(self.shapes.get(name, name) for name in names)
+        return eval(compile(f"lambda {everything}: _rule({read})", __file__, "eval"), {"_rule": rule})
+
+    def __call__(self, *args: Any, **settings: Any) -> Any:
+        """On nodes, build the node of the result; on plain numbers, just compute.
+
+        Raises TypeError for an input that is not a real number and for a wrong number of inputs.
+        """
+        inputs: Sequence[Any] = args[: len(self.rules)]
+        if self.defaults or len(args) != len(self.rules):
+            settings = self.bind(args, settings)
+        if self.over:
+            inputs = self.sequence(inputs)
+        for x in inputs:
+            if isinstance(x, np.ndarray):  # `ieee` below asks again on one-element arrays
+                return self.forward(*self.columns(inputs), **settings)
+            if hasattr(x, "op"):
+                return x.apply(self, inputs, settings)
+        return self.value([number(x, self.name) for x in inputs], settings)
+
+    def __get__(self, node: Any, owner: type | None = None) -> Any:
+        """As a method: `node.tanh()` is `tanh(node)`."""
+        return self if node is None else MethodType(self, node)
+
+    def bind(self, args: tuple[Any, ...], given: Settings) -> Settings:
+        """All settings by name: those given by position or name, and the defaults."""
+        n = len(self.rules)
+        if not n <= len(args) <= n + len(self.defaults):
+            raise TypeError(f"{self.name}: expected {n} input{'s' * (n > 1)}, got {len(args)}")
+        bound = self.defaults | dict(zip(self.defaults, args[n:], strict=False)) | given
+        for name, value in bound.items():
+            if name not in self.defaults:
+                raise TypeError(f"{self.name}: expected {' and '.join(self.defaults)}, got {name}")
+            if value is inspect.Parameter.empty:
+                raise TypeError(f"{self.name}: expected {name}, got none")
+            if hasattr(value, "op"):
+                raise TypeError(f"{self.name}: expected a plain value for {name}, got a node")
+            if name in self.numbers:
+                bound[name] = number(value, f"{self.name}, {name}")
+        return bound
+
+    def sequence(self, args: Sequence[Any]) -> list[Any]:
+        """The numbers of one or more sequences of one length, one after the other."""
+        columns = [listed(xs, self.name) for xs in args]
+        if len({len(xs) for xs in columns}) > 1:
+            lengths = " and ".join(str(len(xs)) for xs in columns)
+            raise ValueError(f"{self.name}: expected sequences of one length, got {lengths}")
+        return [x for xs in columns for x in xs]
+
+    def columns(self, xs: Sequence[Any]) -> Sequence[Any]:
+        """What `sequence` put together, as the sequences that it was; the inputs of other ops as they are."""
+        n = len(xs) // len(self.inputs)
+        return [xs[i * n : (i + 1) * n] for i in range(len(self.inputs))] if self.over else xs
+
+    def saves(self, needed: Sequence[bool]) -> list[int]:
+        """What the derivatives of the inputs that are `needed` read: places in (*inputs, out), in order."""
+        n = len(needed) // len(self.inputs)  # numbers in an input
+        read = {name for i, names in enumerate(self.reads) if any(needed[i * n : (i + 1) * n]) for name in names}
+        places = [name for name in self.inputs for _ in range(n)]
+        return [i for i, name in enumerate([*places, "out"]) if name in read]
+
+    def value(self, xs: Sequence[float], settings: Settings | None) -> float:
+        """The op on numbers; those of sequences stand one after the other."""
+        return ieee(self.forward, self.columns(xs), settings or {})
+
+    def gradients(self, g: Any, out: Any, xs: Sequence[Any], settings: Settings, needed: Sequence[bool]) -> list[Any]:
+        """dL/dx for each input, None where it is not needed: floats from floats, nodes from nodes."""
+        run = ieee if isinstance(out, float) else plainly
+        n, columns = len(xs) // len(self.inputs), self.columns(xs)
+        slopes: list[Any] = []
+        for i, call in enumerate(self.calls):
+            if not any(needed[i * n : (i + 1) * n]):
+                slopes += [None] * n
+            elif self.over:
+                slopes += run(call, (g, out, *columns), settings)
+            else:
+                slopes.append(run(call, (g, out, *columns), settings))
+        return slopes
+
+
+def op(*rules: Rule, over: bool = False) -> Callable[[Callable[..., Any]], Op]:
+    """Make an `Op` of the function below and write it into the table `OPS`."""
+
+    def declare(forward: Callable[..., Any]) -> Op:
+        made = Op(forward, rules, over)
+        OPS[made.name] = made
+        return made
+
+    return declare
+
+
+def number(x: Any, where: str) -> float:
+    """`x` as a float. Raises TypeError naming the type for bool, complex, str, None and anything not a real number."""
+    if type(x) is float:
+        return x
+    if isinstance(x, numbers.Real) and not isinstance(x, bool):
+        return float(x)
+    raise TypeError(f"{where}: expected a real number, got {type(x).__name__}")
+
+
+def listed(xs: Any, where: str) -> list[Any]:
+    """A sequence as a list. Raises TypeError for what is none, and for text."""
+    if isinstance(xs, str) or not hasattr(xs, "__iter__"):
+        raise TypeError(f"{where}: expected a sequence, got {type(xs).__name__}")
+    return list(xs)
+
+
+def ieee(f: Callable[..., Any], args: Sequence[Any], settings: Settings) -> Any:
+    """`f(*args)`, of floats and sequences of floats a float or a list of floats, as IEEE 754 has it and with numpy's
+    warnings.
+
+    Python's floats raise on a division by zero and overflow in silence. Where one of them does, the question goes
+    once more to numpy, on one-element arrays: its value, its RuntimeWarning. What is finite never takes that way.
+    """
+    try:
+        out = f(*args, **settings)
+        if type(out) is np.float64:  # numpy computed it, and has warned if it had to
+            return float(out)
+        total = builtins.sum(out) if type(out) is list else out
+        if total - total == 0.0:
+            return out
+    except ZeroDivisionError:
+        pass
+    out = f(*map(one_element, args), **settings)
+    return [np.asarray(x).item() for x in out] if type(out) is list else np.asarray(out).item()
+
+
+def one_element(x: Any) -> Any:
+    return np.array([x]) if isinstance(x, float) else [np.array([y]) for y in x]
+
+
+def plainly(f: Callable[..., Any], args: Sequence[Any], settings: Settings) -> Any:
+    return f(*args, **settings)

@@ -1,0 +1,1 @@
+"""The graph as a picture: `draw` writes it down, `render` makes a file of it."""

@@ -1,0 +1,46 @@
+"""From a graph to a picture, as a file or as an element of a page."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import graphviz
+
+from viz import files
+from viz.nodes import Node
+from viz.picture import dot
+from viz.picture.draw import draw
+
+__all__ = ["render", "svg"]
+
+
+def render(graph: graphviz.Digraph | Node | Sequence[Node], path: str | os.PathLike[str]) -> Path:
+    """Write the picture of `graph` (what `draw` returned, or what it takes) to `path`, and return `path`.
+
+    The suffix names the format: ``.svg``, ``.png`` or ``.pdf``. The file appears whole or not at all.
+
+    Raises:
+        ValueError: `path` has another suffix.
+        RuntimeError: No Graphviz is found, it failed on this graph, or it took longer than a minute.
+    """
+    path = Path(path)
+    form = path.suffix.lower().removeprefix(".")
+    if form not in dot.FORMATS:
+        raise ValueError(f"render: expected a path that ends in .svg, .png or .pdf, got {str(path)!r}")
+    return files.write(path, dot.image(_source(graph), form))
+
+
+def svg(graph: graphviz.Digraph | Node | Sequence[Node]) -> str:
+    """Return the picture of `graph` as an ``<svg>`` element, to put into a page; notebooks show nodes by it.
+
+    Where there is no picture (too many nodes, no Graphviz), the element holds the sentence that says why: a notebook
+    that only wanted to show a node should not end in a traceback.
+    """
+    try:
+        return dot.element(_source(graph))
+    except (ValueError, RuntimeError) as reason:
+        return dot.sentence(str(reason))
+
+
+def _source(graph: graphviz.Digraph | Node | Sequence[Node]) -> str:
+    return graph.source if isinstance(graph, graphviz.Digraph) else draw(graph).source
