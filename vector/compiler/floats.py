@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -18,7 +17,7 @@ class TracedFloat(TracedArray):
     meets; with plain numbers it makes another such float."""
 
     __slots__ = ()
-    weak = True
+    __class__ = property(lambda self: float)  # what the step is given where it takes floats
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if any(hasattr(x, "op") for x in inputs):
@@ -46,9 +45,6 @@ class TracedFloat(TracedArray):
         self.__float__()
 
     __int__ = __index__ = __round__ = __trunc__ = __floor__ = __ceil__ = __float__
-
-
-numbers.Real.register(TracedFloat)
 
 
 def strong(structure: Any) -> Any:

@@ -79,11 +79,11 @@ class GuardSet:
             for x, length, parts, values in self.contents:
                 if len(x) != length or not all(map(is_, parts(x), values)):
                     return False
-            for tensor, array, wanted in self.tensors:
-                if tensor._data is not array or tensor.requires_grad is not wanted:
-                    return False
             if self.epoch != epoch.now:
                 now = epoch.now
+                for tensor, array, wanted in self.tensors:
+                    if tensor._data is not array or tensor.requires_grad is not wanted:
+                        return False
                 for read, key, value in self.guarded:
                     if read(key) is not value:
                         return False

@@ -14,6 +14,7 @@ import random
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
@@ -82,6 +83,10 @@ class TracedArray(NDArrayOperatorsMixin):
             return function(args[0].value, *args[1:], **kwargs)
         out = kwargs.pop("out", None)
         return self.tracer.call(function, args, kwargs, out, into=function in TAKES_OUT)
+
+    def settled(self) -> TracedArray:
+        """A number as what it is in a tensor: an array, which can be written to."""
+        return TracedArray(self.tracer, self._var, self.value)
 
     def record(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Write `function` down as one call."""
@@ -160,7 +165,7 @@ class TracedArray(NDArrayOperatorsMixin):
         return f"<recorded {self.value!r}>"
 
 
-class Extents:
+class Places:
     """Where in memory the arrays from outside lie, to find those that overlap another."""
 
     def __init__(self) -> None:
@@ -192,12 +197,12 @@ class Tracer:
         self.stand = global_stand()
         self.errors = np.geterr()  # how numpy warns where the step begins
         self.calls: list[Call] = []
-        self.places: list[Place] = []  # of each call, the user's line that it comes from
+        self.lines: list[Place] = []  # of each call, the user's line that it comes from
         self.inputs: list[Var] = []
         self.known: dict[int, TracedArray] = {}  # arrays from outside, by id; the TracedArray keeps its array alive
         self.held: dict[Any, np.ndarray] = {}  # tensors from outside, and the array each had
         self.versions: Counter[Var] = Counter()  # how often the memory of each root was written to
-        self.extents = Extents()
+        self.places = Places()
         self.contents: dict[int, int] = {}  # checksums of the user's plain arrays as the step found them, by id
         self.owned: set[int] = set()  # ids of arrays that belong to a tensor: these may be written to
         self.gradients: dict[Any, Any] = {}  # leaf tensors whose gradient was set or reset inside the step
@@ -210,7 +215,7 @@ class Tracer:
     def emit(self, call: Call) -> None:
         """Write a call down."""
         self.calls.append(call)
-        self.places.append(users_place())
+        self.lines.append(users_place())
 
     def call(self, f: Any, args: Any, kwargs: Any, out: Any = None, into: bool = True) -> TracedArray:
         """Run `f` and write it down."""
@@ -222,7 +227,7 @@ class Tracer:
         values, named = replace(traced_args, unwrap), replace(traced_kwargs, unwrap)
         args, kwargs = replace(traced_args, variable), replace(traced_kwargs, variable)
         if np.geterr() != self.errors:
-            f = under(f, *np.geterr().items())
+            f = Under(f, tuple(np.geterr().items()))
         if out is None:
             value = f(*values, **named)
             if not isinstance(value, (np.ndarray, np.generic)) or f in OF_VALUES:
@@ -242,7 +247,7 @@ class Tracer:
             np.copyto(target.value, *values, **named)
         else:
             f(*values, **named, out=target.value)
-        for other in {root, *self.extents.overlapping(root.array)}:
+        for other in {root, *self.places.overlapping(root.array)}:
             self.versions[other] += 1
         self.emit(Call(f, args, kwargs, target._var, writes=True))
         return target
@@ -304,7 +309,7 @@ class Tracer:
         """An argument of the step."""
         traced = TracedArray(self, Var("input", x, label), x)
         self.inputs.append(traced._var)
-        self.extents.add(x, traced._var)
+        self.places.add(x, traced._var)
         return traced
 
     def check_draws(self) -> None:
@@ -326,7 +331,9 @@ class Tracer:
 
     def lift(self, x: Any) -> TracedArray:
         """An array from outside, as a tensor holds it."""
-        return x if isinstance(x, TracedArray) else self.traced(np.asarray(x))
+        if isinstance(x, TracedArray):
+            return x.settled() if x.number else x
+        return self.traced(np.asarray(x))
 
     def traced(self, x: Any, label: str = "", owned: bool = False) -> Any:
         """An array from outside as a TracedArray; a tensor's array; anything else as it is."""
@@ -336,7 +343,7 @@ class Tracer:
             return x
         if id(x) not in self.known:
             self.known[id(x)] = TracedArray(self, Var("state", x, label), x)
-            self.extents.add(x, self.known[id(x)]._var)
+            self.places.add(x, self.known[id(x)]._var)
             if not owned:
                 self.contents[id(x)] = checksum(x)
         return self.known[id(x)]
@@ -374,8 +381,7 @@ class Tracer:
         new = self.traced(new if hasattr(new, "dtype") else np.asarray(new, tensor.dtype))
         if (new.shape, new.dtype) != (tensor.shape, tensor.dtype):
             refuse(f"turn a tensor from {tensor.dtype} {tensor.shape} into {new.dtype} {new.shape}")
-        if new.number:  # in a tensor it is an array, which can be written to
-            new = TracedArray(self, new._var, new.value)
+        new = new.settled() if new.number else new
         if isinstance(tensor._data, TracedArray):
             tensor._data = new
         elif new is not self.read(tensor):
@@ -458,12 +464,12 @@ class Tracer:
         rebound = {tensor: self.kept(new) for tensor, new in self.rebound.items()}
         result = replace(result, self.kept if rebound else self.traced)
         self.rebound.clear()
-        extents = Extents()
+        places = Places()
         for tensor, array in self.held.items() if rebound else ():
-            extents.add(array, tensor)
+            places.add(array, tensor)
         for tensor, new in rebound.items():
             array = self.held[tensor]
-            if any(other is not tensor for other in extents.overlapping(array)):
+            if any(other is not tensor for other in places.overlapping(array)):
                 refuse(
                     f"give {tensor.label or 'a tensor'} another array, while a second tensor looks at the one it has",
                     "write into it, as in p.data[...] = new, or copy the second tensor before",
@@ -495,16 +501,20 @@ class Tracer:
         return left
 
 
-@functools.lru_cache(maxsize=1024)
-def under(f: Callable[..., Any], *errors: tuple[str, Any]) -> Callable[..., Any]:
-    """f with numpy's warnings as they were at this place of the step: the same function at each recording."""
+@dataclass(frozen=True)
+class Under:
+    """A function with numpy's warnings as they were at this place of the step."""
 
-    def call(*args: Any, **kwargs: Any) -> Any:
-        with np.errstate(**dict(errors)):
-            return f(*args, **kwargs)
+    function: Callable[..., Any]
+    errors: tuple[tuple[str, Any], ...]
 
-    call.__name__ = f"{f.__name__}_under_errstate"
-    return call
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with np.errstate(**dict(self.errors)):
+            return self.function(*args, **kwargs)
+
+    @property
+    def __name__(self) -> str:
+        return f"{self.function.__name__}_under_errstate"
 
 
 def checksum(x: np.ndarray) -> int:
