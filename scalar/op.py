@@ -166,7 +166,7 @@ def number(x: Any, where: str) -> float:
     """`x` as a float. Raises TypeError naming the type for bool, complex, str, None and anything not a real number."""
     if type(x) is float:
         return x
-    if type(x) is int or isinstance(x, numbers.Real) and not isinstance(x, bool):
+    if type(x) is int or (isinstance(x, numbers.Real) and not isinstance(x, bool)):
         return float(x)
     raise TypeError(f"{where}: expected a real number, got {type(x).__name__}")
 

@@ -11,9 +11,11 @@ from recorded import DATA, OPTIMIZERS, blas, model_of, same, train
 
 import vector
 from vector import nn, optim
-from vector.nn.base import layers_of
+from vector.compiler import CompiledStep
+from vector.nn.base import search
 from vector.random import find_generators
 from vector.runtime import threads as workers
+from vector.training import recorded
 from vector.training.run import progress_bar
 
 
@@ -63,19 +65,19 @@ def test_batches_of_one_and_of_all():
     assert all(same(p.data, q.data) for p, q in zip(model.parameters(), other.parameters(), strict=True))
 
 
-def test_the_step_runs_once_for_each_size_of_batch():
-    class Batch:
-        sizes: ClassVar = []  # of a class: what a step finds elsewhere must not change
+def test_the_step_runs_as_python_to_record_and_to_verify():
+    sizes = []
+    note = sizes.append  # what a step captures must not change, as the list would
 
     def loss(logits, labels):
-        Batch.sizes.append(len(labels))
+        note(len(labels))
         return vector.cross_entropy(logits, labels)
 
-    train(True, loss=loss, epochs=4)
-    assert Batch.sizes == [96, 32]
-    Batch.sizes.clear()
+    train(True, loss=loss, epochs=4)  # steps 1, 2, 4, 8, 16, 32 of the large ones, and the first of each epoch
+    assert sizes == [96, 96, 96, 96, 32, 96, 96, 32, 96, 32, 96, 96, 32]
+    sizes.clear()
     train(False, loss=loss, epochs=1)
-    assert Batch.sizes == [96] * 8 + [32]
+    assert sizes == [96] * 8 + [32]
 
 
 def test_a_schedule_is_followed():
@@ -214,7 +216,7 @@ def test_validation_is_looked_at_first(validation, words):
 
 def test_a_step_is_recorded_unless_told_otherwise(monkeypatch):
     made = []
-    monkeypatch.setattr(vector.compiler, "compile", lambda step: made.append(step) or step)
+    monkeypatch.setattr(recorded, "CompiledStep", lambda step: made.append(step) or CompiledStep(step))
     for options in ({}, {"compile": False}):
         model = model_of()
         model.fit(DATA.train_images[:96], DATA.train_labels[:96], optim.SGD(model.parameters(), 0.1), **options)
@@ -232,20 +234,21 @@ def test_so_many_threads_share(threads):
 class Watched(nn.Layer):
     """Says in which mode it is called, and raises when it is told to."""
 
-    said: ClassVar = []  # of a class: what a step finds elsewhere must not change
+    said: ClassVar = []
+    say = said.append  # what a step captures must not change, as the list would
 
     def __init__(self, error=None):
         self.error, self.inner = error, nn.Dropout(0.5)
 
     def __call__(self, x):
-        Watched.said.append((self.training, self.inner.training))
+        self.say((self.training, self.inner.training))
         if self.error:
             raise self.error
         return x
 
 
 def modes_of(model):
-    return [layer.training for layer in layers_of(model)]
+    return [layer.training for layer in search(model).layers]
 
 
 def test_fit_trains_and_evaluate_and_predict_do_not():
@@ -264,7 +267,7 @@ def test_fit_trains_and_evaluate_and_predict_do_not():
         update = optim.SGD(model.parameters(), 0.1)
         model.fit(x, y, update, epochs=2, compile=compile, validation=(x, y), on_epoch=lambda row: model.eval())
         training = [mode for mode in said if mode != (False, False)]
-        assert training == [(True, True)] * (1 if compile else 2) and len(said) == len(training) + 2
+        assert training == [(True, True)] * 2 and len(said) == len(training) + 2
         assert modes_of(model) == before
 
 

@@ -210,8 +210,10 @@ def progress_bar(total: int, initial: int, text: str, wanted: bool) -> Any:
     from tqdm import tqdm  # only when a bar is shown: importing it takes longer than importing this package
 
     class Bar(tqdm):
+        monitor_interval = 0  # no thread of its own, which would stay
+
         def __del__(self) -> None:
             with contextlib.suppress(AttributeError):  # Ctrl-C in the middle of making it leaves half a bar
                 super().__del__()
 
-    return Bar(total=total, initial=initial, desc=text, unit="batch", leave=False, mininterval=0.1)
+    return Bar(total=total, initial=initial, desc=text, unit="batch", leave=False, mininterval=0.1, miniters=1)
