@@ -211,7 +211,7 @@ def pair(op: Op, x: Any, y: Any) -> Value:
         data = op.forward(a, b)
     except ZeroDivisionError:
         data = math.nan
-    if data - data != 0.0 or type(data) is not float or autodiff.blocks or not (x.requires_grad or y.requires_grad):
+    if type(data) is not float or data - data != 0.0 or autodiff.blocks or not (x.requires_grad or y.requires_grad):
         return Value.apply(op, (x, y))
     node = new(Value)
     node.data = node.saved = data
