@@ -63,7 +63,7 @@ def test_classes(module, name):
     first, more = arguments(slow), arguments(fast)
     assert list(more)[: len(first)] == list(first)
     assert {key: more[key] for key in first} == first
-    for method in {m for m in vars(slow) if not m.startswith("_")} - {"named", "state", "columns", "decoupled"}:
+    for method in {m for m in vars(slow) if not m.startswith("_")} - {"named", "columns", "decoupled"}:
         assert hasattr(fast, method), method
         if callable(getattr(slow, method)):
             assert list(arguments(getattr(slow, method))) == list(arguments(getattr(fast, method))), method

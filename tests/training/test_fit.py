@@ -12,7 +12,7 @@ from recorded import DATA, OPTIMIZERS, blas, model_of, same, train
 import vector
 from vector import nn, optim
 from vector.compiler import CompiledStep
-from vector.nn.base import layers_of
+from vector.nn.base import search
 from vector.random import find_generators
 from vector.runtime import threads as workers
 from vector.training import recorded
@@ -248,7 +248,7 @@ class Watched(nn.Layer):
 
 
 def modes_of(model):
-    return [layer.training for layer in layers_of(model)]
+    return [layer.training for layer in search(model).layers]
 
 
 def test_fit_trains_and_evaluate_and_predict_do_not():

@@ -13,7 +13,7 @@ from recorded import same
 
 import vector
 from vector import Tensor, nn, optim
-from vector.nn.base import name_of
+from vector.nn.hidden import name_of
 
 X = np.array([[0.3, -1.2, 0.7, 0.1], [1.5, 0.1, -0.4, 2.0]])
 Y = np.array([0, 1])
@@ -111,6 +111,13 @@ def test_only_layers_with_state_are_counted():
     constant.register_buffer("mean", 1.0)
     layers = nn.Flatten(), nn.Dense(2, 2), vector.tanh, np.tanh, constant, nn.Sequential(nn.Flatten()), nn.Dense(2, 2)
     assert [*nn.Sequential(*layers).state_dict()] == ["0.weight", "0.bias", "1.mean", "2.weight", "2.bias"]
+
+
+def test_attributes_of_common_names():
+    layer = nn.Flatten()
+    layer.parts, layer.details, layer.layers, layer.name = [nn.Dense(2, 2)], nn.Dense(2, 2), {}, "a"
+    assert [*layer.named()] == ["parts.0.weight", "parts.0.bias", "details.weight", "details.bias"]
+    assert repr(layer).startswith("Flatten")
 
 
 def test_a_deep_model_is_named_in_no_time():

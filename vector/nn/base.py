@@ -1,22 +1,21 @@
-"""What layers share: where their state is found, how it is saved, training or not, and what parameters start from."""
+"""What layers share: where their state is found, how it is saved, and whether they are in training."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from ..op import array
-from ..runtime.memory import aligned
 from ..storage import Guarded
 from ..tensor import Tensor
-from .hidden import class_attributes, hidden
-from .outline import Row, outline
+from .hidden import check_shown
 
-Initializer = Callable[..., np.ndarray]  # (generator, n_in, n_out) to (n_in, n_out)
 Named = tuple[str, Any]
+PLAIN = {type(None), bool, int, float, str, np.ndarray}  # what is in most attributes, and no state
 
 
 class Layer(Guarded):
@@ -63,17 +62,17 @@ class Layer(Guarded):
         self._buffers = tuple({**dict.fromkeys(self._buffers), name: None})
         setattr(self, name, buffer)
 
-    def parts(self) -> Iterable[Named]:
+    def _held(self) -> Iterable[Named]:
         """What the layer holds, by name, in order: its attributes."""
         return vars(self).items()
 
-    def details(self) -> str:
+    def _details(self) -> str:
         """What stands in brackets behind the layer's name where it is printed."""
         return ""
 
     def named(self) -> dict[str, Tensor]:
         """The parameters by dotted name, each once, in order of attributes."""
-        tensors, buffers = tensors_of(self), buffers_of(self)
+        tensors, buffers = state_of(self)
         return {name: x for name, x in tensors.items() if id(x) not in buffers}
 
     def parameters(self) -> list[Tensor]:
@@ -83,14 +82,14 @@ class Layer(Guarded):
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of the arrays of parameters and buffers by dotted name: "0.weight" is (n_in, n_out), "0.bias" (n_out,)
         of the first of a Sequential's layers that has any."""
-        return {name: x.data.copy() for name, x in tensors_of(self).items()}
+        return {name: x.data.copy() for name, x in state_of(self)[0].items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over the numbers of a state dict of either engine.
 
         Raises ValueError, and changes nothing, when names or shapes are not this model's; TypeError for no numbers.
         """
-        own = tensors_of(self)
+        own, _ = state_of(self)
         if own.keys() != state.keys():
             raise ValueError(f"load_state_dict: expected the names {sorted(own)}, got {sorted(state)}")
         arrays = {name: array(state[name], f"load_state_dict: {name}") for name in own}
@@ -111,7 +110,9 @@ class Layer(Guarded):
 
     def __repr__(self) -> str:
         """The tree of layers, with numbers of parameters, and with the shapes of tensors."""
-        return outline(rows(self))
+        from .outline import outline  # which stands above: it reads layers
+
+        return outline(self)
 
 
 # --- finding the state ------------------------------------------------------------------------------------------------
@@ -120,41 +121,63 @@ class Layer(Guarded):
 def parts_of(x: Any) -> Iterable[Named] | None:
     """The parts of a layer, dict, list or tuple by name; None for anything else."""
     if isinstance(x, Layer):
-        return x.parts()
+        return x._held()
     if isinstance(x, dict):
         return ((str(key), part) for key, part in x.items())
     return ((str(i), part) for i, part in enumerate(x)) if isinstance(x, (list, tuple)) else None
 
 
-def directly_in(layer: Layer) -> Iterator[Named]:
-    """What a layer holds by name, in order, with what is in its lists, tuples and dicts in their place."""
+def directly_in(layer: Layer, prefix: str = "") -> list[Named]:
+    """What a layer holds by dotted name, in order, with what is in its lists, tuples and dicts in their place; plain
+    numbers, texts and arrays left out."""
+    found: list[Named] = []
     seen: set[int] = set()
-    left: list[Named] = [("", layer)]
+    left: list[Named] = [(prefix, layer)]
     while left:
         name, x = left.pop()
         parts = parts_of(x) if x is layer or not isinstance(x, Layer) else None
         if parts is None:
-            yield name, x
+            found.append((name, x))
         elif id(x) not in seen:
             seen.add(id(x))
-            left += reversed([(joined(name, part), y) for part, y in parts])
+            inner = [
+                (f"{name}.{part}" if name and part else name or part, y) for part, y in parts if type(y) not in PLAIN
+            ]
+            left += reversed(inner)
+    return found
 
 
-def walk(root: Layer) -> Iterator[Named]:
-    """A layer and all that it and the layers in it hold by dotted name, each thing once, in order of attributes."""
+class Found(NamedTuple):
+    """What a layer and the layers in it hold, each thing once, in order of attributes."""
+
+    layers: list[Layer]  # the layer itself first
+    tensors: list[tuple[str, Tensor]]  # parameters and buffers by dotted name
+    others: list[tuple[Layer, Any]]  # and the layer that holds them
+
+    @property
+    def buffers(self) -> set[int]:
+        """The ids of the tensors that are a buffer of some layer."""
+        return {id(vars(x)[name]) for x in self.layers for name in x._buffers if name in vars(x)}
+
+
+def search(root: Layer) -> Found:
+    """Find all that is in a layer."""
+    found = Found([], [], [])
     seen: set[int] = set()
-    left: list[Named] = [("", root)]
+    left: list[tuple[str, Any, Layer]] = [("", root, root)]
     while left:
-        name, x = left.pop()
-        if id(x) not in seen:
-            seen.add(id(x))
-            yield name, x
-            if isinstance(x, Layer):
-                left += reversed([(joined(name, part), y) for part, y in directly_in(x)])
-
-
-def joined(*names: str) -> str:
-    return ".".join(filter(None, names))
+        name, x, holder = left.pop()
+        if id(x) in seen:
+            continue
+        seen.add(id(x))
+        if isinstance(x, Layer):
+            found.layers.append(x)
+            left += reversed([(part, y, x) for part, y in directly_in(x, name)])
+        elif leaf(x):
+            found.tensors.append((name, x))
+        else:
+            found.others.append((holder, x))
+    return found
 
 
 def leaf(x: Any) -> bool:
@@ -162,51 +185,15 @@ def leaf(x: Any) -> bool:
     return isinstance(x, Tensor) and x.op is None
 
 
-def layers_of(root: Layer) -> list[Layer]:
-    """The layer itself and all in it, each once."""
-    return [x for _, x in walk(root) if isinstance(x, Layer)]
-
-
-def tensors_of(root: Layer) -> dict[str, Tensor]:
-    """Parameters and buffers by dotted name, each once. Raises as `Layer` says."""
-    found: dict[str, Tensor] = {}
-    for name, x in walk(root):
-        if leaf(x):
-            if name in found:
-                raise ValueError(f"Layer: expected names that differ, got {name} twice")
-            found[name] = x
-    shown = {id(x) for x in found.values()}
-    for layer in layers_of(root):
-        check_shown(layer, shown)
-    return found
-
-
-def check_shown(layer: Layer, shown: set[int]) -> None:
-    """Raises TypeError where a layer has parameters in what is no layer, and they are not among those shown."""
-    where = type(layer).__name__
-    if hidden(class_attributes(layer, Layer), shown) is not None:
-        raise TypeError(f"Layer: expected parameters in attributes of the object, got some in the class {where}")
-    for _, x in directly_in(layer):
-        if isinstance(x, Layer) or leaf(x):
-            continue
-        ducktyped = callable(getattr(type(x), "parameters", None))
-        ducktyped |= callable(x) and callable(getattr(type(x), "state", None))
-        if not ducktyped and hidden(x, shown) is None:
-            continue
-        if isinstance(x, Tensor):
-            raise TypeError(
-                f"Layer: expected parameters that no op made, got a result of {name_of(x.op)} in {where}; "
-                f"make a Tensor of the finished array"
-            )
-        raise TypeError(
-            f"Layer: expected layers that show their parameters, got {name_of(x)} in {where}, which hides some; "
-            f"make it a subclass of nn.Layer"
-        )
-
-
-def buffers_of(root: Layer) -> set[int]:
-    """The ids of the tensors that are buffers somewhere in the layer."""
-    return {id(vars(layer)[name]) for layer in layers_of(root) for name in layer._buffers if name in vars(layer)}
+def state_of(root: Layer) -> tuple[dict[str, Tensor], set[int]]:
+    """Parameters and buffers by dotted name, and the ids of the buffers. Raises as `Layer` says."""
+    found = search(root)
+    tensors = dict(found.tensors)
+    if len(tensors) < len(found.tensors):
+        twice = Counter(name for name, _ in found.tensors).most_common(1)[0][0]
+        raise ValueError(f"Layer: expected names that differ, got {twice} twice")
+    check_shown(found.layers, found.others, {*map(id, tensors.values())})
+    return tensors, found.buffers
 
 
 def has_tensors(x: Any) -> bool:
@@ -227,7 +214,7 @@ def has_tensors(x: Any) -> bool:
 
 
 def switch(root: Layer, training: bool) -> None:
-    for layer in layers_of(root):
+    for layer in search(root).layers:
         if layer.training is not training:  # setting an attribute makes recorded steps evaluate their guards
             layer.training = training
 
@@ -235,7 +222,7 @@ def switch(root: Layer, training: bool) -> None:
 @contextmanager
 def in_mode(root: Layer, training: bool) -> Iterator[None]:
     """Inside, the layer and all in it are in training or in evaluation; afterwards each is as it was."""
-    before = [(layer, layer.training) for layer in layers_of(root)]
+    before = [(layer, layer.training) for layer in search(root).layers]
     try:
         switch(root, training)
         yield
@@ -243,70 +230,3 @@ def in_mode(root: Layer, training: bool) -> Iterator[None]:
         for layer, was in before:
             if layer.training is not was:
                 layer.training = was
-
-
-# --- as text ----------------------------------------------------------------------------------------------------------
-
-
-def rows(root: Layer) -> list[Row]:
-    """The lines of a layer's outline: one for each layer, and for each function that a Sequential calls."""
-    buffers, names = buffers_of(root), {id(x): name for name, x in walk(root)}
-    found: list[Row] = []
-    drawn: set[int] = set()
-    left: list[tuple[int, str, Any]] = [(0, "", root)]
-    while left:
-        depth, name, x = left.pop()
-        title = f"{name}: {title_of(x)}" if name else title_of(x)
-        if not isinstance(x, Layer) or id(x) in drawn:
-            found.append(Row(depth, title, None, f"same as {names[id(x)]}" if id(x) in drawn else ""))
-            continue
-        drawn.add(id(x))
-        held = [*directly_in(x)]
-        notes = ", ".join(f"{part} {y.shape}{mark(y, buffers)}" for part, y in held if leaf(y))
-        counted = {id(y): y for _, y in walk(x) if leaf(y) and id(y) not in buffers}.values()
-        if x is root and counted:
-            notes = f"parameters; {notes}" if notes else "parameters"
-        found.append(Row(depth, title, sum(y.size for y in counted) if counted else None, notes))
-        left += reversed([(depth + 1, part, y) for part, y in held if isinstance(y, Layer) or not part])
-    return found
-
-
-def title_of(x: Any) -> str:
-    if isinstance(x, Layer):
-        return f"{type(x).__name__}({details})" if (details := x.details()) else type(x).__name__
-    return name_of(x)
-
-
-def name_of(function: Any) -> str:
-    """What a function is called, or the class of what else can be called."""
-    return str(getattr(function, "__name__", None) or getattr(function, "name", type(function).__name__))
-
-
-def mark(x: Tensor, buffers: set[int]) -> str:
-    return " buffer" if id(x) in buffers else "" if x.requires_grad else " frozen"
-
-
-# --- what parameters start from ---------------------------------------------------------------------------------------
-
-
-def glorot_uniform(rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
-    """Uniform between +-sqrt(6 / (n_in + n_out)) (Glorot and Bengio, 2010). Returns (n_in, n_out), float64."""
-    limit = np.sqrt(6.0 / (n_in + n_out))
-    return rng.uniform(-limit, limit, (n_in, n_out))
-
-
-def he_normal(rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
-    """Normal with standard deviation sqrt(2 / n_in), for relu (He et al., 2015). Returns (n_in, n_out), float64."""
-    return rng.normal(0.0, np.sqrt(2.0 / n_in), (n_in, n_out))
-
-
-def zeros(rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
-    """All 0. Returns (n_in, n_out), float64."""
-    return np.zeros((n_in, n_out))
-
-
-def parameter(data: np.ndarray, label: str) -> Tensor:
-    """A leaf with a copy of the data, which nobody else can write to until somebody asks for its `data`."""
-    made = Tensor(aligned(data), label)
-    made.memory = []
-    return made

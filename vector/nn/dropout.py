@@ -29,6 +29,6 @@ class Dropout(Layer):
         kept = uniform(self.rng, x.shape, x.dtype) >= self.rate
         return ops.multiply(x, kept.astype(x.dtype) / (1.0 - self.rate))
 
-    def details(self) -> str:
+    def _details(self) -> str:
         """The rate."""
         return str(self.rate)

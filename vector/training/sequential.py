@@ -13,7 +13,7 @@ import numpy as np
 from ..autodiff import no_grad
 from ..data.batches import Batches
 from ..losses import cross_entropy
-from ..nn.base import Layer, has_tensors, in_mode, tensors_of
+from ..nn.base import Layer, has_tensors, in_mode, state_of
 from ..optim import Optimizer, Schedule
 from ..runtime.memory import side_by_side
 from ..runtime.threads import use_threads
@@ -39,7 +39,7 @@ class Sequential(Layer):
                 got = type(layer).__name__
                 raise TypeError(f"Sequential: expected layers, each an argument of its own, got {got}")
         self.layers = layers
-        for name, x in tensors_of(self).items():
+        for name, x in state_of(self)[0].items():
             x.label = name
         move_side_by_side(self.parameters())
 
@@ -49,10 +49,10 @@ class Sequential(Layer):
             x = layer(x)
         return x
 
-    def parts(self) -> Iterator[tuple[str, Any]]:
+    def _held(self) -> Iterator[tuple[str, Any]]:
         """The layers by number, in place of the attribute that holds them; no name for one without tensors."""
         number = itertools.count()
-        for name, x in super().parts():
+        for name, x in super()._held():
             if name == "layers":
                 yield from ((str(next(number)) if has_tensors(layer) else "", layer) for layer in x)
             else:
