@@ -247,7 +247,7 @@ class CompiledStep:
         self.values.add(arguments.plain)
         guards = GuardSet([(getattr(self.step, "__name__", "self"), self.step), *arguments.plain])
         for name in guards.iterators():
-            refuse(f"take what comes next from {name!r} at each replay", "pass it as an argument")
+            refuse(f"take what comes next from {name!r} at each replay", "pass next() of it as an argument")
         run = self.run(arguments, guards)
         optimize(run.program, self.exact)
         replay = Replay(run, guards, arguments, self.__name__)
