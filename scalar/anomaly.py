@@ -6,18 +6,13 @@ import linecache
 import math
 import os
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from . import autodiff
-from .autodiff import mode
-
-LOCK = threading.Lock()
-within = 0  # how many blocks are being run, in all threads
+from .autodiff import other_mode
 
 
 @contextmanager
@@ -27,27 +22,15 @@ def detect_anomaly() -> Iterator[None]:
 
     numpy's warnings are silent inside. Everything runs several times slower there; outside nothing is looked at.
     """
-    global within
-    before, mode.check = mode.check, check
-    with LOCK:
-        within += 1
-        autodiff.observer = observe
-    try:
-        with np.errstate(all="ignore"):
-            yield
-    finally:
-        mode.check = before
-        with LOCK:
-            within -= 1
-            autodiff.observer = observe if within else None
+    with np.errstate(all="ignore"), other_mode(observe=observe, check=check):
+        yield
 
 
 def observe(node: Any, op: Any, inputs: Sequence[Any]) -> None:
     """Look at a new node, and remember the line that made it."""
-    if mode.check is not None:
-        node.line = users_line()
-        if not finite(node) and all(map(finite, inputs)):
-            raise FloatingPointError(f"{node.line}: {op.name} is {shown(node)} for finite inputs: {listed(inputs)}")
+    node.line = users_line()
+    if not finite(node) and all(map(finite, inputs)):
+        raise FloatingPointError(f"{node.line}: {op.name} is {shown(node)} for finite inputs: {listed(inputs)}")
 
 
 def check(node: Any, g: Any, contributions: Sequence[Any], gradients: dict[Any, Any]) -> None:

@@ -1,8 +1,8 @@
 """Reverse-mode automatic differentiation over a graph of nodes.
 
-    grads <- backward <- backward_steps <- topological_order
+    grad <- backward_steps <- topological_order, contributions -> backward
 
-Nothing here recurses, so depth has no limit, and nothing here makes a node: it reads `.data .op .inputs .params`.
+Nothing here recurses, so depth has no limit, and nothing here makes a node.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import operator
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from operator import is_
 from typing import Any, NamedTuple
 
@@ -22,21 +22,34 @@ class Mode(threading.local):
     """What ops do besides computing, thread by thread: write down a graph, and look for anomalies."""
 
     graph = True
-    check: Callable[..., None] | None = None
+    observe: Callable[..., None] | None = None  # called with each new node
+    check: Callable[..., None] | None = None  # called with each node's turn in a backward pass
 
 
 mode = Mode()
-observer: Callable[..., None] | None = None  # called with each new node, while any thread looks for anomalies
+LOCK = threading.Lock()
+blocks = 0  # of other modes that are being run, in all threads: while there is none, nobody need ask for the mode
 
 
 @contextmanager
-def no_grad() -> Iterator[None]:
-    """Inside, ops compute values and write down no graph: `with no_grad(): ...`, or `@no_grad()` on a function."""
-    before, mode.graph = mode.graph, False
+def other_mode(**settings: Any) -> Iterator[None]:
+    """Inside, the mode of this thread has these settings."""
+    global blocks
+    before = {name: getattr(mode, name) for name in settings}
+    with LOCK:
+        blocks += 1
     try:
+        vars(mode).update(settings)
         yield
     finally:
-        mode.graph = before
+        vars(mode).update(before)
+        with LOCK:
+            blocks -= 1
+
+
+def no_grad() -> AbstractContextManager[None]:
+    """Inside, ops compute values and write down no graph: `with no_grad(): ...`, or `@no_grad()` on a function."""
+    return other_mode(graph=False)
 
 
 def topological_order(output: Any) -> list[Any]:
@@ -73,29 +86,32 @@ def backward_steps(output: Any, gradient: Any = 1.0, create_graph: bool = False)
     for node in reversed(topological_order(output)):
         if not node.requires_grad:
             continue
-        g, contributions = gradients.pop(node), ()
-        if node.op:
-            out, xs = node.data, [x.data for x in node.inputs]
-            needed = [x.requires_grad for x in node.inputs]
-            if out is not node.was or (node.seen is not None and not all(map(is_, xs, node.seen))):
-                check_unchanged(node, needed)
-            if create_graph:
-                out, xs = node, node.inputs
-            contributions = node.op.gradients(g, out, xs, node.params or {}, needed)
-            if check is not None:
-                check(node, g, contributions, gradients)
-            for x, need, c in zip(node.inputs, needed, contributions, strict=True):
-                if need:
-                    before = gradients.get(x)
-                    gradients[x] = c if before is None else plus(before, c)
-        yield Step(node, g, contributions)
+        g = gradients.pop(node)
+        shares = contributions(node, g, create_graph) if node.op else []
+        if check is not None and shares:
+            check(node, g, shares, gradients)
+        for x, c in zip(node.inputs, shares, strict=True):
+            if x.requires_grad:
+                gradients[x] = plus(gradients[x], c) if x in gradients else c
+        yield Step(node, g, shares)
 
 
-def check_unchanged(node: Any, needed: Sequence[bool]) -> None:
+def contributions(node: Any, g: Any, create_graph: bool = False) -> list[Any]:
+    """What a node with the gradient `g` hands on to each input, None where no gradient is needed."""
+    inputs, out = node.inputs, node.data
+    xs, needed = [x.data for x in inputs], [x.requires_grad for x in inputs]
+    if out is not node.saved or not all(map(is_, xs, node.inputs_saved)):
+        check_unchanged(node)
+    if create_graph:
+        out, xs = node, inputs
+    return node.op.gradients(g, out, xs, node.params or {}, needed)
+
+
+def check_unchanged(node: Any) -> None:
     """Raises RuntimeError where a derivative that is needed reads a number that the forward pass saw otherwise."""
     nodes = (*node.inputs, node)
-    for i in node.op.saves(needed):
-        now, then = nodes[i].data, node.was if nodes[i] is node else node.seen[i]
+    for i in node.op.saves([x.requires_grad for x in node.inputs]):
+        now, then = nodes[i].data, node.saved if nodes[i] is node else node.inputs_saved[i]
         if not (now == then and math.copysign(1.0, now) == math.copysign(1.0, then)) and (now == now or then == then):
             what = f"input {i}" if nodes[i] is not node else "the result"
             label = f", {nodes[i].label!r}," if nodes[i].label else ""
@@ -116,13 +132,78 @@ def backward(output: Any, gradient: float) -> None:
     """Give every node on the way its `.grad`, d output / d node: leaves add it to what they have, inner nodes start
     anew at each call. Raises RuntimeError, half-way, where a number that a derivative reads was changed since the
     forward pass.
+
+    These are the numbers of `backward_steps`, summed up on the nodes; most nodes are of one or two numbers, and finite.
     """
-    for node, g, _ in backward_steps(output, gradient):
-        node.grad = g if node.op else plus(node.grad, g)
+    if mode.check is not None or output.op is None or not output.requires_grad:
+        for node, g, _ in backward_steps(output, gradient):
+            node.grad = g if node.op else plus(node.grad, g)
+        return
+    zero = float("-0.0")  # another object in each pass, so that it marks what is reached; -0.0 + g is g, whatever g
+    order = inner_nodes(output, zero)
+    output.grad = gradient
+    for node in reversed(order):
+        g = node.grad
+        rules = node.op.pair
+        if rules is None:
+            for x, c in zip(node.inputs, contributions(node, g), strict=True):
+                if x.requires_grad:
+                    total = x.grad + c
+                    x.grad = total if total - total == 0.0 else plus(x.grad, c)
+            continue
+        x = node.x
+        y = node.y
+        a = x.data
+        b = y.data
+        out = node.data
+        if a is not node.x_saved or b is not node.y_saved or out is not node.saved:
+            check_unchanged(node)
+        if x.requires_grad:
+            try:
+                total = x.grad + rules[0](g, out, a, b)
+            except ZeroDivisionError:
+                total = math.nan
+            x.grad = total if total - total == 0.0 else carefully(node, 0)
+        if y.requires_grad:
+            try:
+                total = y.grad + rules[1](g, out, a, b)
+            except ZeroDivisionError:
+                total = math.nan
+            y.grad = total if total - total == 0.0 else carefully(node, 1)
 
 
-def grad(output: Any, inputs: Any, create_graph: bool = False) -> Any:
-    """d output / d input for a list of inputs (or for one), as floats; `.grad` stays as it is.
+def inner_nodes(output: Any, mark: float) -> list[Any]:
+    """The nodes with an op whose gradient is needed, inputs first; each is given `mark` for its gradient."""
+    order: list[Any] = []
+    stack = [output]
+    while stack:
+        node = stack.pop()
+        if node is None:  # everything below the next node is in `order`
+            order.append(stack.pop())
+        elif node.grad is not mark:
+            node.grad = mark
+            stack += (node, None)
+            if node.op.pair is None:
+                stack += [x for x in node.many if x.requires_grad and x.op is not None and x.grad is not mark]
+                continue
+            x = node.x
+            if x.requires_grad and x.op is not None and x.grad is not mark:
+                stack.append(x)
+            x = node.y
+            if x.requires_grad and x.op is not None and x.grad is not mark:
+                stack.append(x)
+    return order
+
+
+def carefully(node: Any, i: int) -> float:
+    """The gradient of input i with the contribution of `node`, as IEEE 754 has it and with numpy's warnings."""
+    inputs = node.inputs
+    xs, needed = [x.data for x in inputs], [k == i for k in range(len(inputs))]
+    return plus(inputs[i].grad, node.op.gradients(node.grad, node.data, xs, {}, needed)[i])
+
+
+def grad(output: Any, inputs: Any, create_graph: bool = False, gradient: Any = None) -> Any:
+    """d output / d input for a list of inputs (or for one), as floats, times `gradient`; `.grad` stays as it is.
 
     With `create_graph` the result is nodes: differentiate them again for second derivatives. An input that `output`
     does not depend on has gradient 0. Raises TypeError for what is no node.
@@ -135,7 +216,7 @@ def grad(output: Any, inputs: Any, create_graph: bool = False) -> Any:
         if not hasattr(x, "requires_grad"):
             raise TypeError(f"grad: expected nodes to differentiate by, got {type(x).__name__}")
     found = {x: 0.0 for x in wanted}
-    for node, g, _ in backward_steps(output, 1.0, create_graph):
+    for node, g, _ in backward_steps(output, 1.0 if gradient is None else gradient, create_graph):
         if node in found:
             found[node] = g
     results = [output.lift(found[x]) if create_graph else found[x] for x in wanted]

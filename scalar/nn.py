@@ -1,21 +1,252 @@
-"""Layers on lists of Values."""
+"""Layers on lists of Values: `Layer` finds what a model holds, `Dense` and `Sequential` stand on it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import functools
+import itertools
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from types import CellType, FunctionType, MethodType, ModuleType
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from .losses import log_softmax, softmax
-from .op import OPS
+from .op import OPS, Op
 from .ops import dot
 from .value import Value
 
 Activation = str | Callable[[Any], Any] | None
 
 
-class Dense:
+class Found(NamedTuple):
+    """Something that a layer holds: a parameter, a buffer, a layer, or something else, which may hide parameters."""
+
+    kind: str
+    name: str  # of the attribute, with places and keys of what is in lists and dicts; empty if it has none
+    path: str  # the same from the model down
+    thing: Any  # a parameter is a Value, or Values in lists
+    owner: Layer
+    depth: int
+
+
+class Layer:
+    """What can be trained, saved and drawn; a model is a layer that holds others.
+
+    A layer of one's own is a class with `__init__` and `__call__`. Its parameters are the Values in its attributes that
+    no op made; lists of one shape are one parameter. They are found, and so are buffers and other layers, in lists,
+    tuples and dicts, too, and named by attribute, place and key: "hidden.weight", "layers.0.bias". What is shared goes
+    by its first name. `training` tells layers that differ in training and evaluation which of the two it is.
+    """
+
+    training = True
+    __call__: Callable[..., Any]
+
+    def register_buffer(self, name: str, value: Any) -> None:
+        """Hold a number, or numbers in lists, as an attribute that is saved with the parameters, but not trained.
+
+        Raises TypeError for no numbers.
+        """
+        array = np.asarray(numbers(value))
+        if array.dtype.kind not in "fiu":
+            raise TypeError(f"register_buffer: {name}: expected a real number, got {array.dtype.name}")
+        vars(self).setdefault("_buffers", {})[name] = array.shape
+        setattr(self, name, array.astype(float).tolist())
+
+    def parameters(self) -> list[Value]:
+        """All parameters, each once, in the order in which they are found; those in lists row by row."""
+        return [p for nest in self.named().values() for p in flat(nest)]
+
+    def named(self) -> dict[str, Any]:
+        """The parameters by name, Values or Values in lists; their labels say that name.
+
+        Raises TypeError for an object or a function that hides parameters, ValueError for two of one name.
+        """
+        found = list(search(self))
+        named = {each.path: each.thing for each in found if each.kind == "parameter"}
+        names = [each.path for each in found if each.kind in ("parameter", "buffer")]
+        if twice := [name for i, name in enumerate(names) if name in names[:i]]:
+            raise ValueError(f"Layer: expected names that differ, got {twice[0]} twice")
+        known = {id(p) for nest in named.values() for p in flat(nest)}
+        for each in found:
+            if each.kind == "other" and not known.issuperset(map(id, hidden(each.thing))):
+                raise TypeError(
+                    f"Layer: expected layers that show their parameters, got {called(each.thing)} in "
+                    f"{type(each.owner).__name__}, which hides some; make it a subclass of nn.Layer"
+                )
+        label(named)
+        return named
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Parameters and buffers by name as float64 arrays: a Dense layer's "weight" is (n_in, n_out)."""
+        buffers = {each.path: each.thing for each in search(self) if each.kind == "buffer"}
+        return {name: np.array(numbers(nest), np.float64) for name, nest in (self.named() | buffers).items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the numbers of a state dict of either engine.
+
+        Raises ValueError, and changes nothing, when names or shapes are not this model's; TypeError for no numbers.
+        """
+        own = self.state_dict()
+        if own.keys() != state.keys():
+            raise ValueError(f"load_state_dict: expected the names {sorted(own)}, got {sorted(state)}")
+        arrays = {name: np.asarray(state[name]) for name in own}
+        for name, array in own.items():
+            if arrays[name].dtype.kind not in "fiu":
+                raise TypeError(f"load_state_dict: {name}: expected a real number, got {arrays[name].dtype.name}")
+            if array.shape != arrays[name].shape:
+                raise ValueError(f"load_state_dict: {name}: expected shape {array.shape}, got {arrays[name].shape}")
+        for each in list(search(self)):
+            if each.kind == "parameter":
+                for p, x in zip(flat(each.thing), arrays[each.path].astype(float).ravel().tolist(), strict=True):
+                    p.data = x
+            elif each.kind == "buffer":
+                setattr(each.owner, each.name, arrays[each.path].astype(float).tolist())
+
+    def train(self, training: bool = True) -> Self:
+        """Set `training` of this layer and of all layers in it. Returns the layer."""
+        for each in search(self):
+            if each.kind == "layer":
+                each.thing.training = training
+        return self
+
+    def eval(self) -> Self:
+        """Set `training` of this layer and of all layers in it to False. Returns the layer."""
+        return self.train(False)
+
+    def _held(self) -> Iterator[tuple[str, Any]]:
+        """What is searched, by name."""
+        return attributes(self)
+
+    def __repr__(self) -> str:
+        """The tree of layers with the shapes of parameters and buffers and the numbers of parameters."""
+        found, lines = list(search(self)), []
+        for i, (kind, name, _, thing, _, depth) in enumerate(found):
+            if kind == "layer":
+                end = next((j for j in range(i + 1, len(found)) if found[j].depth <= depth), len(found))
+                count = sum(len(flat(each.thing)) for each in found[i:end] if each.kind == "parameter")
+                text = f"{type(thing).__name__}, {count:,} parameter{'s' * (count != 1)}"
+            elif kind == "other":
+                text = called(thing)
+            else:
+                text = f"{np.shape(numbers(thing))}{', buffer' * (kind == 'buffer')}"
+            if kind != "other" or not name:
+                lines.append(f"{'  ' * depth}{name}{': ' * bool(name)}{text}")
+        return "\n".join(lines)
+
+
+def search(layer: Layer, name: str = "", path: str = "", seen: Any = None, depth: int = 0) -> Iterator[Found]:
+    """The layer, and what it holds. What was `seen` already is shared, and left out."""
+    seen = set() if seen is None else seen
+    seen.add(id(layer))
+    yield Found("layer", name, path, layer, layer, depth)
+    buffers = vars(layer).get("_buffers", {})
+    for attribute, thing in layer._held():
+        below = f"{path}.{attribute}".strip(".")
+        if attribute in buffers:
+            yield Found("buffer", attribute, below, thing, layer, depth + 1)
+        elif thing is not buffers:
+            yield from parts(thing, attribute, below, layer, seen, depth + 1)
+
+
+def parts(thing: Any, name: str, path: str, owner: Layer, seen: set[int], depth: int) -> Iterator[Found]:
+    """What is found in an attribute."""
+    if shape(thing, seen) is not None:
+        seen |= {id(p) for p in flat(thing)}
+        yield Found("parameter", name, path, thing, owner, depth)
+    elif isinstance(thing, Value) or id(thing) in seen:
+        return
+    elif isinstance(thing, Layer):
+        yield from search(thing, name, path, seen, depth)
+    elif isinstance(thing, (list, tuple, dict)):
+        seen.add(id(thing))
+        for key, part in thing.items() if isinstance(thing, dict) else enumerate(thing):
+            yield from parts(part, f"{name}.{key}", f"{path}.{key}", owner, seen, depth)
+    else:
+        yield Found("other", name, path, thing, owner, depth)
+
+
+def shape(nest: Any, seen: Container[int] = ()) -> tuple[int, ...] | None:
+    """The shape of a Value that no op made, or of lists of such; None for anything else, and for what was seen."""
+    if isinstance(nest, Value):
+        return () if nest.op is None and id(nest) not in seen else None
+    if not isinstance(nest, (list, tuple)) or not nest:
+        return None
+    if all(isinstance(x, Value) and x.op is None and id(x) not in seen for x in nest):
+        return (len(nest),)
+    first = shape(nest[0], seen)
+    same = first and all(shape(part, seen) == first for part in nest)
+    return (len(nest), *first) if first and same else None
+
+
+def hidden(thing: Any) -> Iterator[Value]:
+    """The Values that need gradients in an object's attributes, or in what a function closes over."""
+    seen: dict[int, Any] = {}
+    stack = [thing]
+    while stack:
+        thing = stack.pop()
+        if id(thing) in seen or isinstance(thing, (type, ModuleType, Op, str, int, float, np.ndarray)):
+            continue
+        seen[id(thing)] = thing
+        if isinstance(thing, Value):
+            if thing.op is None and thing.requires_grad:
+                yield thing
+            continue
+        stack += [part for _, part in attributes(thing)]
+        if isinstance(thing, dict):
+            stack += thing.values()
+        elif isinstance(thing, (list, tuple, set, frozenset)):
+            stack += thing
+        elif isinstance(thing, FunctionType):
+            stack += [cell.cell_contents for cell in thing.__closure__ or () if cell != CellType()]
+        elif isinstance(thing, MethodType):
+            stack += [thing.__self__, thing.__func__]
+        elif isinstance(thing, functools.partial):
+            stack += [thing.func, thing.args, thing.keywords]
+
+
+def attributes(thing: Any) -> Iterator[tuple[str, Any]]:
+    """The attributes of an object, in its `__dict__` and in its `__slots__`, by name."""
+    yield from list(getattr(thing, "__dict__", {}).items())
+    for kind in type(thing).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            hides = name.startswith("__") and not name.endswith("__")  # as Python calls private names
+            name = f"_{kind.__name__.lstrip('_')}{name}" if hides else name
+            if name != "__dict__" and hasattr(thing, name):
+                yield name, getattr(thing, name)
+
+
+def called(thing: Any) -> str:
+    """What a function, an op or an object is called."""
+    return getattr(thing, "__name__", "") or getattr(thing, "name", "") or type(thing).__name__
+
+
+def label(named: Mapping[str, Any]) -> None:
+    """Give parameters their names for labels, "0.weight[2,1]", longer ones for shorter, and none for a user's own."""
+    for name, nest in named.items():
+        places = itertools.product(*map(range, shape(nest) or ()))
+        for place, p in zip(places, flat(nest), strict=True):
+            text = f"{name}[{','.join(map(str, place))}]" if place else name
+            if p.label and not text.endswith(f".{p.label}"):
+                break  # of this parameter, all have theirs
+            p.label = text
+
+
+def flat(nest: Any) -> list[Any]:
+    """The elements of lists in lists, in order."""
+    if not isinstance(nest, (list, tuple)):
+        return [nest]
+    return [x for part in nest for x in flat(part)] if isinstance(nest[0], (list, tuple)) else list(nest)
+
+
+def numbers(nest: Any) -> Any:
+    """The numbers of Values, or of numbers, in lists."""
+    if isinstance(nest, (list, tuple)):
+        return [numbers(x) for x in nest]
+    return nest.data if isinstance(nest, Value) else nest
+
+
+class Dense(Layer):
     """A fully connected layer: n_in numbers to n_out numbers, activation(x W + b).
 
     W is n_in by n_out, glorot uniform: uniform between +-sqrt(6 / (n_in + n_out)) (Glorot and Bengio, 2010); b is 0.
@@ -31,8 +262,8 @@ class Dense:
         self.n_in, self.n_out = n_in, n_out
         self.weight = [[Value(w) for w in row] for row in weight.tolist()]
         self.bias = [Value(0.0) for _ in range(n_out)]
-        self.columns = list(zip(*self.weight, strict=True))  # the weights of each output
         self.activation = activate(activation)
+        label({"weight": self.weight, "bias": self.bias})
 
     def __call__(self, xs: Sequence[Any]) -> list[Value]:
         """n_in numbers or Values to n_out Values. Raises ValueError for another number of inputs, TypeError for no
@@ -42,16 +273,8 @@ class Dense:
         if len(xs) != self.n_in:
             raise ValueError(f"Dense: expected {self.n_in} features, got {len(xs)}")
         xs = [Value.lift(x, "Dense") for x in xs]
-        outputs = [dot(xs, column) + b for column, b in zip(self.columns, self.bias, strict=True)]
+        outputs = [dot(xs, column) + b for column, b in zip(zip(*self.weight, strict=True), self.bias, strict=True)]
         return self.activation(outputs) if self.activation else outputs
-
-    def parameters(self) -> list[Value]:
-        """The weights row by row, then the biases."""
-        return [w for row in self.weight for w in row] + self.bias
-
-    def state(self) -> dict[str, Any]:
-        """The parameters by name, as nested lists."""
-        return {"weight": self.weight, "bias": self.bias}
 
 
 def activate(activation: Activation) -> Callable[[list[Any]], list[Any]] | None:
@@ -69,8 +292,11 @@ def activate(activation: Activation) -> Callable[[list[Any]], list[Any]] | None:
     return lambda outputs: [activation(x) for x in outputs]
 
 
-class Sequential:
-    """Layers one after the other: `Sequential(first, second)`. Raises TypeError for what cannot be called."""
+class Sequential(Layer):
+    """Layers one after the other: `Sequential(first, second)`. Raises TypeError for what cannot be called.
+
+    In names they are counted from 0, without those that have neither parameters nor buffers.
+    """
 
     def __init__(self, *layers: Callable[[Any], Any]) -> None:
         for layer in layers:
@@ -78,6 +304,7 @@ class Sequential:
                 got = type(layer).__name__
                 raise TypeError(f"Sequential: expected layers, each an argument of its own, got {got}")
         self.layers = layers
+        label({each.path: each.thing for each in search(self) if each.kind == "parameter"})
 
     def __call__(self, xs: Sequence[Any]) -> Any:
         """One sample through all layers."""
@@ -85,39 +312,9 @@ class Sequential:
             xs = layer(xs)
         return xs
 
-    def parameters(self) -> list[Value]:
-        """All layers' parameters, in order."""
-        return [p for layer in self.layers if hasattr(layer, "parameters") for p in layer.parameters()]
-
-    def named(self) -> dict[str, Any]:
-        """The parameters by name; layers are counted from 0, those without parameters left out."""
-        states = [layer.state() for layer in self.layers if hasattr(layer, "state")]
-        return {f"{i}.{name}": nested for i, state in enumerate(states) for name, nested in state.items()}
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """The parameters' numbers as float64 arrays by name: "0.weight" is (n_in, n_out), "0.bias" (n_out,)."""
-        return {name: np.array(numbers(nested)) for name, nested in self.named().items()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the numbers of a state dict of either engine.
-
-        Raises ValueError, and changes nothing, when names or shapes are not this model's; TypeError for no numbers.
-        """
-        own = self.state_dict()
-        if own.keys() != state.keys():
-            raise ValueError(f"load_state_dict: expected the names {sorted(own)}, got {sorted(state)}")
-        arrays = {name: np.asarray(state[name]) for name in own}
-        for name, array in own.items():
-            if arrays[name].dtype.kind not in "fiu":
-                raise TypeError(f"load_state_dict: {name}: expected a real number, got {arrays[name].dtype.name}")
-            if array.shape != arrays[name].shape:
-                raise ValueError(f"load_state_dict: {name}: expected shape {array.shape}, got {arrays[name].shape}")
-        for name, nested in self.named().items():
-            rows, values = (nested, arrays[name]) if arrays[name].ndim == 2 else ([nested], arrays[name][None])
-            for row, xs in zip(rows, values.astype(float).tolist(), strict=True):
-                for parameter, x in zip(row, xs, strict=True):
-                    parameter.data = x
-
-
-def numbers(nested: Any) -> Any:
-    return [numbers(x) for x in nested] if isinstance(nested, list) else nested.data
+    def _held(self) -> Iterator[tuple[str, Any]]:
+        count = itertools.count()
+        for layer in getattr(self, "layers", ()):
+            kept = isinstance(layer, Layer) and any(each.kind in ("parameter", "buffer") for each in search(layer))
+            yield str(next(count)) if kept else "", layer
+        yield from ((name, thing) for name, thing in super()._held() if name != "layers")

@@ -52,6 +52,8 @@ class Op:
         self._rules, self.reads = tuple(rules), reads
         self.reads_inputs = any(x in names for names in reads for x in self.inputs)
         self.calls = [self.call(rule, names) for rule, names in zip(rules, reads, strict=True)]
+        few = len(rules) in (1, 2) and not self.over and not self.defaults
+        self.pair = (self.calls[0], self.calls[-1]) if few else None
 
     def names(self, rule: Rule) -> list[str]:
         """The names of what a rule reads."""
@@ -63,8 +65,12 @@ class Op:
         return names
 
     def call(self, rule: Rule, names: Sequence[str]) -> Rule:
-        """`rule` as a function of (g, out, *inputs, *settings). Written out, it costs one call more and no look-up."""
-        everything = ", ".join(["g", "out", *self.inputs, *self.defaults])
+        """`rule` as a function of (g, out, *inputs, *settings), and of a second input where there is but one.
+
+        It is written out, as `lambda g, out, x, y: rule(g, y)`, because nothing picks arguments faster.
+        """
+        more = ["_second=None"] if len(self.inputs) == 1 else []
+        everything = ", ".join(["g", "out", *self.inputs, *self.defaults, *more])
         read = ", ".join(self.shapes.get(name, name) for name in names)
         return eval(compile(f"lambda {everything}: _rule({read})", __file__, "eval"), {"_rule": rule})
 
@@ -160,7 +166,7 @@ def number(x: Any, where: str) -> float:
     """`x` as a float. Raises TypeError naming the type for bool, complex, str, None and anything not a real number."""
     if type(x) is float:
         return x
-    if isinstance(x, numbers.Real) and not isinstance(x, bool):
+    if type(x) is int or (isinstance(x, numbers.Real) and not isinstance(x, bool)):
         return float(x)
     raise TypeError(f"{where}: expected a real number, got {type(x).__name__}")
 

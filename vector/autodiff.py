@@ -7,9 +7,11 @@ Nothing here recurses, so depth has no limit. Broadcasting is undone here (`unbr
 
 from __future__ import annotations
 
+import functools
+import inspect
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ContextDecorator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,14 +39,38 @@ mode = Mode()
 observer: Callable[..., None] | None = None  # called with each new node, while any thread looks for anomalies
 
 
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """Inside, ops compute values and write down no graph: `with no_grad(): ...`, or `@no_grad()` on a function."""
-    before, mode.graph = mode.graph, False
-    try:
-        yield
-    finally:
-        mode.graph = before
+class no_grad(ContextDecorator):
+    """Inside, ops compute values and build no graph: `with no_grad(): ...`, or `@no_grad()` on a function, also on one
+    that yields: there its own lines are inside, and those of who asks for the next value are not."""
+
+    def __init__(self) -> None:
+        self.before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self.before.append(mode.graph)
+        mode.graph = False
+
+    def __exit__(self, *error: object) -> None:
+        mode.graph = self.before.pop()
+
+    def __call__(self, f: Any) -> Any:
+        if not inspect.isgeneratorfunction(f):
+            return super().__call__(f)
+
+        @functools.wraps(f)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            steps, answer = f(*args, **kwargs), None
+            try:
+                while True:
+                    with no_grad():
+                        value = steps.send(answer)
+                    answer = yield value
+            except StopIteration as end:
+                return end.value
+            finally:
+                steps.close()
+
+        return call
 
 
 def topological_order(output: Any) -> list[Any]:
@@ -152,9 +178,14 @@ def unbroadcast(g: Any, x: Any, node: Any, i: int) -> Any:
 def backward(output: Any, gradient: Any = None) -> None:
     """Give every node on the way its `.grad`, d output / d node, an array of its shape and dtype: leaves add it to
     what they have, inner nodes start anew at each call. Raises ValueError for an output of several elements without
-    a `gradient` of its shape, RuntimeError, half-way, where an array that a derivative reads was changed since the
-    forward pass.
+    a `gradient` of its shape, RuntimeError for a constant, and, half-way, where an array that a derivative reads was
+    changed since the forward pass.
     """
+    if not output._requires_grad:
+        raise RuntimeError(
+            "backward: expected the result of ops on tensors that require a gradient, got a constant: all that it was "
+            "made of is constant, or it was made inside no_grad()"
+        )
     taken: set[int] = set()
     for node, g, _ in backward_steps(output, gradient):
         if node.op:
@@ -172,12 +203,13 @@ def own(g: Any, taken: set[int]) -> Any:
     return g
 
 
-def grad(output: Any, inputs: Any, create_graph: bool = False) -> Any:
-    """d output / d input for a list of inputs (or for one), as arrays; `.grad` stays as it is.
+def grad(output: Any, inputs: Any, create_graph: bool = False, gradient: Any = None) -> Any:
+    """d output / d input for a list of inputs (or for one), as arrays; `.grad` stays as it is. Of an output of several
+    elements, the sum of their gradients times `gradient`, an array or a tensor of its shape.
 
     With `create_graph` the result is nodes: differentiate them again for second derivatives. An input that `output`
     does not depend on has gradient 0. Raises TypeError for what is no node, and ValueError for an output of
-    several elements.
+    several elements without a `gradient`.
     """
     if not hasattr(output, "requires_grad"):
         raise TypeError(f"grad: expected a node to differentiate, got {type(output).__name__}")
@@ -187,7 +219,7 @@ def grad(output: Any, inputs: Any, create_graph: bool = False) -> Any:
         if not hasattr(x, "requires_grad"):
             raise TypeError(f"grad: expected nodes to differentiate by, got {type(x).__name__}")
     found = {x: np.zeros(x.shape, x.dtype) for x in wanted}
-    for node, g, _ in backward_steps(output, None, create_graph):
+    for node, g, _ in backward_steps(output, gradient, create_graph):
         if node in found:
             found[node] = g
     taken: set[int] = set()
@@ -204,6 +236,8 @@ def gradcheck(f: Callable[..., Any], inputs: Sequence[Any], rtol: float = 1e-4) 
     ValueError naming the element and both numbers where they differ by more than `rtol` times the larger of them plus
     what rounding can do to the difference; TypeError for inputs that are not float64.
     """
+    if not isinstance(inputs, Sequence):
+        raise TypeError(f"gradcheck: expected a list of the inputs of f, got {type(inputs).__name__}")
     for x in inputs:
         if not hasattr(x, "requires_grad"):
             raise TypeError(f"gradcheck: expected nodes to differentiate by, got {type(x).__name__}")

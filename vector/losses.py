@@ -10,7 +10,7 @@ import numpy as np
 
 from . import ops
 from .autodiff import mode
-from .op import array, nested, primitive
+from .op import array, arrays, nested, primitive
 
 
 def cross_entropy(logits: Any, labels: Any) -> Any:
@@ -45,7 +45,7 @@ def mse(predictions: Any, targets: Any) -> Any:
 
     Raises ValueError for shapes that differ and for no elements at all.
     """
-    predictions, targets = (x if hasattr(x, "op") else array(x, "mse") for x in (predictions, targets))
+    predictions, targets = arrays(predictions, targets, "mse")
     if predictions.shape != targets.shape:
         raise ValueError(
             f"mse: expected targets of shape {predictions.shape} like the predictions, got {targets.shape}"

@@ -30,7 +30,7 @@ class Op:
     def __init__(self, forward: Callable[..., Any], rules: Sequence[Rule]):
         self.name = forward.__name__.removesuffix("_")
         self.public = self.name == forward.__name__  # else a function of that name, or a method, stands before it
-        self.forward, self.rules = forward, tuple(rules)
+        self.forward = forward
         parameters = list(inspect.signature(forward).parameters.values())
         self.over = parameters[0].kind is inspect.Parameter.VAR_POSITIONAL
         self.inputs = tuple(p.name for p in parameters[: len(rules)])
@@ -38,12 +38,21 @@ class Op:
         self.defaults = {p.name: p.default for p in settings}
         self.numbers = {p.name for p in settings if p.annotation == "float"}
         self.known = ("g", "out", *self.inputs, *(f"{x}_shape" for x in self.inputs), *self.defaults)
-        self.reads = [self.places(rule) for rule in self.rules]
-        self.saved: dict[tuple[bool, ...], tuple[int, ...]] = {}
+        self.rules = rules
         self.__doc__ = forward.__doc__
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
+
+    @property
+    def rules(self) -> Sequence[Rule]:
+        """The derivatives, as they stand on the page. Who sets others gets them checked."""
+        return self._rules
+
+    @rules.setter
+    def rules(self, rules: Sequence[Rule]) -> None:
+        self._rules, self.reads = tuple(rules), [self.places(rule) for rule in rules]
+        self.saved: dict[tuple[bool, ...], tuple[int, ...]] = {}
 
     def places(self, rule: Rule) -> list[int]:
         """What a rule reads, as places in `known`."""
@@ -70,6 +79,12 @@ class Op:
             if hasattr(x, "dtype") and x.dtype in FLOATS:
                 like = x
         return self.value([array(x, self.name, like) for x in inputs], settings)
+
+    def __reduce__(self) -> Any:
+        """An op of the table is saved by its name, and found there again."""
+        if OPS.get(self.name) is not self:
+            raise TypeError(f"{self.name}: expected an op in the table of ops, to be saved by name; declare it by @op")
+        return named, (self.name,)
 
     def __get__(self, node: Any, owner: type | None = None) -> Any:
         """As a method: `node.tanh()` is `tanh(node)`."""
@@ -132,10 +147,17 @@ def op(*rules: Rule) -> Callable[[Callable[..., Any]], Op]:
 
     def declare(forward: Callable[..., Any]) -> Op:
         made = Op(forward, rules)
+        if made.name in OPS:
+            raise ValueError(f"op: expected a new name, got {made.name}, which is an op already")
         OPS[made.name] = made
         return made
 
     return declare
+
+
+def named(name: str) -> Op:
+    """The op of a name."""
+    return OPS[name]
 
 
 def primitive(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -155,26 +177,43 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def array(x: Any, where: str, like: Any = None) -> Any:
-    """`x` as an array of float32 or float64: these are kept, and so are nodes, in the machine's order of bytes;
-    integers become float64; a plain number takes the dtype of `like` or float64. Raises TypeError naming the type for
-    bool, complex, str, None and whatever else, ValueError for lists that are ragged.
+    """`x` as an array of float32 or float64: arrays of these are kept, and so are nodes, in the machine's order of
+    bytes. Numbers, plain or numpy's, lists of them and integers take the dtype of `like`, or float64. Raises TypeError
+    naming the type for bool, complex, str, None, another library's tensors and whatever else, ValueError for lists that
+    are ragged.
     """
+    weak, dtype = getattr(like, "dtype", np.float64), getattr(x, "dtype", None)
     if isinstance(x, (list, tuple)):
         if (node := node_in(x)) is not None:
             return node.stacked(x, where)
         x = nested(x, where)
         if x.dtype.kind not in "fiu":  # name the type of the element, not of the array that numpy made of it
             raise TypeError(f"{where}: expected a real number, got {type(x.ravel().tolist()[0]).__name__}")
-    dtype = getattr(x, "dtype", None)
+        return x.astype(weak)
     if dtype is None:
-        return np.asarray(number(x, where), dtype=getattr(like, "dtype", np.float64))
+        return np.asarray(number(x, where), dtype=weak)
+    if not isinstance(dtype, np.dtype):
+        kind = f"{type(x).__module__.partition('.')[0]}.{type(x).__name__}"
+        raise TypeError(f"{where}: expected a numpy array or a number, got a {kind}; convert it, as by its numpy()")
     if dtype in FLOATS:
-        return x
+        return x if like is None or not single(x) else x.astype(weak)
     if dtype.kind in "iu":
-        return x.astype(np.float64)
+        return x.astype(weak)
     if dtype.kind == "f":
         return x.astype(floating(dtype, where))
     raise TypeError(f"{where}: expected a real number, got {dtype.name}")
+
+
+def arrays(x: Any, y: Any, where: str) -> tuple[Any, Any]:
+    """Two arrays, of which numbers and lists take the dtype of the other."""
+    floats = [z for z in (x, y) if getattr(z, "dtype", None) in FLOATS and not single(z)]
+    like = floats[0] if floats else None
+    return array(x, where, like), array(y, where, like)
+
+
+def single(x: Any) -> bool:
+    """Whether x is a number in numpy's dress, such as np.sqrt(2.0): in an expression it counts as a plain number."""
+    return isinstance(x, np.generic) or getattr(x, "number", False)
 
 
 def floating(dtype: Any, where: str) -> np.dtype[Any]:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from .op import OPS as OPS
-from .op import array, floating, indicator, op, primitive
+from .op import arrays, floating, indicator, op, primitive
 from .runtime.matmul import row_tiles, tiled
 
 # --- arithmetic -------------------------------------------------------------------------------------------------------
@@ -269,7 +269,10 @@ def take(x: Any, indices: Any, axis: int = 0) -> Any:
     return index_(x, (slice(None),) * normalize_axis_index(axis, np.ndim(x)) + (indices,))
 
 
-def parts(g: Any, shapes: Sequence[tuple[int, ...]], axis: int) -> list[Any]:
+def parts(g: Any, shapes: Sequence[tuple[int, ...]], axis: int | None) -> list[Any]:
+    if axis is None:  # all elements, one array after the other
+        flat = parts(g, [(math.prod(shape),) for shape in shapes], 0)
+        return [reshape(part, shape) for part, shape in zip(flat, shapes, strict=True)]
     before = (slice(None),) * (axis % g.ndim)
     lengths = [shape[axis] for shape in shapes]
     ends = np.cumsum(lengths).tolist()
@@ -278,12 +281,13 @@ def parts(g: Any, shapes: Sequence[tuple[int, ...]], axis: int) -> list[Any]:
 
 @op(lambda g, xs_shape, axis: parts(g, xs_shape, axis))
 def concatenate_(*xs, axis=0):
-    """Arrays joined along an axis they have."""
+    """Arrays joined along an axis they have, or all elements of each (axis None)."""
     return np.concatenate(xs, axis=axis)
 
 
-def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
-    """Tensors joined along an axis they have. Raises ValueError for other shapes that do not fit."""
+def concatenate(xs: Sequence[Any], axis: int | None = 0) -> Any:
+    """Tensors joined along an axis they have, or all elements of each (axis None). Raises ValueError for other shapes
+    that do not fit."""
     return concatenate_(*xs, axis=axis)
 
 
@@ -302,18 +306,23 @@ def stack(xs: Sequence[Any], axis: int = 0) -> Any:
 Axis = int | tuple[int, ...] | None
 
 
+def axes_of(axis: Axis, n: int) -> tuple[int, ...]:
+    """The axes that `axis` names of an array of n axes, counted from the front. An array without axes has one in
+    name, as numpy has it: a reduction over axis 0 or -1 leaves it as it is."""
+    if axis is None:
+        return tuple(range(n))
+    return () if n == 0 and axis in (0, -1) else normalize_axis_tuple(axis, n)
+
+
 def spread(g: Any, shape: tuple[int, ...], axis: Axis) -> Any:
     """g, reduced over `axis`, with these axes back as 1, so that it broadcasts against an array of `shape`."""
-    n = len(shape)
-    axes = range(n) if axis is None else [i % n for i in (axis if isinstance(axis, tuple) else (axis,))]
+    axes = axes_of(axis, len(shape))
     return reshape(g, tuple(1 if i in axes else n for i, n in enumerate(shape)))
 
 
 def count(shape: tuple[int, ...], axis: Axis) -> int:
     """How many elements of an array of `shape` each sum over `axis` has."""
-    n = len(shape)
-    axes = range(n) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    return math.prod(shape[normalize_axis_index(i, n)] for i in axes)
+    return math.prod(shape[i] for i in axes_of(axis, len(shape)))
 
 
 def some(x: Any, axis: Axis, where: str) -> int:
@@ -414,7 +423,7 @@ def matmul(x: Any, y: Any) -> Any:
 
     Raises ValueError naming both shapes where the inner dimensions differ.
     """
-    x, y = array(x, "matmul"), array(y, "matmul")
+    x, y = arrays(x, y, "matmul")
     if not x.ndim or not y.ndim:
         raise ValueError(f"matmul: expected at least one axis on both sides, got shapes {x.shape} and {y.shape}")
     if x.ndim > 1 and y.ndim > 1:
@@ -429,7 +438,7 @@ def matmul(x: Any, y: Any) -> Any:
 
 def dot(x: Any, y: Any) -> Any:
     """x1 y1 + ... + xn yn, of two vectors. Raises ValueError when they differ in length or are no vectors."""
-    x, y = array(x, "dot"), array(y, "dot")
+    x, y = arrays(x, y, "dot")
     if x.ndim != 1 or y.ndim != 1:
         raise TypeError(f"dot: expected a sequence, got shapes {x.shape} and {y.shape}")
     if x.shape != y.shape:

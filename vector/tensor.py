@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import autodiff, ops
+from . import autodiff, ops, pickling
 from .autodiff import mode
 from .op import OPS, Op, Settings, array, node_in
+from .protocol import COMPARISONS, FUNCTIONS, UFUNCS
 from .storage import Saved, invalidate
 
 
@@ -288,7 +289,11 @@ class Tensor:
 
     def reshape(self, *shape: Any) -> Tensor:
         """The same elements in a new shape, which may hold one -1: `t.reshape(2, -1)` or `t.reshape((2, -1))`."""
-        return ops.reshape(self, shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape)
+        return ops.reshape(self, given(shape))
+
+    def transpose(self, *axes: Any) -> Tensor:
+        """The axes in another order, `t.transpose(0, 2, 1)` or `t.transpose((0, 2, 1))`, or without any, reversed."""
+        return ops.transpose(self, None if axes in ((), (None,)) else given(axes))
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         """numpy's own functions on tensors: `np.tanh(t)` and `array * t` are tensors."""
@@ -310,14 +315,20 @@ class Tensor:
         )
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """A plain array, where that cuts no gradient: of a constant, or inside `no_grad`. Raises TypeError else."""
+        """A copy as a plain array, where that cuts no gradient: of a constant, or inside `no_grad`. Raises TypeError
+        else."""
         mode.store.refuse("hand a value to code that wants a plain array", "use numpy's functions and vector's ops")
         if self._requires_grad and mode.graph:
             raise TypeError(
                 "a tensor that requires a gradient was asked for its plain array, which would cut it from the graph; "
                 "use an op of vector, or .data or detach() to cut it"
             )
-        return np.array(self.data, dtype=dtype, copy=copy)
+        if copy is False:
+            raise ValueError("a tensor gives numpy a copy; its own array is .data")
+        return np.array(self.peek(), dtype=dtype)
+
+    def __reduce__(self) -> Any:
+        return pickling.reduce(self)
 
     def __repr__(self) -> str:
         label = f", label={self.label!r}" if self.label else ""
@@ -337,30 +348,10 @@ for unary in OPS.values():
         setattr(Tensor, unary.name, unary)
 
 
+def given(numbers: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Numbers that came one by one, or as one list or tuple."""
+    return tuple(numbers[0]) if len(numbers) == 1 and isinstance(numbers[0], (list, tuple)) else numbers
+
+
 def plain(x: Any, where: str, like: Tensor) -> Any:
     return x.peek() if isinstance(x, Tensor) else array(x, where, like)
-
-
-def numpy_dot(x: Any, y: Any) -> Any:
-    """np.dot, of at most two axes on the right: there it is the matrix product, and with a number the plain one."""
-    if np.ndim(x) == 0 or np.ndim(y) == 0:
-        return ops.multiply(x, y)
-    if np.ndim(y) > 2:
-        raise TypeError(f"dot: expected at most two axes on the right, got shape {np.shape(y)}; use vector.matmul")
-    return ops.matmul(x, y)
-
-
-COMPARISONS = {np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal}
-UFUNCS: dict[Any, Callable[..., Any]] = {
-    **{getattr(np, name): op for name, op in OPS.items() if isinstance(getattr(np, name, None), np.ufunc)},
-    np.absolute: ops.abs,
-    np.matmul: ops.matmul,
-}
-FUNCTIONS: dict[Any, Callable[..., Any]] = {
-    **{getattr(np, name): getattr(ops, name) for name in ("sum", "mean", "max", "min", "clip", "reshape", "transpose")},
-    **{getattr(np, name): getattr(ops, name) for name in ("where", "concatenate", "stack", "take", "broadcast_to")},
-    np.dot: numpy_dot,
-    np.shape: lambda x: x.shape,
-    np.ndim: lambda x: x.ndim,
-    np.size: lambda x: x.size,
-}

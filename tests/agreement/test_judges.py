@@ -65,7 +65,7 @@ CASES = {
         (vector.dot, [X[0], Y[:, 1]]),
     ],
     "reshape": [(lambda x: vector.reshape(x, (3, -1)), [X]), (lambda x: vector.reshape(x, (2, 3)), [X[:, None]])],
-    "scatter": [(lambda x: vector.ops.scatter(x, key=[0, 0, 2], shape=(4,)), [X[0]])],
+    "scatter": [(lambda x: vector.ops.scatter_(x, key=[0, 0, 2], shape=(4,)), [X[0]])],
     "softmax": [(lambda x, a=a: vector.softmax(x, axis=a), [X]) for a in (0, 1)],
     "transpose": [(lambda x: x.T, [X]), (lambda x: vector.transpose(x, (1, 2, 0)), [Z]), (lambda x: x.mT, [Z])],
     **{name: list(reductions(name)) for name in sequence_ops() if name in vector.op.OPS},
@@ -400,8 +400,8 @@ EQUIVALENT = {
         "where((x > low) & (out < high), g, 0.0)",
     ),
     "cross_entropy": (
-        "(softmax(x) - indicator(hot, g)) * (g / float(x.shape[0]))",
-        "(softmax(x) - indicator(hot, out)) * (g / float(x.shape[0]))",
+        "(softmax(x) - indicator(hot, g)) * (g / float(x_shape[0]))",
+        "(softmax(x) - indicator(hot, out)) * (g / float(x_shape[0]))",
     ),
 }
 

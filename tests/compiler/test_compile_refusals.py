@@ -2,6 +2,7 @@
 
 import collections
 import random as python_random
+import re
 import signal
 import sys
 import threading
@@ -162,10 +163,12 @@ def test_refused_with_the_users_line(step):
 
 def test_an_array_used_after_the_step():
     kept = []
+    keep = kept.append
 
     def step(x):
-        kept.append(w * x)
-        return kept[-1]
+        y = w * x
+        keep(y)
+        return y
 
     vector.compile(step)(X)
     for use in (lambda t: t * 2.0, lambda t: t.data + 1.0, lambda t: np.tanh(t), lambda t: t.data[0]):
@@ -200,27 +203,6 @@ def test_rebinding_momentum_is_seen_too():
         step(*batch)
 
 
-def test_a_plain_argument_that_changed():
-    step = vector.compile(lambda x, k, name="a": w * x * k)
-    step(X, 2.0)
-    assert same(step(X, 2.0).data, X * 2.0)
-    with pytest.raises(RecordingError, match=r"3.0 for its argument 'k', recorded as 2.0"):
-        step(X, 3.0)
-    with pytest.raises(RecordingError, match=r"np.float64\(3.0\)|argument 'k'"):
-        step(X, np.float64(3.0)), step(X, np.float64(4.0))
-    step(X, 2.0, name="b")
-    with pytest.raises(RecordingError, match=r"'c' for its argument 'name', recorded as 'b'"):
-        step(X, 2.0, name="c")
-    assert same(step(X, np.array(3.0)).data, X * 3.0)
-    assert same(step(X, np.array(4.0)).data, X * 4.0)
-
-
-@pytest.mark.parametrize("argument", [[1.0, 2.0, 3.0], {"k": 2.0}, [X], (X, 1.0), {1.0}])
-def test_an_argument_that_may_change_unseen(argument):
-    with pytest.raises(RecordingError, match=f"take a {type(argument).__name__} for its argument 'k'"):
-        vector.compile(lambda x, k: w * x)(X, argument)
-
-
 def test_two_threads_at_once():
     inside, leave, errors = threading.Event(), threading.Event(), []
 
@@ -242,7 +224,7 @@ def test_two_threads_at_once():
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer that interrupts")
-def test_an_interrupt_at_whatever_moment_leaves_the_step_free():
+def test_an_interrupt_at_whatever_moment_leaves_the_step_free(no_collector):  # whose callbacks would lose it
     if sys.gettrace():
         pytest.skip("what measures coverage would be interrupted as well, and waits for itself")
 
@@ -270,11 +252,12 @@ def test_an_interrupt_at_whatever_moment_leaves_the_step_free():
 
 
 def test_after_a_last_batch_of_another_size_replays_make_no_detour(monkeypatch):
-    step, looks = vector.compile(lambda x: w * x), []
-    monkeypatch.setattr(step, "check", lambda *_: looks.append(1))
+    step, detours = vector.compile(lambda x: w * x), []
+    check = step.check
+    monkeypatch.setattr(step, "check", lambda *args: detours.append(1) or check(*args))
     for x in (X, X, X[None], X, X, X):
         assert same(step(x).data, x)
-    assert step.traces == 2 and len(looks) == 1
+    assert (step.traces, step.verified, len(detours)) == (2, 2, 3)  # to verify, back from the last batch, to verify
 
 
 def test_two_threads_one_after_the_other():
@@ -315,7 +298,7 @@ def changed(step, name, change):
     assert same(recorded(X).data, before)
     undo = change()
     try:
-        with pytest.raises(RecordingError, match=rf"test_compile_refusals.py:\d+: `.*follow '{name}'"):
+        with pytest.raises(RecordingError, match=rf"test_compile_refusals.py:\d+: `.*follow {re.escape(repr(name))}"):
             recorded(X)
         recorded.clear()
         assert same(recorded(X).data, step(X).data)
@@ -343,8 +326,7 @@ def test_global_numbers_lists_and_arrays():
 
 
 def test_closures():
-    factor, parts, settings = 2.0, [1.0, 2.0], {"k": 2.0}
-    layer, plain = nn.Dense(3, 3, seed=0), np.ones(3)
+    factor, parts, settings, layer = 2.0, [1.0, 2.0], {"k": 2.0}, nn.Dense(3, 3, seed=0)
 
     def new_factor():
         nonlocal factor
@@ -355,10 +337,9 @@ def test_closures():
         layer = nn.Dense(3, 3, seed=1)
 
     changed(lambda x: w * x * factor, "factor", new_factor)
-    changed(lambda x: w * x * parts[0], "parts", lambda: parts.__setitem__(0, 3.0))
-    changed(lambda x: w * x * settings["k"], "settings", lambda: settings.update(k=3.0))
+    changed(lambda x: w * x * parts[0], "parts[0]", lambda: parts.__setitem__(0, 3.0))
+    changed(lambda x: w * x * sum(settings.values()), "settings['k']", lambda: settings.update(k=3.0))
     changed(lambda x: layer(x), "layer", new_layer)
-    changed(lambda x: w * x * (plain * 2.0), "plain", lambda: plain.__setitem__(0, 7.0))  # numpy alone computes this
 
 
 def test_a_counter_of_python():
@@ -367,10 +348,8 @@ def test_a_counter_of_python():
         count += 1
         return w * x if count % 2 else w * x * 2.0
 
-    recorded = vector.compile(step)
-    recorded(X)
-    with pytest.raises(RecordingError, match="follow 'count'"):
-        recorded(X)
+    with pytest.raises(RecordingError, match="change 'count' by itself"):
+        vector.compile(step)(X)
 
 
 def test_loop_variables_named_like_attributes_are_nothing_to_the_step():

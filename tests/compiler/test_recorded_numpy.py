@@ -319,7 +319,6 @@ def test_tensors_that_are_arguments_and_more():
 
 def test_zeros_of_both_signs_are_two_numbers():
     step = vector.compile(lambda x, z: Tensor(np.copysign(x, z)))
-    step(np.ones(2), 0.0)
-    step(np.ones(2), 0.0)
-    with pytest.raises(RecordingError, match=r"take -0\.0 for its argument 'z', recorded as 0\.0"):
-        step(np.ones(2), -0.0)
+    for z in (0.0, 0.0, -0.0, 0.0):
+        np.testing.assert_array_equal(np.signbit(step(np.ones(2), z).data), np.signbit(z))
+    assert step.traces == 1

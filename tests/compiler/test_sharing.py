@@ -182,6 +182,7 @@ def test_in_two_terms(optimizer, eager, monkeypatch):
 def test_how_a_step_is_cut(monkeypatch):
     """Of a gradient's 14 tiles, with 128 images, the worker computes six, and updates as many rows of the weight."""
     monkeypatch.setattr(matmul, "machine_cores", lambda: 2)
+    monkeypatch.setattr(matmul, "small_products_at_once", lambda: True)
     make, calls = training("sgd", sizes=(784, 128, 10), n=128)
     step, _ = make()
     step = vector.compile(step, exact=False)

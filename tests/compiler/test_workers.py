@@ -51,12 +51,12 @@ def test_any_number_of_threads_gives_the_same_bits(t, threads, stacked, eager):
 
 def test_each_thread_has_its_part(monkeypatch):
     """The caller's is larger by what it does until the others are awake; too small a product is all its own."""
-    parts, matmul = [], np.matmul
+    parts, multiply = [], np.matmul
 
     def one_part(worker, task):
         _, another, part, _ = task
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(np, "matmul", lambda x, y, out: parts.append(len(x)) or matmul(x, y, out=out))
+            patch.setattr(np, "matmul", lambda x, y, out: parts.append(len(x)) or multiply(x, y, out=out))
             part(another())
 
     monkeypatch.setattr(workers.Experience, "advice", lambda self: True)
@@ -170,7 +170,7 @@ def test_products_of_one_size_share_an_experience():
 
 def test_what_is_advised_is_done(monkeypatch):
     done, advice = [], iter([True, False, True])
-    monkeypatch.setattr(workers, "share", lambda part, count, helpers: done.append((count, helpers)))
+    monkeypatch.setattr(matmul, "share", lambda part, count, helpers: done.append((count, helpers)))
     monkeypatch.setattr(workers.Experience, "advice", lambda self: next(advice))
     x, y = np.zeros((16, 8, 784), np.float32), np.zeros((784, 128), np.float32)
     for _ in range(3):
@@ -199,7 +199,7 @@ def test_what_a_worker_has_not_begun_the_caller_computes(monkeypatch, eager):
 
 def test_what_a_worker_has_begun_is_waited_for(monkeypatch, eager):
     """Else it would be written over what comes next."""
-    begun, matmul, caller = threading.Event(), np.matmul, threading.current_thread()
+    begun, multiply, caller = threading.Event(), np.matmul, threading.current_thread()
 
     def slow(x, y, out):
         if threading.current_thread() is caller:
@@ -207,12 +207,12 @@ def test_what_a_worker_has_begun_is_waited_for(monkeypatch, eager):
         else:
             begun.set()
             time.sleep(0.05)
-        return matmul(x, y, out=out)
+        return multiply(x, y, out=out)
 
     x, y = stacks(4)
     monkeypatch.setattr(np, "matmul", slow)
     out = shared(2, x, y)
-    assert np.array_equal(out, matmul(x, y))
+    assert np.array_equal(out, multiply(x, y))
 
 
 @pytest.mark.parametrize("helpers", range(6))
@@ -258,18 +258,18 @@ def interruptible():
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signal to one thread, which breaks off its waiting")
 def test_an_interrupt_waits_for_the_workers(monkeypatch, eager, interruptible):
     """Wherever it comes, what the workers were given is done, or nobody will do it, when the caller goes on."""
-    matmul, main = np.matmul, threading.current_thread()
+    multiply, main = np.matmul, threading.current_thread()
     going = []
 
     def slow(x, y, out):
         if threading.current_thread() is not main:
             going.append(True)
             time.sleep(0.002)
-            matmul(x, y, out=out)
+            multiply(x, y, out=out)
             going.pop()
             return out
         time.sleep(0.0005)
-        return matmul(x, y, out=out)
+        return multiply(x, y, out=out)
 
     monkeypatch.setattr(np, "matmul", slow)
     x, y = stacks(4)
@@ -285,7 +285,7 @@ def test_an_interrupt_waits_for_the_workers(monkeypatch, eager, interruptible):
                 timer.join()
             assert not going and workers.team[0].task is None
             in_time += not done
-        assert np.array_equal(matmul.shared_matmul(x, y, out=out), matmul(x, y))
+        assert np.array_equal(matmul.shared_matmul(x, y, out=out), multiply(x, y))
     assert in_time
 
 
@@ -379,7 +379,7 @@ def test_blocks_of_threads_end_in_any_order():
     assert blas() == before
 
 
-@pytest.mark.parametrize("count, expected", [(1, [1, 1, 1, 1]), (2, [1, 2, 2, 2]), (64, [1, 2, 2, 3]), (None, [1] * 4)])
+@pytest.mark.parametrize("count, expected", [(1, [1, 1, 1, 1]), (2, [1, 2, 2, 2]), (64, [1, 2, 2, 3])])
 def test_threads_that_are_worth_it(count, expected, monkeypatch):
     """Two from 8 million multiply-adds on, and one more for as many more."""
     monkeypatch.setattr(matmul, "machine_cores", lambda: count)
@@ -396,7 +396,7 @@ def test_processors_that_this_process_may_run_on(affinity, count, expected, monk
         monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     else:
         monkeypatch.setattr(os, "sched_getaffinity", {0: affinity}.__getitem__, raising=False)
-    monkeypatch.setattr(matmul, "machine_cores", lambda: count)
+    monkeypatch.setattr(os, "cpu_count", lambda: count)
     assert workers.cores() == expected
 
 
@@ -447,7 +447,8 @@ def test_what_is_handed_out(x, y, dtypes, handed_out, monkeypatch):
     rng = np.random.default_rng(0)
     x, y = (rng.normal(size=shape).astype(dtype) for shape, dtype in zip((x, y), dtypes, strict=True))
     step = vector.compile(lambda x, y: vector.sum(vector.matmul(x, y) * 2.0, axis=-1))
-    first = step(x, y).data
+    with workers.use_threads(1):  # with threads of its own, BLAS may round otherwise
+        first = step(x, y).data
     assert ("share(part" in str(step.program)) == handed_out
     with workers.use_threads(2):
         assert np.array_equal(step(x, y).data, first)

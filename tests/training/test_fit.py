@@ -10,8 +10,12 @@ import pytest
 from recorded import DATA, OPTIMIZERS, blas, model_of, same, train
 
 import vector
-from vector import optim
+from vector import nn, optim
+from vector.compiler import CompiledStep
+from vector.nn.base import search
+from vector.random import find_generators
 from vector.runtime import threads as workers
+from vector.training import recorded
 from vector.training.run import progress_bar
 
 
@@ -61,19 +65,19 @@ def test_batches_of_one_and_of_all():
     assert all(same(p.data, q.data) for p, q in zip(model.parameters(), other.parameters(), strict=True))
 
 
-def test_the_step_runs_once_for_each_size_of_batch():
-    class Batch:
-        sizes: ClassVar = []  # of a class: what a step finds elsewhere must not change
+def test_the_step_runs_as_python_to_record_and_to_verify():
+    sizes = []
+    note = sizes.append  # what a step captures must not change, as the list would
 
     def loss(logits, labels):
-        Batch.sizes.append(len(labels))
+        note(len(labels))
         return vector.cross_entropy(logits, labels)
 
-    train(True, loss=loss, epochs=4)
-    assert Batch.sizes == [96, 32]
-    Batch.sizes.clear()
+    train(True, loss=loss, epochs=4)  # steps 1, 2, 4, 8, 16, 32 of the large ones, and the first of each epoch
+    assert sizes == [96, 96, 96, 96, 32, 96, 96, 32, 96, 32, 96, 96, 32]
+    sizes.clear()
     train(False, loss=loss, epochs=1)
-    assert Batch.sizes == [96] * 8 + [32]
+    assert sizes == [96] * 8 + [32]
 
 
 def test_a_schedule_is_followed():
@@ -212,7 +216,7 @@ def test_validation_is_looked_at_first(validation, words):
 
 def test_a_step_is_recorded_unless_told_otherwise(monkeypatch):
     made = []
-    monkeypatch.setattr(vector.compiler, "compile", lambda step: made.append(step) or step)
+    monkeypatch.setattr(recorded, "CompiledStep", lambda step: made.append(step) or CompiledStep(step))
     for options in ({}, {"compile": False}):
         model = model_of()
         model.fit(DATA.train_images[:96], DATA.train_labels[:96], optim.SGD(model.parameters(), 0.1), **options)
@@ -225,3 +229,131 @@ def test_so_many_threads_share(threads):
     train(True, epochs=1, threads=threads, on_epoch=lambda row: seen.append(workers.threads))
     assert seen == [threads]
     assert workers.threads == 1
+
+
+class Watched(nn.Layer):
+    """Says in which mode it is called, and raises when it is told to."""
+
+    said: ClassVar = []
+    say = said.append  # what a step captures must not change, as the list would
+
+    def __init__(self, error=None):
+        self.error, self.inner = error, nn.Dropout(0.5)
+
+    def __call__(self, x):
+        self.say((self.training, self.inner.training))
+        if self.error:
+            raise self.error
+        return x
+
+
+def modes_of(model):
+    return [layer.training for layer in search(model).layers]
+
+
+def test_fit_trains_and_evaluate_and_predict_do_not():
+    """And each layer is in its own mode afterwards."""
+    said = Watched.said
+    said.clear()
+    model = nn.Sequential(nn.Dense(4, 2, seed=0), Watched())
+    model.layers[1].inner.eval()
+    before = modes_of(model)
+    x, y = np.ones((6, 4)), np.array([0, 1] * 3)
+    model.predict(x)
+    model.evaluate(x, y)
+    assert said == [(False, False)] * 2 and modes_of(model) == before == [True, True, True, False]
+    for compile in (True, False):
+        said.clear()
+        update = optim.SGD(model.parameters(), 0.1)
+        model.fit(x, y, update, epochs=2, compile=compile, validation=(x, y), on_epoch=lambda row: model.eval())
+        training = [mode for mode in said if mode != (False, False)]
+        assert training == [(True, True)] * 2 and len(said) == len(training) + 2
+        assert modes_of(model) == before
+
+
+def test_modes_are_put_back_after_an_error():
+    Watched.said.clear()
+    model = nn.Sequential(nn.Dense(4, 2, seed=0), Watched(KeyError("broken")))
+    model.layers[1].eval()
+    before = modes_of(model)
+    x, y = np.ones((6, 4)), np.array([0, 1] * 3)
+    update = optim.SGD(model.parameters(), 0.1)
+    for run in (lambda: model.predict(x), lambda: model.evaluate(x, y), lambda: model.fit(x, y, update)):
+        with pytest.raises(KeyError, match="broken"):
+            run()
+        assert modes_of(model) == before
+    assert Watched.said == [(False, False), (False, False), (True, True)]
+
+
+def test_evaluation_between_recorded_steps_costs_no_recording():
+    model = model_of(dropout=0.5)
+    update = optim.SGD(model.parameters(), 0.1)
+    step = vector.compile(model.train_step(update, vector.cross_entropy))
+    x, y = DATA.train_images[:32] / np.float32(255), DATA.train_labels[:32]
+    for _ in range(3):
+        step(x, y)
+        model.evaluate(x, y)
+        model.predict(x)
+    assert step.traces == 1
+
+
+def test_predictions_drop_nothing():
+    model = model_of(dropout=0.9)
+    x = DATA.test_images[:20]
+    assert same(model.predict(x), model.predict(x))
+    assert model.evaluate(x, DATA.test_labels[:20]) == model.evaluate(x, DATA.test_labels[:20])
+
+
+def test_generators_are_found_everywhere():
+    """A run that goes on draws what it would have drawn: from layers in layers, dicts and lists."""
+    model = nn.Sequential(Everywhere())
+    assert len(find_generators([model])) == 4
+
+
+class Everywhere(nn.Layer):
+    """A layer with dropout in all places, and a running mean as a buffer."""
+
+    def __init__(self):
+        self.hidden = nn.Dense(4, 3, "tanh", seed=0)
+        self.drops = {"a": [nn.Dropout(0.5, seed=1)], "b": (nn.Sequential(nn.Dropout(0.25, seed=2)),)}
+        self.drop, self.draw = nn.Dropout(0.1, seed=3), np.random.default_rng(4)
+        self.register_buffer("mean", np.zeros(3))
+        self.out = nn.Dense(3, 2, seed=5)
+
+    def __call__(self, x):
+        x = self.hidden(x)
+        if self.training:
+            self.mean.data[...] = 0.9 * self.mean.data + 0.1 * np.mean(x.data, axis=0)
+        x = self.drops["a"][0](x - self.mean)
+        kept = vector.random.uniform(self.draw, x.shape) if self.training else 0.5
+        return self.out(self.drop(self.drops["b"][0](x)) * kept)
+
+
+@pytest.mark.parametrize("compile", [True, False])
+def test_a_nested_model_with_buffers_goes_on_with_the_same_bits(compile, tmp_path):
+    rng = np.random.default_rng(0)
+    images, labels = rng.normal(size=(50, 4)), rng.integers(0, 2, 50)
+
+    def run(epochs, path):
+        model = nn.Sequential(Everywhere())
+        update = optim.Adam(model.parameters(), 0.05)
+        history = model.fit(
+            images, labels, update, epochs, 8, validation=(images, labels), compile=compile, checkpoint=path
+        )
+        return history, {**model.state_dict(), **update.state_dict()}
+
+    expected, state = run(4, tmp_path / "whole.npz")
+    run(2, tmp_path / "half.npz")
+    found, again = run(4, tmp_path / "half.npz")
+    assert found == expected and state.keys() == again.keys()
+    assert all(same(x, again[name]) for name, x in state.items() if isinstance(x, np.ndarray))
+    assert state["0.mean"].all() and state["lr"] == again["lr"]
+
+
+def test_a_buffer_that_is_not_finite_does_not_keep_a_checkpoint_from_being_written(tmp_path):
+    """A mask of -inf is no sign of a run that went wrong."""
+    model = nn.Sequential(nn.Dense(4, 2, seed=0))
+    model.register_buffer("mask", [-np.inf, 0.0])
+    update = optim.SGD(model.parameters(), 0.1)
+    model.fit(np.ones((4, 4)), np.zeros(4, int), update, checkpoint=tmp_path / "a.npz")
+    assert (tmp_path / "a.npz").exists()

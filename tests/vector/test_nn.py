@@ -32,3 +32,16 @@ def test_layers_name_what_they_cannot_take():
     for rate in (1.0, -0.1, float("nan")):
         with pytest.raises(ValueError, match="Dropout: expected a rate from 0 to below 1, got"):
             nn.Dropout(rate)
+
+
+def test_dropout_drops_while_training():
+    """With a graph or without one, for arrays and tensors; the mean of the others stays."""
+    drop, x = nn.Dropout(0.25, seed=0), np.ones((50, 40), np.float32)
+    for dropped in (drop(x), drop(vector.Tensor(x)).data):
+        assert dropped.dtype == np.float32 and set(np.unique(dropped)) == {np.float32(0.0), np.float32(1.0 / 0.75)}
+        assert abs((dropped == 0.0).mean() - 0.25) < 5 * np.sqrt(0.25 * 0.75 / x.size)
+    with vector.no_grad():
+        assert not drop(vector.Tensor(x)).data.all()
+    drop.eval()
+    assert drop(x) is x
+    assert nn.Dropout(0.0)(x) is x

@@ -3,7 +3,6 @@
 import itertools
 
 import numpy as np
-import pytest
 
 import vector
 from vector import Tensor, nn, optim
@@ -33,13 +32,59 @@ def test_a_models_parameters_lie_one_after_the_other_where_nobody_else_has_seen_
     assert seen.weight.data is weight and seen.bias.data.ctypes.data != weight.ctypes.data + weight.nbytes
 
 
-@pytest.mark.parametrize("look", [Tensor.detach, Tensor, lambda w: w.T, lambda w: w[0]])
-def test_what_looked_at_a_parameter_before_the_model_was_made_still_does(look):
-    layer = nn.Dense(3, 2, seed=0)
-    seen = look(layer.weight)
-    nn.Sequential(layer)
+def test_an_array_that_somebody_has_stays_where_it_is():
+    """Asked for by `data`, also of a view, or handed in: training goes on in it."""
+    given = np.ones((3, 2))
+    for have in (lambda w: w.data, lambda w: w.detach().data[0], lambda w: setattr(w, "data", given) or given):
+        layer = nn.Dense(3, 2, seed=0)
+        held = have(layer.weight)
+        model = nn.Sequential(layer)
+        update = optim.SGD(model.parameters(), 0.1)
+        vector.sum(model(X)).backward()
+        update.step()
+        assert np.shares_memory(held, layer.weight.data)
+
+
+def test_tensors_of_one_array_stay_tied():
+    first, second = nn.Dense(3, 3, seed=0), nn.Dense(3, 3, seed=1)
+    second.weight = Tensor(first.weight)
+    model = nn.Sequential(first, second, first)
+    assert [*model.state_dict()] == ["0.weight", "0.bias", "1.weight", "1.bias"]
+    first.weight.data += 1.0
+    assert first.weight.data is second.weight.data
+
+
+def test_a_layer_of_two_models_and_in_two_places_is_one():
+    layer = nn.Dense(3, 3, seed=0)
+    one, two = nn.Sequential(layer, nn.Dense(3, 2, seed=1)), nn.Sequential(layer, layer)
     layer.weight.data += 1.0
-    assert np.array_equal(seen.data, look(layer.weight).data)
+    assert one.layers[0].weight.data is two.layers[1].weight.data
+    assert np.array_equal(one.layers[0](X).data, two.layers[1](X).data)
+
+
+def test_a_view_from_before_the_model_keeps_the_old_array():
+    """As it does whenever `data` is set."""
+    layer = nn.Dense(3, 2, seed=0)
+    views = [layer.weight.detach(), layer.weight.T, layer.weight[0]]
+    nn.Sequential(layer)
+    numbers = layer.weight.data.copy()
+    layer.weight.data += 1.0
+    for view, old in zip(views, (numbers, numbers.T, numbers[0]), strict=True):
+        assert np.array_equal(view.data, old)
+
+
+def test_parameters_of_ones_own_are_moved_where_the_engine_made_the_array():
+    class Scale(nn.Layer):
+        def __init__(self, data):
+            self.weight = Tensor(data)
+
+        def __call__(self, x):
+            return x * self.weight
+
+    own, given = Scale([*range(8)]), Scale(array := np.ones(8))
+    model = nn.Sequential(nn.Dense(8, 8, seed=0), own, nn.Dense(8, 8, seed=1), given)
+    assert lie_together(model.parameters()[:5]) and given.weight.data is array
+    assert own.weight.data.tolist() == [*range(8)]
 
 
 def test_a_model_made_between_forward_and_backward_changes_no_gradient():

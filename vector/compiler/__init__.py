@@ -1,5 +1,6 @@
 """Record a training step once, replay it as plain numpy calls."""
 
 from .step import CompiledStep, compile
+from .verify import StaleRecording
 
-__all__ = ["CompiledStep", "compile"]
+__all__ = ["CompiledStep", "StaleRecording", "compile"]

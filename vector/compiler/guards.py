@@ -1,157 +1,303 @@
-"""What a recorded step finds outside of itself, by the names in its text, and takes as it is.
+"""Guards: what a recorded step captures from outside, compared with the recording before each replay.
 
-That are globals, the variables of enclosing functions, and attributes of objects found so: of layers and optimizers all
-of them, of other objects those that the text names; and the same for the functions and methods that it calls, as far
-as they are neither Python's nor of this package. Modules, classes and functions of packages stay what they are. A
-tensor's array is not among all that: a replay reads it where it lies.
+Captured are globals, variables of enclosing functions, defaults, attributes, and the contents of containers, of the
+step and of the functions, methods, classes and modules that it reaches, as far as these are neither Python's, numpy's
+nor this package's. Of layers and optimizers all attributes count, of other objects those that a function names. A guess
+by names misses some; recording again (verify.py) finds the rest.
+
+A replay compares identities, in plain loops over flat lists, and what layers, optimizers and tensors hold only after
+the epoch changed. Only where an object is another one is everything walked again, and compared by value.
 """
 
 from __future__ import annotations
 
 import dis
 import functools
-import operator
-import sys
 import types
+import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from operator import is_
+from sys import stdlib_module_names
+from typing import Any
 
 import numpy as np
 
 from ..op import Op
 from ..random import GENERATORS
-from ..storage import Guarded
+from ..storage import Guarded, epoch
 from ..tensor import Tensor
 
-PLAIN = (int, float, complex, str, bytes, np.generic, np.dtype)
-CONTAINERS = (list, tuple, set, frozenset, dict)
-STILL = {*sys.stdlib_module_names, "numpy", __package__.partition(".")[0]}  # what is in these packages does not change
+PLAIN = (int, float, complex, str, bytes, np.generic, np.dtype, type(None), type(Ellipsis))
+CONTAINERS = (list, tuple, set, frozenset, dict, deque)
+STILL = {*stdlib_module_names, "numpy", __package__.partition(".")[0]}  # nobody changes what is in these packages
+LIMIT = 1000  # elements of a container, and guards in all; beyond, lengths alone
+NOT_CALLED = {"__init__", "__new__", "__init_subclass__", "__repr__", "__del__"}  # by a step that uses an object
+CONTENTS = types.CellType.cell_contents.__get__
+ALWAYS = frozenset({"__call__", "__wrapped__"})
 
 
-class Look(NamedTuple):
-    """Something that a step finds outside."""
+class Method:
+    """A method of an object that is held weakly: its recordings go with it."""
 
-    name: str
-    read: Callable[[], Any]  # what it is now; None if it is not there
-    watched: bool  # whether it is an attribute of a `Guarded`
+    def __init__(self, function: Callable[..., Any], instance: Any) -> None:
+        functools.update_wrapper(self, function)
+        self.function, self.instance = function, weakref.ref(instance)
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        return self.function(self.instance(), *args, **named)
 
 
-class Outside:
-    """What a step found outside when it was recorded: of each look what it found, and what can be compared with that
-    later."""
+class GuardSet:
+    """The values that a step captures, as they were at its recording.
 
-    def __init__(self, step: Callable[..., Any]) -> None:
-        self.found = [(look, x, frozen(x)) for look in looks(step) for x in [look.read()]]
+    found     the name and value of each, and the length of each container
+    words     the names in the functions found: attributes of these names are guarded
+    tensors   those that the recording reads, each with its array and whether it wanted a gradient
+    """
+
+    def __init__(self, roots: list[tuple[str, Any]], words: frozenset[str] = ALWAYS) -> None:
+        self.roots, self.words = roots, words
+        self.tensors: list[tuple[Tensor, np.ndarray, bool]] = []
+        while True:  # an object is asked for the attributes that are named anywhere, so later names count, too
+            walk = Walk(self.roots, self.words)
+            if walk.words == self.words:
+                break
+            self.words = frozenset(walk.words)
+        self.take(walk)
+
+    def take(self, walk: Walk) -> None:
+        self.found, self.names = walk.found, walk.names
+        self.guarded, self.contents, self.epoch = walk.guarded, walk.contents, epoch.now
+
+    def unchanged(self) -> bool:
+        """Whether everything is the same object as at the recording."""
+        try:
+            for read, key, value in self.names:
+                if read(key) is not value:
+                    return False
+            for x, length, parts, values in self.contents:
+                if len(x) != length or not all(map(is_, parts(x), values)):
+                    return False
+            if self.epoch != epoch.now:
+                now = epoch.now
+                for tensor, array, wanted in self.tensors:
+                    if tensor._data is not array or tensor.requires_grad is not wanted:
+                        return False
+                for read, key, value in self.guarded:
+                    if read(key) is not value:
+                        return False
+                self.epoch = now
+        except (ValueError, AttributeError, RuntimeError):  # an empty cell or slot; a container that changes just now
+            return False
+        return True
 
     def changed(self) -> str:
-        """The name of something that is not as it was; empty if all is."""
-        for look, was, content in self.found:
-            x = look.read()
-            if (x is not was or content is not was) and not alike(frozen(x), content):
-                return look.name
+        """The name of a captured value that is another one; empty if all are as at the recording."""
+        if self.unchanged():
+            return ""
+        now = Walk(self.roots, self.words)
+        old, new = dict(self.found), dict(now.found)
+        for name in (*old, *new):  # near things first
+            if name not in old or name not in new or not alike(old[name], new[name]):
+                return name
+        for (name, was), (other, x) in zip(self.found, now.found, strict=False):  # two may have one name
+            if name != other or not alike(was, x):
+                return name
+        self.take(now)  # equal values in other objects: from now on these
         return ""
 
-
-def looks(step: Callable[..., Any]) -> list[Look]:
-    """All that a step finds outside, except what stays."""
-    words: set[str] = {"__call__"}
-    while True:  # an object is asked for the attributes that are named anywhere, so later ones count, too
-        known = len(words)
-        found = walk(step, words)
-        if len(words) == known:
-            return [look for look in found.values() if not isinstance(look.read(), types.ModuleType)]
-
-
-def walk(step: Callable[..., Any], words: set[str]) -> dict[Any, Look]:
-    """What can be reached from a step, by where it is found. `words` are the names in texts, to which those of the
-    functions found are added."""
-    found: dict[Any, Look] = {}
-    seen: dict[int, Any] = {}
-    left: list[tuple[str, Any]] = [(getattr(step, "__name__", "self"), step)]
-
-    def look(place: Any, *given: Any) -> None:
-        found[place] = this = Look(*given)
-        left.append((this.name, this.read()))
-
-    while left:
-        name, x = left.pop()
-        if id(x) in seen or isinstance(x, (Tensor, np.ndarray, *GENERATORS, *PLAIN)) or x is None:
-            continue
-        seen[id(x)], parts = x, []
-        if isinstance(x, CONTAINERS):
-            items = x.items() if isinstance(x, dict) else enumerate(x)
-            left += ((f"{name}[{key!r}]", value) for key, value in items if not isinstance(value, PLAIN))
-        elif isinstance(x, types.MethodType):
-            left += (("self", x.__self__), (name, x.__func__))
-        elif isinstance(x, functools.partial):
-            left.append((name, x.func))
-            parts = [("args", "arguments"), ("keywords", "arguments")]
-        elif isinstance(x, types.FunctionType):
-            if stays(x) and x is not step:
-                continue
-            codes = list(texts(x.__code__))
-            words |= {word for code in codes for word in code.co_names}
-            loaded = {i.argval for code in codes for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
-            for word in sorted(loaded):
-                if not stays(x.__globals__.get(word)):
-                    look((id(x.__globals__), word), word, functools.partial(x.__globals__.get, word), False)
-            for word, cell in zip(x.__code__.co_freevars, x.__closure__ or (), strict=True):
-                look(id(cell), word, functools.partial(contents, cell), False)
-            parts = [("__defaults__", "defaults"), ("__kwdefaults__", "defaults")]
-        elif not isinstance(x, (types.ModuleType, type)):
-            attributes, watched = getattr(x, "__dict__", {}), isinstance(x, Guarded)
-            for key in sorted(attributes if watched else attributes.keys() & words):
-                look((id(attributes), key), f"{name}.{key}", functools.partial(attributes.get, key), watched)
-            methods = [vars(kind).get(word) for kind in type(x).__mro__ for word in sorted(words)]
-            methods = [getattr(f, "fget", None) or getattr(f, "__func__", f) for f in methods]
-            left += ((name, f) for f in methods if isinstance(f, types.FunctionType))
-            left.append((name, attributes.get("__wrapped__")))
-        for part, called in parts:
-            if getattr(x, part):
-                look((id(x), part), f"the {called} of {name}", functools.partial(getattr, x, part), False)
-    return found
-
-
-def texts(code: types.CodeType) -> Iterator[types.CodeType]:
-    """The code of a function, and of the functions in it."""
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from texts(constant)
-
-
-def contents(cell: Any) -> Any:
-    """What a closure's cell holds; None if nothing yet."""
-    try:
-        return cell.cell_contents
-    except ValueError:
+    def rebound(self) -> tuple[str, str] | None:
+        """Of a tensor whose array or `requires_grad` is another one: what a replay cannot do, and what to do instead"""
+        for tensor, array, wanted in self.tensors:
+            name = tensor.label or "a tensor"
+            if tensor._data is not array:
+                return (
+                    f"follow {name} to another array, which it was given after the recording",
+                    "write into it, as in p.data[...] = new, or call clear() on the step to record anew",
+                )
+            if tensor.requires_grad is not wanted:
+                what = f"follow {name}, whose requires_grad changed after the recording"
+                return what, "call clear() on the step to record anew"
         return None
+
+    def iterators(self) -> Iterator[str]:
+        """The names of captured iterators: what comes next is another thing each time."""
+        guarded = {id(value) for _, _, value in self.guarded}
+        return (name for name, x in self.found if isinstance(x, Iterator) and id(x) not in guarded)
+
+    def values(self) -> list[Any]:
+        """All captured values."""
+        return [x for _, x in self.found]
+
+
+class Walk:
+    """One walk over what a step captures, near things first."""
+
+    def __init__(self, roots: list[tuple[str, Any]], words: frozenset[str]) -> None:
+        self.words = set(words)
+        self.asked = words
+        self.found: list[tuple[str, Any]] = []
+        self.names: list[tuple[Callable[[Any], Any], Any, Any]] = []  # read(key) is the value
+        self.guarded: list[tuple[Callable[[Any], Any], Any, Any]] = []  # the same, of a `Guarded`: told by the epoch
+        self.contents: list[tuple[Any, int, Callable[[Any], Any], tuple[Any, ...]]] = []  # parts(x) are the values
+        self.seen: dict[int, Any] = {}
+        self.left = deque(roots)
+        self.steps = [x for _, x in roots]
+        while self.left and len(self.names) + len(self.contents) < LIMIT:
+            self.visit(*self.left.popleft())
+
+    def guard(self, name: str, read: Callable[[Any], Any], key: Any, guarded: bool = False) -> None:
+        """Guard read(key), and go on from there."""
+        try:
+            value = read(key)
+        except (ValueError, AttributeError):  # empty: of no use until it is filled
+            read, value = missing(read), MISSING
+        if isinstance(value, types.ModuleType) and stays(value):
+            return
+        self.found.append((name, value))
+        (self.guarded if guarded else self.names).append((read, key, value))
+        self.left.append((name, value))
+
+    def visit(self, name: str, x: Any) -> None:
+        """Guard what can be reached from `x` directly."""
+        if id(x) in self.seen or isinstance(x, (*PLAIN, Tensor, Op, np.ndarray, *GENERATORS)) or x is MISSING:
+            return
+        self.seen[id(x)] = x
+        if isinstance(x, (types.MethodType, Method)):
+            inner = (x.__self__, x.__func__) if isinstance(x, types.MethodType) else (x.instance(), x.function)
+            self.left += (("self", inner[0]), (name, inner[1]))
+        elif isinstance(x, functools.partial):
+            self.left += ((name, x.func), (f"the arguments of {name}", x.args))
+            self.left.append((f"the arguments of {name}", x.keywords))
+        elif isinstance(x, types.FunctionType):
+            self.function(name, x)
+        elif isinstance(x, type):
+            self.of_class(x)
+        elif isinstance(x, types.ModuleType):
+            if not stays(x):
+                self.attributes(x.__name__, vars(x))
+        elif isinstance(x, CONTAINERS):
+            self.container(name, x)
+        else:
+            self.instance(name, x)
+
+    def function(self, name: str, f: Any) -> None:
+        """Globals, variables of enclosing functions and defaults."""
+        if stays(f) and not any(f is step for step in self.steps):
+            return
+        words, loaded = named(f.__code__)
+        self.words |= words
+        for word in loaded:
+            if word in f.__globals__:
+                self.guard(word, f.__globals__.get, word)
+        for word, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=True):
+            self.guard(word, CONTENTS, cell)
+        for part in ("__defaults__", "__kwdefaults__"):
+            if getattr(f, part):
+                self.guard(f"the defaults of {name}", functools.partial(getattr, f), part)
+        self.attributes(name, vars(f))
+
+    def container(self, name: str, x: Any) -> None:
+        """The elements; of a long one the length alone."""
+        kind: Any = next(kind for kind in CONTAINERS if isinstance(x, kind))
+        length = kind.__len__(x)
+        self.found.append((name, length))
+        if length > LIMIT:
+            self.contents.append((x, length, kind.__iter__, ()))
+            return
+        items = [*dict.items(x)] if kind is dict else [*enumerate(kind.__iter__(x))]
+        if kind not in (tuple, frozenset):
+            values = tuple(value for _, value in items)
+            self.contents.append((x, length, dict.values if kind is dict else kind.__iter__, values))
+        if kind is dict:
+            self.contents.append((x, length, dict.__iter__, tuple(key for key, _ in items)))
+        for key, value in items:
+            self.found.append((f"{name}[{key!r}]", value))
+            self.left.append((f"{name}[{key!r}]", value))
+        self.attributes(name, getattr(x, "__dict__", {}))
+
+    def instance(self, name: str, x: Any) -> None:
+        """Attributes in the object's dict and slots, and what its class says."""
+        attributes = getattr(x, "__dict__", None)
+        own = attributes if isinstance(attributes, dict) else {}
+        self.attributes(name, own, isinstance(x, Guarded))
+        for kind in type(x).__mro__:
+            if stays(kind):
+                continue
+            self.left.append((kind.__name__, kind))
+            for word, value in sorted(vars(kind).items()):
+                if isinstance(value, types.MemberDescriptorType) and word in self.asked:
+                    self.guard(f"{name}.{word}", value.__get__, x)
+                elif word in self.asked and word not in own and not callable(value) and isinstance(attributes, dict):
+                    self.guard(f"{name}.{word}", own.get, word)  # which would hide the class's
+
+    def attributes(self, name: str, attributes: Any, guarded: bool = False) -> None:
+        """All attributes of a `Guarded`, of others those that a function names."""
+        for word in sorted(attributes if guarded else attributes.keys() & self.asked):
+            self.guard(f"{name}.{word}", attributes.get, word, guarded)
+
+    def of_class(self, kind: Any) -> None:
+        """Class attributes and methods."""
+        if stays(kind):
+            return
+        attributes = vars(kind)
+        for word in sorted(attributes):
+            value = attributes[word]
+            special = word[:2] == "__" and isinstance(value, types.FunctionType) and word not in NOT_CALLED
+            if (word in self.asked or special) and not isinstance(value, types.MemberDescriptorType):
+                self.guard(f"{kind.__name__}.{word}", attributes.get, word)
+                inner = getattr(value, "fget", None) or getattr(value, "__func__", None)
+                if inner is not None:
+                    self.left.append((f"{kind.__name__}.{word}", inner))
+
+
+MISSING = object()
+
+
+def missing(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The same for what may be empty."""
+
+    def look(key: Any) -> Any:
+        try:
+            return read(key)
+        except (ValueError, AttributeError):
+            return MISSING
+
+    return look
+
+
+@functools.lru_cache(512)
+def named(code: types.CodeType) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The names in a function and in those within it, also as texts; and the globals among them, which are not all that
+    are named like one."""
+    codes = [code]
+    for inner in codes:
+        codes += (x for x in inner.co_consts if isinstance(x, types.CodeType))
+    texts = {x for inner in codes for x in inner.co_consts if isinstance(x, str) and x.isidentifier()}
+    loaded = {i.argval for inner in codes for i in dis.get_instructions(inner) if i.opname == "LOAD_GLOBAL"}
+    return frozenset(texts.union(*(inner.co_names for inner in codes))), tuple(sorted(loaded))
 
 
 def stays(x: Any) -> bool:
-    """Whether a name for `x` is not looked at again: modules, and functions and classes of packages."""
+    """Whether a name for `x` needs no guard: modules, functions and classes of Python, numpy and this package."""
     if isinstance(x, types.ModuleType):
-        return True
+        return x.__name__.partition(".")[0] in STILL
     of_package = (getattr(x, "__module__", None) or "builtins").partition(".")[0] in STILL
     return of_package and (
         isinstance(x, (type, types.FunctionType, Op)) or (callable(x) and not hasattr(x, "__dict__"))
     )
 
 
-def frozen(x: Any, *within: int) -> Any:
-    """What can be compared with `x` later: the contents of an array; of a list, tuple, set or dict the same of its
-    parts, which are not arrays; else x itself."""
-    if isinstance(x, np.ndarray) and not within:
-        return x.dtype, x.shape, x.tobytes()
-    if not isinstance(x, CONTAINERS) or id(x) in within:
-        return x
-    parts = tuple(frozen(part, *within, id(x)) for part in (x.items() if isinstance(x, dict) else x))
-    fixed = isinstance(x, (tuple, frozenset)) and all(map(operator.is_, parts, x))
-    return x if fixed else parts
-
-
 def alike(x: Any, y: Any) -> bool:
-    """Whether x is y: the same object, the same number or text, or of the same parts."""
-    if isinstance(x, tuple) and isinstance(y, tuple):
-        return len(x) == len(y) and all(map(alike, x, y))
-    return x is y or (type(x) is type(y) and isinstance(x, PLAIN) and repr(x) == repr(y))
+    """Whether x is y: the same object, the same number or text, the same method, or containers of one kind (whose
+    elements are compared by themselves)."""
+    if x is y:
+        return True
+    if type(x) is not type(y):
+        return False
+    if isinstance(x, PLAIN):
+        return repr(x) == repr(y)
+    if isinstance(x, types.MethodType):
+        return x.__self__ is y.__self__ and x.__func__ is y.__func__
+    return isinstance(x, CONTAINERS) and len(x) == len(y) <= LIMIT

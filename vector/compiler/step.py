@@ -1,6 +1,8 @@
 """Record a training step once, replay it as plain numpy calls.
 
 step -> Tracer (one run) -> Program (a flat list of numpy calls) -> passes -> memory plan, source -> replay
+
+Each call of a recorded step is a replay, or a run as Python that makes a recording or verifies one.
 """
 
 from __future__ import annotations
@@ -8,138 +10,142 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
+import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from ..autodiff import mode
-from ..errors import RecordingError, refuse
+from ..errors import RecordingError, refusals, refuse, users_line
 from ..random import GENERATORS, find_generators
-from ..storage import EAGER, epoch
+from ..storage import EAGER
 from ..tensor import Tensor
-from .guards import Outside, alike, contents
+from .arguments import Arguments, Values
+from .floats import TracedFloat
+from .guards import GuardSet, Method
 from .ir import Program, Var, replace
 from .passes import optimize
 from .trace import SPENT, TracedArray, Tracer
+from .verify import Signature, StaleRecording, stale
+
+NEVER = 2**62
+
+
+class Returned(Tensor):
+    """A tensor that a recorded step returned: a constant, whose graph was the step's own."""
+
+    __slots__ = ()
+
+    def backward(self, gradient: Any = None) -> NoReturn:
+        """Raises RecordingError."""
+        refuse("differentiate what it returned, which has no graph", "call backward() inside the step")
+
+
+class Run(NamedTuple):
+    """A run of a step as Python, written down."""
+
+    recorder: Tracer
+    program: Program  # before any pass
+    result: Any
+    signature: Signature
+    left: list[tuple[Any, Any]]  # leaf tensors, and what the step leaves as their gradient
+    spent: list[int]  # the arguments whose gradient the step used up
 
 
 class Replay:
-    """A program with what it holds on to: the tensors whose arrays it reads and writes."""
+    """A recording: its program, and what it holds on to.
 
-    def __init__(
-        self,
-        recorder: Tracer,
-        program: Program,
-        title: str,
-        plain: list[Any],
-        outside: Outside,
-        spent: list[int],
-    ) -> None:
-        self.program, self.plain, self.outside, self.spent = program, plain, outside, spent
-        self.held, self.carried = recorder.held, recorder.carried
-        self.constant = {tensor for tensor in self.held if not tensor.requires_grad}
-        self.left = recorder.close()
-        self.run = program.build(title)
-        self.again: Callable[..., Any] = other  # what `quick` wrote
+    count, due     calls so far; the number of the call at which the step is recorded again
+    checked        the last call that ran as Python
+    confirmed      whether a run after the first did what the first did
+    layouts        shape, strides and dtype of each argument, if all are arrays that share nothing; else None
+    """
 
-    def quick(self, args: tuple[Any, ...], lock: threading.Lock) -> Callable[..., Any]:
-        """What replays where other arguments are alike and everything outside is still the same object, and else
-        returns OTHER: then it is for `check` to find out what changed. It is written for this recording; where there is
-        more to look at, it always returns OTHER.
-        """
-        others = [(look, x, content) for look, x, content in self.outside.found if not look.watched]
-        changing = any(x is not content for _, x, content in others)
-        if self.carried or changing or not all(type(x) is np.ndarray for x in args):
-            return other
-        names: dict[str, Any] = {"ndarray": np.ndarray, "mode": mode, "run": self.run, "results": self.results}
-        names |= {"lock": lock, "locked": lock.locked, "OTHER": OTHER}
-        tests = []
+    def __init__(self, run: Run, guards: GuardSet, arguments: Arguments, title: str) -> None:
+        self.program, self.signature, self.guards, self.left = run.program, run.signature, guards, run.left
+        self.spent, self.plain = run.spent, arguments.plain  # whose ids are in the key
+        self.held, self.carried = run.recorder.held, run.recorder.carried
+        guards.tensors = [(tensor, array, tensor.requires_grad) for tensor, array in self.held.items()]
+        self.count = self.checked = 1
+        self.due, self.confirmed = NEVER, False
+        arrays = [x for _, x in arguments.leaves if type(x) is np.ndarray]
+        simple = len(arrays) == len(arguments.args) and not (arguments.named or arguments.overlaps) and mode.graph
+        self.layouts = [(x.shape, x.strides, x.dtype) for x in arrays] if simple else None
+        self.run = run.program.build(title)
 
-        def known(thing: Any) -> str:
-            names[f"x{len(names)}"] = thing
-            return f"x{len(names) - 1}"
+    def takes(self, args: tuple[Any, ...]) -> bool:
+        """Whether these are arguments like those of the recording, at a glance."""
+        layouts = self.layouts
+        if layouts is None or len(args) != len(layouts):
+            return False
+        for x, (shape, strides, dtype) in zip(args, layouts, strict=True):
+            if type(x) is not np.ndarray or x.shape != shape or x.strides != strides or x.dtype is not dtype:
+                return False
+        return len(args) < 2 or len({id(x if (base := x.base) is None else base) for x in args}) == len(args)
 
-        for i, x in enumerate(args):
-            a = f"a{i}"
-            tests.append(f"type({a}) is ndarray and {a}.shape == {x.shape} and {a}.strides == {x.strides}")
-            tests.append(f"{a}.dtype is {known(x.dtype)}")
-        for tensor, array in self.held.items():
-            name = known(tensor)
-            tests.append(f"{name}._data is {known(array)} and {name}.requires_grad is {tensor not in self.constant}")
-        tests += [f"{looked_up(look.read, known)} is {known(x)}" for look, x, _ in others]
-        ends = [f"{known(tensor)}._grad = {known(after)}" for tensor, after in self.left]
-        given = ", ".join(f"a{i}" for i in range(len(args)))
-        text = f"""
-def quick(*args):
-    if len(args) == {len(args)} and mode.usual and not locked():
-        with lock:
-            [{given}] = args
-            if {" and ".join(tests) or "True"}:
-                {"; ".join(ends) or "pass"}
-                return results(run({given}))
-    return OTHER
-"""
-        exec(text, names)
-        return names.pop("quick")
+    def schedule(self, every: int) -> None:
+        """Say when to record again: at calls 2, 4, 8, ... and every so many."""
+        self.checked, self.due = self.count, 1 << self.count.bit_length()
+        if every:
+            self.due = min(self.due, self.count - self.count % every + every)
 
-    def spend(self, args: tuple[Any, ...]) -> None:
+    def replay(self, inputs: Any) -> Any:
+        """Take one step. The tensors' gradients are left as the step would have left them."""
+        self.count += 1
+        for tensor, (gradient, empty) in self.carried.items():
+            if tensor._grad is not gradient:
+                gradient[...] = empty if tensor._grad is None else tensor.grad
+                tensor._grad = gradient
+        for tensor, after in self.left:
+            tensor._grad = after
+        return returned(self.program.outputs, self.run(*inputs))
+
+    def spend(self, arguments: Arguments) -> None:
         """Mark the gradients of tensors among the arguments as used up: the step alone has seen them."""
         for i in self.spent:
-            args[i]._grad = SPENT
-
-    @property
-    def results(self) -> Callable[[Any], Any]:
-        """What makes the step's result of the arrays: tensors for arrays, constants without a graph."""
-        outputs, constant = self.program.outputs, Tensor.constant
-        if isinstance(outputs, Var):
-            return lambda arrays: constant(arrays[0])
-
-        def results(arrays: Any) -> Any:
-            values = iter(arrays)
-            return replace(outputs, lambda x: constant(next(values)) if isinstance(x, Var) else x)
-
-        return results
+            arguments.leaves[i][1]._grad = SPENT
 
 
-OTHER = object()  # what a quick replay says to what is not as it was
+def returned(outputs: Any, arrays: Any) -> Any:
+    """The step's result: the structure of its outputs, with tensors, constants without a graph, for the arrays."""
+    if isinstance(outputs, Var):
+        return constant(arrays[0])
+    values = iter(arrays)
+    return replace(outputs, lambda x: constant(next(values)) if isinstance(x, Var) else x)
 
 
-def other(*args: Any) -> Any:
-    """No quick replay: before the first recording, and where there is more to look at."""
-    return OTHER
-
-
-def looked_up(read: Any, known: Callable[[Any], str]) -> str:
-    """How something outside is looked up, as text."""
-    if read() is None:  # a cell may be empty
-        return f"{known(read)}()"
-    if read.func is contents:
-        return f"{known(read.args[0])}.cell_contents"
-    if read.func is getattr:
-        return f"{known(read.args[0])}.{read.args[1]}"
-    return f"{known(read.func.__self__)}.get({read.args[0]!r})"
+def constant(array: np.ndarray) -> Tensor:
+    node = Tensor.constant(array)
+    node.__class__ = Returned
+    return node
 
 
 class CompiledStep:
-    """A function of arrays that runs as Python once for each shape and dtype of its arguments, and then as a program.
+    """A function of arrays that runs as Python for arguments of new shapes, now and then to verify, else as a program.
 
-    program  the numpy statements of the newest recording: print it
-    source   the same as Python source
-    traces   how often the Python function ran
-    memory   bytes planned for results, over all recordings
+    program    the numpy statements of the newest recording: print it
+    source     the same as Python source
+    traces     how many recordings were made
+    verified   how often the step ran as Python again, to verify a recording
+    memory     bytes planned for results, over all recordings
     """
 
-    def __init__(self, step: Callable[..., Any], exact: bool = True) -> None:
-        functools.update_wrapper(self, step)
+    verifying = True
+
+    def __init__(self, step: Callable[..., Any], exact: bool = True, verify: int = 0, recordings: int = 64) -> None:
+        if verify < 0 or recordings < 1:
+            raise ValueError(f"compile: expected verify from 0 and recordings from 1, got {verify} and {recordings}")
+        functools.update_wrapper(self, step, updated=())
         self.__name__ = getattr(step, "__name__", "step")
-        self.step, self.exact = step, exact
-        self.traces = 0
-        self.replays: dict[Any, Replay] = {}
+        self.step, self.exact, self.verify, self.recordings = step, exact, verify, recordings
+        self.traces = self.verified = 0
+        self.replays: dict[Any, Replay] = {}  # the least recently used first
         self.latest: Replay | None = None
+        self.current: Replay | None = None  # the last one used
+        self.values = Values()
         self.lock = threading.Lock()
-        self.quick: Callable[..., Any] = other  # the last replay, where there is not much to look at
-        self.epoch = epoch.now
+        self.bound: dict[int, tuple[weakref.ref[Any], CompiledStep]] = {}
         self.names = [p.name for p in inspect.signature(step).parameters.values()]
 
     @property
@@ -159,149 +165,183 @@ class CompiledStep:
         """Bytes planned for results, over all recordings."""
         return sum(replay.program.memory for replay in self.replays.values())
 
-    def look_again(self) -> None:
-        """At the next call, look at everything that the step finds outside."""
-        self.quick = other
-
     def clear(self) -> None:
         """Forget all recordings; the next call records anew."""
         self.replays.clear()
-        self.latest, self.quick = None, other
+        self.latest = self.current = None
+        self.values = Values()
 
-    def forget_stale(self) -> None:
-        """Forget the recordings of a step that finds something else outside now; the next call records anew."""
-        self.replays = {key: replay for key, replay in self.replays.items() if not replay.outside.changed()}
-        self.look_again()
+    def forget(self, wanted: Callable[[Replay], bool]) -> None:
+        self.replays = {key: replay for key, replay in self.replays.items() if not wanted(replay)}
+        self.current = None
         if self.latest not in self.replays.values():
             self.latest = None
 
-    def __call__(self, *args: Any, **named: Any) -> Any:
-        """Run the step: as Python and recorded for arguments of new shapes, else replayed.
+    def forget_stale(self) -> None:
+        """Forget the recordings of a step whose captured values changed; the next call records anew."""
+        self.forget(lambda replay: bool(replay.guards.rebound() or replay.guards.changed()))
 
-        Raises RecordingError when the step does what cannot be recorded, when a plain argument or a name that the step
-        refers to changed, when a tensor's array was replaced after the recording, and when two threads run the step
-        at once.
+    def verify_next(self) -> None:
+        """Verify each recording at its next call."""
+        for replay in self.replays.values():
+            replay.due = 0 if self.verifying else NEVER
+
+    def __get__(self, instance: Any, owner: Any = None) -> CompiledStep:
+        """As a method: a recorded step for each instance, which goes with it."""
+        if instance is None:
+            return self
+        bound, key = self.bound, id(instance)
+        if key not in bound:
+            step = CompiledStep(Method(self.step, instance), self.exact, self.verify, self.recordings)
+            step.names = self.names[1:]
+            bound[key] = weakref.ref(instance, lambda _: bound.pop(key, None)), step
+        return bound[key][1]
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        """Run the step: as Python and recorded for arguments of new shapes, as Python once more where that is due,
+        else replayed.
+
+        Raises RecordingError when the step does what cannot be recorded, when a captured value changed or a tensor's
+        array was replaced after the recording, when the step no longer does what was recorded (then StaleRecording,
+        which has its `result`), and when two threads run the step at once.
         """
-        if self.epoch != epoch.now:
-            self.epoch = epoch.now
-            self.look_again()
-        if not named and (result := self.quick(*args)) is not OTHER:
-            return result
+        replay = self.current
+        if replay is not None and not named and mode.usual and not self.lock.locked():
+            with self.lock:  # an interrupt between acquire() and try would leave it locked
+                if replay.count + 1 < replay.due and replay.takes(args) and replay.guards.unchanged():
+                    return replay.replay(args)
         if mode.store is not EAGER or mode.check is not None:  # part of another recorded step, or to be looked at
             return self.step(*args, **named)
         if self.lock.locked():
             refuse("run in two threads at once", "give each thread a recorded step of its own")
-        with self.lock:  # an interrupt between acquire() and try would leave it locked
-            names, args = tuple(named), (*args, *named.values())
-            arrays = args if all([type(x) is np.ndarray for x in args]) else plain_arrays(args)
-            key: Any = (mode.graph, names, *[(x.shape, x.dtype, x.strides) for x in arrays])
-            if arrays is not args:
-                key = (key, *map(kind, args))
-            replay = self.replays.get(key)
-            if replay is None:
-                return self.record(args, names, key)
-            self.quick = replay.again  # before the looks: what changes after one of them takes it back
-            try:
-                self.check(replay, args)
-            except BaseException:
-                self.look_again()
-                raise
-            self.settle(replay)
-            result = replay.results(replay.run(*arrays))
-            replay.spend(args)
+        with self.lock:
+            arguments = Arguments(self.names, args, named)
+            key = mode.graph, arguments.key
+            if key not in self.replays:
+                return self.record(arguments, key)
+            replay = self.current = self.replays[key] = self.replays.pop(key)  # now the last
+            self.check(replay, arguments)
+            if replay.count + 1 >= replay.due:
+                return self.record_again(replay, arguments)
+            result = replay.replay(arguments.inputs)
+            replay.spend(arguments)
             return result
 
-    def record(self, args: tuple[Any, ...], names: tuple[str, ...], key: Any) -> Any:
-        """Run the step as Python, write down its program and keep it under `key`. The last arguments have `names`."""
-        plain = [
-            (i, self.name(i, args, names), x) for i, x in enumerate(args) if not isinstance(x, (Tensor, np.ndarray))
-        ]
-        for _, name, x in plain:
-            if not hashable(x):
-                refuse(
-                    f"take a {type(x).__name__} for its argument {name!r}, which may change unseen",
-                    "pass arrays as arguments of their own, and several numbers as an array",
-                )
-        outside = Outside(self.step)
-        for look, x, _ in outside.found:
-            if isinstance(x, Iterator) and not look.watched:
-                refuse(f"take what comes next from {look.name!r} at each replay", "pass it as an argument")
-        recorder = Tracer(find_generators([self.step, args, *(x for _, x, _ in outside.found)], GENERATORS))
-        try:
-            mode.store = recorder
-            given: list[Any] = []
-            tensors: dict[Tensor, Tensor] = {}  # the arguments, and what the step is given for them
-            for i, x in enumerate(args):
-                label = self.name(i, args, names)
-                if isinstance(x, Tensor):
-                    array = recorder.input(x._data, x.label or label)
-                    given.append(tensors.setdefault(x, Tensor(array, x.label, x.requires_grad)))
-                else:
-                    given.append(recorder.input(x, label) if isinstance(x, np.ndarray) else x)
-            first = len(args) - len(names)
-            result = self.step(*given[:first], **dict(zip(names, given[first:], strict=True)))
-            check_tensors(tensors, recorder)
-            spent = [i for i, x in enumerate(args) if isinstance(x, Tensor) and tensors[x]._grad is not None]
-            program, values = recorder.finish(result)
-            read = {id(x.value) for x in recorder.known.values()}  # arrays that a replay reads where they lie
-            outside.found = [(look, x, x if id(x) in read else content) for look, x, content in outside.found]
-        except BaseException:
-            recorder.close()
-            raise
-        finally:
-            mode.store = EAGER
-        self.traces += 1
-        first_values = [np.array(x.value) for x in flatten(values) if isinstance(x, TracedArray)]
-        optimize(program, self.exact)
-        replay = Replay(recorder, program, self.__name__, plain, outside, spent)
-        replay.spend(args)
-        if not names and mode.usual:
-            replay.again = replay.quick(args, self.lock)
-        self.quick = replay.again
-        if outside.changed():  # by the step itself
-            self.look_again()
-        self.replays[key] = self.latest = replay
-        return replay.results(first_values)
-
-    def name(self, i: int, args: tuple[Any, ...], names: tuple[str, ...]) -> str:
-        """The name of argument number i, where the last arguments have `names`."""
-        k = i - (len(args) - len(names))
-        return names[k] if k >= 0 else self.names[min(i, len(self.names) - 1)]
-
-    def check(self, replay: Replay, args: tuple[Any, ...]) -> None:
-        """What was frozen must be as it was."""
-        for tensor, array in replay.held.items():
-            if tensor._data is not array:
-                refuse(
-                    f"follow {tensor.label or 'a tensor'} to another array, which it was given after the recording",
-                    "write into it, as in p.data[...] = new, or call clear() on the step to record anew",
-                )
-            if tensor.requires_grad is (tensor in replay.constant):
-                refuse(
-                    f"follow {tensor.label or 'a tensor'}, whose requires_grad changed after the recording",
-                    "call clear() on the step to record anew",
-                )
-        for i, name, was in replay.plain:
-            x = args[i]
-            if not alike(x, was):
-                refuse(
-                    f"take {x!r} for its argument {name!r}, recorded as {was!r}",
-                    "plain arguments are frozen: pass an array for what changes",
-                )
-        if name := replay.outside.changed():
+    def check(self, replay: Replay, arguments: Arguments) -> None:
+        """Raises RecordingError where a captured value is not as it was."""
+        if replay.guards.unchanged():
+            pass
+        elif rebound := replay.guards.rebound():
+            refuse(*rebound)
+        elif name := replay.guards.changed():
             refuse(
                 f"follow {name!r}, which changed after the recording",
                 "hold what changes in a tensor or an argument, or call clear() on the step to record anew",
             )
+        for name, x in arguments.leaves:
+            if isinstance(x, Tensor) and x in replay.held:
+                refuse(f"find its argument {x.label or name} outside, too", INSTEAD)
 
-    def settle(self, replay: Replay) -> None:
-        """Leave the tensors' gradients as the step will have left them."""
-        for tensor, (gradient, empty) in replay.carried.items():
-            if tensor._grad is not gradient:
-                gradient[...] = empty if tensor._grad is None else tensor.grad
-                tensor._grad = gradient
-        for tensor, after in replay.left:
-            tensor._grad = after
+    def record(self, arguments: Arguments, key: Any) -> Any:
+        """Run the step as Python, and keep its program under `key`."""
+        self.values.add(arguments.plain)
+        guards = GuardSet([(getattr(self.step, "__name__", "self"), self.step), *arguments.plain])
+        for name in guards.iterators():
+            refuse(f"take what comes next from {name!r} at each replay", "pass it as an argument")
+        run = self.run(arguments, guards)
+        optimize(run.program, self.exact)
+        replay = Replay(run, guards, arguments, self.__name__)
+        replay.spend(arguments)
+        self.plan(replay)
+        while len(self.replays) >= self.recordings:
+            self.replays.pop(next(iter(self.replays)))
+        self.replays[key] = self.current = self.latest = replay
+        self.traces += 1
+        return run.result
+
+    def record_again(self, replay: Replay, arguments: Arguments) -> Any:
+        """Run the step as Python once more. Where it does something else, forget the recording and raise an error."""
+        try:
+            run = self.run(arguments, replay.guards)
+            self.verified += 1
+            difference = replay.signature.difference(run.signature)
+            if difference is not None:
+                replayed = replay.count - replay.checked
+                message = stale(difference, users_line(), replayed)
+                raise StaleRecording(message, run.result, replayed, replay.confirmed, replay.due == 0)
+        except RecordingError:
+            self.forget(lambda other: other is replay)
+            self.verify_next()
+            raise
+        replay.spend(arguments)
+        replay.count += 1
+        replay.confirmed = True
+        self.plan(replay)
+        return run.result
+
+    def plan(self, replay: Replay) -> None:
+        replay.schedule(self.verify)
+        if not self.verifying:
+            replay.due = NEVER
+
+    def run(self, arguments: Arguments, guards: GuardSet) -> Run:
+        """Run the step as Python, written down. Raises RecordingError for what cannot be recorded."""
+        recorder = Tracer(find_generators([self.step, arguments.args, arguments.named, guards.values()], GENERATORS))
+        tensors: dict[Tensor, Tensor] = {}  # the arguments, and what the step is given for them
+        try:
+            start(recorder)
+            args, named = arguments.rebuild(given(arguments, recorder, tensors))
+            result = self.step(*args, **named)
+            check_tensors(tensors, recorder)
+            leaves = [x for _, x in arguments.leaves]
+            spent = [i for i, x in enumerate(leaves) if isinstance(x, Tensor) and tensors[x]._grad is not None]
+            program, values = recorder.finish(result)
+            arrays = [np.array(x.value) for x in flatten(values) if isinstance(x, TracedArray)]
+            if refusals.seen:  # and swallowed by the step
+                raise refusals.seen[0]
+            left = recorder.close()
+        except BaseException as error:
+            recorder.close()
+            if isinstance(error, Exception) and refusals.seen and error not in refusals.seen:
+                raise refusals.seen[0] from error
+            raise
+        finally:
+            try:
+                start(None)
+            finally:  # again, where an interrupt came in the midst of that
+                start(None)
+        signature = Signature(recorder, program, [*left, ("arguments", *spent)])
+        result = returned(program.outputs, arrays)
+        if name := guards.changed():
+            refuse(
+                f"change {name!r} by itself, which a replay would not; the step just taken is right",
+                "hold what changes in a tensor, or change it outside the step; if the step does it once, call it again",
+            )
+        return Run(recorder, program, result, signature, left, spent)
+
+
+def start(recorder: Tracer | None) -> None:
+    """From now on write down what tensors do, or with None no longer."""
+    mode.store = EAGER if recorder is None else recorder
+    refusals.seen = None if recorder is None else []
+
+
+def given(arguments: Arguments, recorder: Tracer, tensors: dict[Tensor, Tensor]) -> Iterator[Any]:
+    """What the step gets for each input: the same for the same object."""
+    arrays: dict[int, Any] = {}
+    for (name, x), array in zip(arguments.leaves, arguments.inputs, strict=True):
+        traced = recorder.input(array, (isinstance(x, Tensor) and x.label) or name)
+        if isinstance(x, Tensor):
+            yield tensors.setdefault(x, Tensor(traced, x.label, x.requires_grad))
+        elif isinstance(x, np.ndarray):
+            yield arrays.setdefault(id(x), traced)
+        elif isinstance(x, np.floating):
+            yield TracedArray(recorder, traced._var, traced.value, number=True)
+        else:
+            yield TracedFloat(recorder, traced._var, traced.value, number=True)
+
+
+INSTEAD = "let the step find the tensor outside instead, or pass its array"
 
 
 def check_tensors(tensors: dict[Tensor, Tensor], recorder: Tracer) -> None:
@@ -316,24 +356,7 @@ def check_tensors(tensors: dict[Tensor, Tensor], recorder: Tracer) -> None:
             what = f"differentiate what {name} was made of"
         else:
             continue
-        refuse(what, "let the step find the tensor outside instead, or pass its array")
-
-
-def kind(x: Any) -> Any:
-    """What else than shape, dtype and layout makes an argument another one."""
-    return (Tensor, x.requires_grad) if isinstance(x, Tensor) else type(x)
-
-
-def hashable(x: Any) -> bool:
-    try:
-        hash(x)
-    except TypeError:
-        return False
-    return True
-
-
-def plain_arrays(args: tuple[Any, ...]) -> list[np.ndarray]:
-    return [x._data if isinstance(x, Tensor) else x for x in args if isinstance(x, (Tensor, np.ndarray))]
+        refuse(what, INSTEAD)
 
 
 def flatten(structure: Any) -> list[Any]:
@@ -342,16 +365,33 @@ def flatten(structure: Any) -> list[Any]:
     return leaves
 
 
-def compile(step: Callable[..., Any] | None = None, *, exact: bool = True) -> Any:
+def compile(
+    step: Callable[..., Any] | None = None, *, exact: bool = True, verify: int = 0, recordings: int = 64
+) -> Any:
     """Record `step`, a function of arrays that does forward pass, backward pass and update, at its first call, and
-    replay it as a flat list of numpy calls from then on. Use it as a decorator.
+    replay it as a flat list of numpy calls from then on. Use it as a decorator, also of a method.
 
-    The first call is itself one training step. Frozen in a recording are the shapes and dtypes of the arguments (new
-    ones make a new recording), the branches taken, and plain Python numbers. What changes from step to step lives in
-    tensors: parameters, momenta, the learning rate. The step returns a tensor, or tensors in tuples, lists, dicts.
+    The first call is itself one training step. What changes from step to step lives in tensors (parameters, momenta,
+    the learning rate) or is an argument: arrays, tensors and floats, also in tuples, lists and dicts. Another shape,
+    dtype or layout, and another plain argument (int, bool, str, None), make a recording each; a plain argument may
+    have a few values. The last 64 `recordings` used are kept. The step returns a tensor, or tensors in tuples, lists
+    and dicts, which are constants outside.
+
+    Frozen are the branches taken and the plain values found outside. Refused at once, at the next call, is a change of
+    globals, variables of enclosing functions, defaults, attributes of objects and arguments, of modules and classes of
+    one's own, of the elements of containers (of more than 1,000 the number alone), as far as the step's functions name
+    them; any change to an attribute of a layer or optimizer; another array for a tensor, another `requires_grad`; and
+    at the recording, that the step itself changes one of these. Anything else (numbers in a plain array that numpy
+    alone computes with, names made up as text, files, clocks) is found at the next recording again: calls 2, 4, 8,
+    16, ... of a recording, and with `verify=n` every n-th, run the step as Python once more, which is a right step,
+    and compare call by call. Where it differs, StaleRecording, a RecordingError, names the first difference; steps
+    since the last such call may be wrong, and the next call records anew. `verify=1` never replays, and trusts nothing.
+    What a step does in Python alone (counters, lists that it appends to, prints) happens only at these calls.
+
     With `exact=False`, passes that round in another order may run too. After an error or an interrupt in the middle of
-    a step some weights may be updated, or some rows of one, and others not.
+    a step some weights may be updated, or some rows of one, and others not. Raises ValueError for a negative `verify`
+    and for no `recordings`.
     """
     if step is None:
-        return functools.partial(CompiledStep, exact=exact)
-    return CompiledStep(step, exact)
+        return functools.partial(CompiledStep, exact=exact, verify=verify, recordings=recordings)
+    return CompiledStep(step, exact, verify, recordings)

@@ -14,6 +14,7 @@ import random
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
@@ -21,7 +22,7 @@ from numpy.lib.array_utils import byte_bounds
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from ..autodiff import mode
-from ..errors import RecordingError, refuse
+from ..errors import Place, RecordingError, refuse, users_place
 from ..op import node_in
 from ..storage import EAGER, Saved, address
 from .ir import Call, Program, Var, replace
@@ -82,6 +83,10 @@ class TracedArray(NDArrayOperatorsMixin):
             return function(args[0].value, *args[1:], **kwargs)
         out = kwargs.pop("out", None)
         return self.tracer.call(function, args, kwargs, out, into=function in TAKES_OUT)
+
+    def settled(self) -> TracedArray:
+        """A number as what it is in a tensor: an array, which can be written to."""
+        return TracedArray(self.tracer, self._var, self.value)
 
     def record(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Write `function` down as one call."""
@@ -192,6 +197,7 @@ class Tracer:
         self.stand = global_stand()
         self.errors = np.geterr()  # how numpy warns where the step begins
         self.calls: list[Call] = []
+        self.lines: list[Place] = []  # of each call, the user's line that it comes from
         self.inputs: list[Var] = []
         self.known: dict[int, TracedArray] = {}  # arrays from outside, by id; the TracedArray keeps its array alive
         self.held: dict[Any, np.ndarray] = {}  # tensors from outside, and the array each had
@@ -206,6 +212,11 @@ class Tracer:
 
     # --- what TracedArray arrays ask for
 
+    def emit(self, call: Call) -> None:
+        """Write a call down."""
+        self.calls.append(call)
+        self.lines.append(users_place())
+
     def call(self, f: Any, args: Any, kwargs: Any, out: Any = None, into: bool = True) -> TracedArray:
         """Run `f` and write it down."""
         if mode.store is not self:
@@ -216,7 +227,7 @@ class Tracer:
         values, named = replace(traced_args, unwrap), replace(traced_kwargs, unwrap)
         args, kwargs = replace(traced_args, variable), replace(traced_kwargs, variable)
         if np.geterr() != self.errors:
-            f = under(f, np.geterr())
+            f = Under(f, tuple(np.geterr().items()))
         if out is None:
             value = f(*values, **named)
             if not isinstance(value, (np.ndarray, np.generic)) or f in OF_VALUES:
@@ -226,7 +237,7 @@ class Tracer:
             if looked_at and not getattr(f, "checks", False):
                 return self.look(f, traced_args, traced_kwargs, value, looked_at)
             traced = TracedArray(self, Var("result", value), value, number)
-            self.calls.append(Call(f, args, kwargs, traced._var, into=into))
+            self.emit(Call(f, args, kwargs, traced._var, into=into))
             return looked_at[0] if looked_at else traced  # a check: its array goes on as it is
         target = self.traced(out)
         root = target._var.root
@@ -238,7 +249,7 @@ class Tracer:
             f(*values, **named, out=target.value)
         for other in {root, *self.places.overlapping(root.array)}:
             self.versions[other] += 1
-        self.calls.append(Call(f, args, kwargs, target._var, writes=True))
+        self.emit(Call(f, args, kwargs, target._var, writes=True))
         return target
 
     def look(self, f: Any, args: Any, kwargs: Any, value: np.ndarray, looked_at: list[TracedArray]) -> TracedArray:
@@ -262,8 +273,8 @@ class Tracer:
         condition, x, y = self.traced(condition), self.traced(x), self.traced(y)
         value = np.where(unwrap(condition), unwrap(x), unwrap(y))
         traced = TracedArray(self, Var("result", value), value)
-        self.calls.append(Call(np.copyto, (variable(y),), {}, traced._var))
-        self.calls.append(Call(np.copyto, (variable(x),), {"where": variable(condition)}, traced._var, writes=True))
+        self.emit(Call(np.copyto, (variable(y),), {}, traced._var))
+        self.emit(Call(np.copyto, (variable(x),), {"where": variable(condition)}, traced._var, writes=True))
         return traced
 
     def copyto(self, target: Any, x: Any, casting: str = "same_kind", where: Any = True) -> TracedArray:
@@ -282,7 +293,7 @@ class Tracer:
     def cast(self, x: TracedArray, dtype: np.dtype[Any], order: Any = "K") -> TracedArray:
         value = x.value.astype(dtype, order)
         traced = TracedArray(self, Var("result", value), value)
-        self.calls.append(Call(np.copyto, (x._var,), {"casting": "unsafe"}, traced._var))
+        self.emit(Call(np.copyto, (x._var,), {"casting": "unsafe"}, traced._var))
         return traced
 
     def random(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> TracedArray:
@@ -291,7 +302,7 @@ class Tracer:
         value = np.asarray(rng.random(shape, dtype))
         self.drawn[rng] = stand(rng)
         traced = TracedArray(self, Var("result", value), value)
-        self.calls.append(Call(rng.random, (), {"dtype": value.dtype}, traced._var))
+        self.emit(Call(rng.random, (), {"dtype": value.dtype}, traced._var))
         return traced
 
     def input(self, x: np.ndarray, label: str) -> TracedArray:
@@ -320,7 +331,9 @@ class Tracer:
 
     def lift(self, x: Any) -> TracedArray:
         """An array from outside, as a tensor holds it."""
-        return x if isinstance(x, TracedArray) else self.traced(np.asarray(x))
+        if isinstance(x, TracedArray):
+            return x.settled() if x.number else x
+        return self.traced(np.asarray(x))
 
     def traced(self, x: Any, label: str = "", owned: bool = False) -> Any:
         """An array from outside as a TracedArray; a tensor's array; anything else as it is."""
@@ -368,8 +381,7 @@ class Tracer:
         new = self.traced(new if hasattr(new, "dtype") else np.asarray(new, tensor.dtype))
         if (new.shape, new.dtype) != (tensor.shape, tensor.dtype):
             refuse(f"turn a tensor from {tensor.dtype} {tensor.shape} into {new.dtype} {new.shape}")
-        if new.number:  # in a tensor it is an array, which can be written to
-            new = TracedArray(self, new._var, new.value)
+        new = new.settled() if new.number else new
         if isinstance(tensor._data, TracedArray):
             tensor._data = new
         elif new is not self.read(tensor):
@@ -489,15 +501,20 @@ class Tracer:
         return left
 
 
-def under(f: Callable[..., Any], errors: Any) -> Callable[..., Any]:
-    """f with numpy's warnings as they were at this place of the step."""
+@dataclass(frozen=True)
+class Under:
+    """A function with numpy's warnings as they were at this place of the step."""
 
-    def call(*args: Any, **kwargs: Any) -> Any:
-        with np.errstate(**errors):
-            return f(*args, **kwargs)
+    function: Callable[..., Any]
+    errors: tuple[tuple[str, Any], ...]
 
-    call.__name__ = f"{f.__name__}_under_errstate"
-    return call
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with np.errstate(**dict(self.errors)):
+            return self.function(*args, **kwargs)
+
+    @property
+    def __name__(self) -> str:
+        return f"{self.function.__name__}_under_errstate"
 
 
 def checksum(x: np.ndarray) -> int:

@@ -1,22 +1,21 @@
-"""What layers share: where their state is found, how it is saved, training or not, and what parameters start from."""
+"""What layers share: where their state is found, how it is saved, and whether they are in training."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from ..op import array
-from ..runtime.memory import aligned
 from ..storage import Guarded
 from ..tensor import Tensor
-from .hidden import class_attributes, hidden
-from .outline import Row, outline
+from .hidden import check_shown
 
-Initializer = Callable[..., np.ndarray]  # (generator, n_in, n_out) to (n_in, n_out)
 Named = tuple[str, Any]
+PLAIN = {type(None), bool, int, float, str, np.ndarray}  # what is in most attributes, and no state
 
 
 class Layer(Guarded):
@@ -29,16 +28,17 @@ class Layer(Guarded):
 
     `training` is True until `eval()`, and again after `train()`. A Tensor has one name, that of the first place where
     it is found: parts joined by dots, as in "blocks.0.weight". Whatever asks for parameters or state raises TypeError
-    for a part that is no Layer and holds parameters, and ValueError for two tensors of one name.
+    for a part that is no Layer and holds parameters, ValueError for two tensors of one name.
     """
 
-    training: bool
-    _buffers: tuple[str, ...]  # the attributes that are buffers
+    training = True
+    _buffers: tuple[str, ...] = ()  # the attributes that are buffers
+    __call__: Callable[..., Any]
 
     def __new__(cls, *args: Any, **named: Any) -> Self:
-        """A layer in training, also where `__init__` of a subclass does not call this one's."""
+        """A layer whose `training` is its own, for recorded steps to guard, whatever `__init__` of a subclass does."""
         made = super().__new__(cls)
-        made.__dict__.update(training=True, _buffers=())
+        made.__dict__["training"] = True
         return made
 
     def __init__(self) -> None:
@@ -49,33 +49,30 @@ class Layer(Guarded):
             raise TypeError(f"Layer: expected a constant tensor for the buffer {name!r}; write into it by .data[...] =")
         super().__setattr__(name, value)
 
-    def __call__(self, *args: Any, **named: Any) -> Any:
-        """The outputs for a batch."""
-        raise NotImplementedError(f"{type(self).__name__}: expected a method __call__")
+    def register_buffer(self, name: str, value: Any) -> None:
+        """Hold a copy of an array, a number or a Tensor as the attribute `name`, a constant Tensor that is saved with
+        the parameters, but not trained. Write into it, as in `self.mean.data[...] = new`.
 
-    def register_buffer(self, name: str, data: Any) -> Tensor:
-        """Make a copy of an array, number or Tensor the attribute `name`: a constant Tensor that is saved with the
-        state. Write into it, as in `self.mean.data[...] = new`. Returns it. Raises ValueError for a name that is taken
-        or cannot be an attribute's, TypeError for no numbers."""
-        if hasattr(self, name) or not name.isidentifier():
-            raise ValueError(f"Layer: expected a new name for a buffer, got {name!r}")
-        plain = data.data if isinstance(data, Tensor) else data
-        buffer = Tensor(array(plain, f"Layer: {name}").copy(), name, requires_grad=False)
-        self._buffers = (*self._buffers, name)
+        Raises ValueError for a name that is taken or cannot be an attribute's, TypeError for no numbers.
+        """
+        if name not in self._buffers and (hasattr(self, name) or not name.isidentifier()):
+            raise ValueError(f"register_buffer: expected a new name, got {name!r}")
+        data = value.data if isinstance(value, Tensor) else value
+        buffer = Tensor(array(data, f"register_buffer: {name}").copy(), name, requires_grad=False)
+        self._buffers = tuple({**dict.fromkeys(self._buffers), name: None})
         setattr(self, name, buffer)
-        return buffer
 
-    def parts(self) -> Iterable[Named]:
+    def _held(self) -> Iterable[Named]:
         """What the layer holds, by name, in order: its attributes."""
         return vars(self).items()
 
-    def details(self) -> str:
+    def _details(self) -> str:
         """What stands in brackets behind the layer's name where it is printed."""
         return ""
 
     def named(self) -> dict[str, Tensor]:
         """The parameters by dotted name, each once, in order of attributes."""
-        tensors, buffers = tensors_of(self), buffers_of(self)
+        tensors, buffers = state_of(self)
         return {name: x for name, x in tensors.items() if id(x) not in buffers}
 
     def parameters(self) -> list[Tensor]:
@@ -85,14 +82,14 @@ class Layer(Guarded):
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of the arrays of parameters and buffers by dotted name: "0.weight" is (n_in, n_out), "0.bias" (n_out,)
         of the first of a Sequential's layers that has any."""
-        return {name: x.data.copy() for name, x in tensors_of(self).items()}
+        return {name: x.data.copy() for name, x in state_of(self)[0].items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over the numbers of a state dict of either engine.
 
         Raises ValueError, and changes nothing, when names or shapes are not this model's; TypeError for no numbers.
         """
-        own = tensors_of(self)
+        own, _ = state_of(self)
         if own.keys() != state.keys():
             raise ValueError(f"load_state_dict: expected the names {sorted(own)}, got {sorted(state)}")
         arrays = {name: array(state[name], f"load_state_dict: {name}") for name in own}
@@ -102,19 +99,20 @@ class Layer(Guarded):
         for name, x in own.items():
             x.data[...] = arrays[name]
 
-    def train(self) -> Self:
-        """Switch the layer, and all in it, to training. Returns the layer."""
-        switch(self, True)
+    def train(self, training: bool = True) -> Self:
+        """Set `training` of this layer and of all layers in it. Returns the layer."""
+        switch(self, training)
         return self
 
     def eval(self) -> Self:
-        """Switch the layer, and all in it, to evaluation: nothing is dropped. Returns the layer."""
-        switch(self, False)
-        return self
+        """Set `training` of this layer and of all layers in it to False. Returns the layer."""
+        return self.train(False)
 
     def __repr__(self) -> str:
         """The tree of layers, with numbers of parameters, and with the shapes of tensors."""
-        return outline(rows(self))
+        from .outline import outline  # which stands above: it reads layers
+
+        return outline(self)
 
 
 # --- finding the state ------------------------------------------------------------------------------------------------
@@ -123,41 +121,63 @@ class Layer(Guarded):
 def parts_of(x: Any) -> Iterable[Named] | None:
     """The parts of a layer, dict, list or tuple by name; None for anything else."""
     if isinstance(x, Layer):
-        return x.parts()
+        return x._held()
     if isinstance(x, dict):
         return ((str(key), part) for key, part in x.items())
     return ((str(i), part) for i, part in enumerate(x)) if isinstance(x, (list, tuple)) else None
 
 
-def directly_in(layer: Layer) -> Iterator[Named]:
-    """What a layer holds by name, in order, with what is in its lists, tuples and dicts in their place."""
+def directly_in(layer: Layer, prefix: str = "") -> list[Named]:
+    """What a layer holds by dotted name, in order, with what is in its lists, tuples and dicts in their place; plain
+    numbers, texts and arrays left out."""
+    found: list[Named] = []
     seen: set[int] = set()
-    left: list[Named] = [("", layer)]
+    left: list[Named] = [(prefix, layer)]
     while left:
         name, x = left.pop()
         parts = parts_of(x) if x is layer or not isinstance(x, Layer) else None
         if parts is None:
-            yield name, x
+            found.append((name, x))
         elif id(x) not in seen:
             seen.add(id(x))
-            left += reversed([(joined(name, part), y) for part, y in parts])
+            inner = [
+                (f"{name}.{part}" if name and part else name or part, y) for part, y in parts if type(y) not in PLAIN
+            ]
+            left += reversed(inner)
+    return found
 
 
-def walk(root: Layer) -> Iterator[Named]:
-    """A layer and all that it and the layers in it hold by dotted name, each thing once, in order of attributes."""
+class Found(NamedTuple):
+    """What a layer and the layers in it hold, each thing once, in order of attributes."""
+
+    layers: list[Layer]  # the layer itself first
+    tensors: list[tuple[str, Tensor]]  # parameters and buffers by dotted name
+    others: list[tuple[Layer, Any]]  # and the layer that holds them
+
+    @property
+    def buffers(self) -> set[int]:
+        """The ids of the tensors that are a buffer of some layer."""
+        return {id(vars(x)[name]) for x in self.layers for name in x._buffers if name in vars(x)}
+
+
+def search(root: Layer) -> Found:
+    """Find all that is in a layer."""
+    found = Found([], [], [])
     seen: set[int] = set()
-    left: list[Named] = [("", root)]
+    left: list[tuple[str, Any, Layer]] = [("", root, root)]
     while left:
-        name, x = left.pop()
-        if id(x) not in seen:
-            seen.add(id(x))
-            yield name, x
-            if isinstance(x, Layer):
-                left += reversed([(joined(name, part), y) for part, y in directly_in(x)])
-
-
-def joined(*names: str) -> str:
-    return ".".join(filter(None, names))
+        name, x, holder = left.pop()
+        if id(x) in seen:
+            continue
+        seen.add(id(x))
+        if isinstance(x, Layer):
+            found.layers.append(x)
+            left += reversed([(part, y, x) for part, y in directly_in(x, name)])
+        elif leaf(x):
+            found.tensors.append((name, x))
+        else:
+            found.others.append((holder, x))
+    return found
 
 
 def leaf(x: Any) -> bool:
@@ -165,43 +185,15 @@ def leaf(x: Any) -> bool:
     return isinstance(x, Tensor) and x.op is None
 
 
-def layers_of(root: Layer) -> list[Layer]:
-    """The layer itself and all in it, each once."""
-    return [x for _, x in walk(root) if isinstance(x, Layer)]
-
-
-def tensors_of(root: Layer) -> dict[str, Tensor]:
-    """Parameters and buffers by dotted name, each once. Raises as `Layer` says."""
-    found: dict[str, Tensor] = {}
-    others: list[Named] = []
-    for name, x in walk(root):
-        if not leaf(x):
-            others.append((name, x))
-        elif name in found:
-            raise ValueError(f"Layer: expected a name for each tensor, got two called {name!r}")
-        else:
-            found[name] = x
-    shown = {id(x) for x in found.values()}
-    for name, x in others:
-        check_shown(name, x, shown)
-    return found
-
-
-def check_shown(name: str, x: Any, shown: set[int]) -> None:
-    """Raises TypeError where x, a part of a model, has parameters that are not among those shown."""
-    what = type(x).__name__ + (f" in {name!r}" if name else "")
-    if isinstance(x, Layer):
-        what, x = f"the class {what}", class_attributes(x, Layer)
-    elif callable(getattr(type(x), "parameters", None)) or (callable(x) and callable(getattr(type(x), "state", None))):
-        raise TypeError(f"Layer: expected parameters in an nn.Layer, got {what} with its own: subclass nn.Layer")
-    if (tensor := hidden(x, shown)) is not None:
-        which = repr(tensor.label) if tensor.label else f"a tensor of shape {tensor.shape}"
-        raise TypeError(f"Layer: expected parameters in an nn.Layer, got {which} in {what}: subclass nn.Layer")
-
-
-def buffers_of(root: Layer) -> set[int]:
-    """The ids of the tensors that are buffers somewhere in the layer."""
-    return {id(vars(layer)[name]) for layer in layers_of(root) for name in layer._buffers}
+def state_of(root: Layer) -> tuple[dict[str, Tensor], set[int]]:
+    """Parameters and buffers by dotted name, and the ids of the buffers. Raises as `Layer` says."""
+    found = search(root)
+    tensors = dict(found.tensors)
+    if len(tensors) < len(found.tensors):
+        twice = Counter(name for name, _ in found.tensors).most_common(1)[0][0]
+        raise ValueError(f"Layer: expected names that differ, got {twice} twice")
+    check_shown(found.layers, found.others, {*map(id, tensors.values())})
+    return tensors, found.buffers
 
 
 def has_tensors(x: Any) -> bool:
@@ -222,7 +214,7 @@ def has_tensors(x: Any) -> bool:
 
 
 def switch(root: Layer, training: bool) -> None:
-    for layer in layers_of(root):
+    for layer in search(root).layers:
         if layer.training is not training:  # setting an attribute makes recorded steps evaluate their guards
             layer.training = training
 
@@ -230,7 +222,7 @@ def switch(root: Layer, training: bool) -> None:
 @contextmanager
 def in_mode(root: Layer, training: bool) -> Iterator[None]:
     """Inside, the layer and all in it are in training or in evaluation; afterwards each is as it was."""
-    before = [(layer, layer.training) for layer in layers_of(root)]
+    before = [(layer, layer.training) for layer in search(root).layers]
     try:
         switch(root, training)
         yield
@@ -238,70 +230,3 @@ def in_mode(root: Layer, training: bool) -> Iterator[None]:
         for layer, was in before:
             if layer.training is not was:
                 layer.training = was
-
-
-# --- as text ----------------------------------------------------------------------------------------------------------
-
-
-def rows(root: Layer) -> list[Row]:
-    """The lines of a layer's outline: one for each layer, and for each function that a Sequential calls."""
-    buffers, names = buffers_of(root), {id(x): name for name, x in walk(root)}
-    found: list[Row] = []
-    drawn: set[int] = set()
-    left: list[tuple[int, str, Any]] = [(0, "", root)]
-    while left:
-        depth, name, x = left.pop()
-        title = f"{name}: {title_of(x)}" if name else title_of(x)
-        if not isinstance(x, Layer) or id(x) in drawn:
-            found.append(Row(depth, title, None, f"same as {names[id(x)]}" if id(x) in drawn else ""))
-            continue
-        drawn.add(id(x))
-        held = [*directly_in(x)]
-        notes = ", ".join(f"{part} {y.shape}{mark(y, buffers)}" for part, y in held if leaf(y))
-        counted = {id(y): y for _, y in walk(x) if leaf(y) and id(y) not in buffers}.values()
-        if x is root and counted:
-            notes = f"parameters; {notes}" if notes else "parameters"
-        found.append(Row(depth, title, sum(y.size for y in counted) if counted else None, notes))
-        left += reversed([(depth + 1, part, y) for part, y in held if isinstance(y, Layer) or not part])
-    return found
-
-
-def title_of(x: Any) -> str:
-    if isinstance(x, Layer):
-        return f"{type(x).__name__}({details})" if (details := x.details()) else type(x).__name__
-    return name_of(x)
-
-
-def name_of(function: Any) -> str:
-    """What a function is called, or the class of what else can be called."""
-    return str(getattr(function, "__name__", None) or getattr(function, "name", type(function).__name__))
-
-
-def mark(x: Tensor, buffers: set[int]) -> str:
-    return " buffer" if id(x) in buffers else "" if x.requires_grad else " frozen"
-
-
-# --- what parameters start from ---------------------------------------------------------------------------------------
-
-
-def glorot_uniform(rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
-    """Uniform between +-sqrt(6 / (n_in + n_out)) (Glorot and Bengio, 2010). Returns (n_in, n_out), float64."""
-    limit = np.sqrt(6.0 / (n_in + n_out))
-    return rng.uniform(-limit, limit, (n_in, n_out))
-
-
-def he_normal(rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
-    """Normal with standard deviation sqrt(2 / n_in), for relu (He et al., 2015). Returns (n_in, n_out), float64."""
-    return rng.normal(0.0, np.sqrt(2.0 / n_in), (n_in, n_out))
-
-
-def zeros(rng: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
-    """All 0. Returns (n_in, n_out), float64."""
-    return np.zeros((n_in, n_out))
-
-
-def parameter(data: np.ndarray, label: str) -> Tensor:
-    """A leaf with a copy of the data, which nobody else can write to until somebody asks for its `data`."""
-    made = Tensor(aligned(data), label)
-    made.memory = []
-    return made

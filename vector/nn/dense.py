@@ -10,7 +10,9 @@ import numpy as np
 from .. import ops
 from ..op import OPS, floating
 from ..tensor import Tensor
-from .base import Initializer, Layer, glorot_uniform, name_of, parameter
+from .base import Layer
+from .hidden import name_of
+from .initial import Initializer, glorot_uniform, parameter
 
 Activation = str | Callable[[Any], Any] | None
 
@@ -60,7 +62,7 @@ class Dense(Layer):
         out = ops.matmul(x, self.weight) + self.bias
         return self.activation(out) if self.activation else out
 
-    def details(self) -> str:
+    def _details(self) -> str:
         """The widths, and the activation by name."""
         return ", ".join(map(str, (self.n_in, self.n_out, *([name_of(self.activation)] if self.activation else []))))
 

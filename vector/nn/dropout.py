@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..autodiff import mode
 from ..random import uniform
 from .base import Layer
 
 
 class Dropout(Layer):
-    """While training, set each element to 0 with probability `rate` and scale the others up by 1 / (1 - rate), so
-    that the mean stays (Srivastava et al., 2014). Under `no_grad`, which is how a model is evaluated, do nothing.
+    """While `training`, set each element to 0 with probability `rate` and scale the others up by 1 / (1 - rate), so
+    that the mean stays (Srivastava et al., 2014). After `eval()` do nothing.
     """
 
     def __init__(self, rate: float, seed: int | None = None) -> None:
@@ -25,11 +24,11 @@ class Dropout(Layer):
 
     def __call__(self, x: Any) -> Any:
         """An array or tensor of any shape to one of the same shape."""
-        if not mode.graph or not self.rate:
+        if not self.training or not self.rate:
             return x
         kept = uniform(self.rng, x.shape, x.dtype) >= self.rate
         return ops.multiply(x, kept.astype(x.dtype) / (1.0 - self.rate))
 
-    def details(self) -> str:
+    def _details(self) -> str:
         """The rate."""
         return str(self.rate)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import types
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,16 +13,41 @@ import numpy as np
 from ..autodiff import topological_order
 from ..op import Op
 from ..random import GENERATORS
+from ..storage import Guarded
 from ..tensor import Tensor
 
 CONTAINERS = (list, tuple, set, frozenset, deque)
 EMPTY = (types.ModuleType, type, Op, np.ndarray, np.generic, np.dtype, *GENERATORS, str, bytes, int, float, complex)
 
 
+def check_shown(layers: Sequence[Guarded], others: Sequence[tuple[Guarded, Any]], shown: set[int]) -> None:
+    """Raises TypeError where parameters that are not among those with ids in `shown` are in the layers' classes, or in
+    others of their parts, each given with the layer that holds it."""
+    for layer in {type(x): x for x in layers}.values():
+        if hidden(class_attributes(layer), shown) is not None:
+            where = type(layer).__name__
+            raise TypeError(f"Layer: expected parameters in attributes of the object, got some in the class {where}")
+    for layer, x in others:
+        ducktyped = callable(getattr(type(x), "parameters", None))
+        ducktyped |= callable(x) and callable(getattr(type(x), "state", None))
+        if not ducktyped and hidden(x, shown) is None:
+            continue
+        where = type(layer).__name__
+        if isinstance(x, Tensor):
+            raise TypeError(
+                f"Layer: expected parameters that no op made, got a result of {name_of(x.op)} in {where}; "
+                f"make a Tensor of the finished array"
+            )
+        raise TypeError(
+            f"Layer: expected layers that show their parameters, got {name_of(x)} in {where}, which hides some; "
+            f"make it a subclass of nn.Layer"
+        )
+
+
 def hidden(x: Any, shown: set[int]) -> Tensor | None:
-    """A tensor that x holds, or that one was computed from, which wants a gradient while none of the tensors with ids
-    in `shown` does; None if there is none. Looked at are items, attributes, slots, and of functions the variables of
-    enclosing functions, globals that they name, defaults and arguments."""
+    """A leaf that requires a gradient, which x holds or something in it was computed from, but from none of those with
+    ids in `shown`; None if there is none. Searched are items, attributes and slots, and of functions the variables of
+    enclosing functions, the globals that they name, defaults and arguments."""
     seen: dict[int, Any] = {}
     left = deque([x])
     while left:
@@ -58,11 +83,10 @@ def held(x: Any) -> Iterator[Any]:
     yield attributes if isinstance(attributes, dict) else None
 
 
-def class_attributes(x: Any, base: type) -> list[Any]:
-    """What the classes of x up to `base` hold, but functions, and what is in their slots."""
-    kinds = type(x).__mro__[: type(x).__mro__.index(base)]
-    held = [value for kind in kinds for value in vars(kind).values()]
-    return [*slots(x), *(value for value in held if isinstance(value, (Tensor, base, dict, *CONTAINERS)))]
+def class_attributes(layer: Guarded) -> list[Any]:
+    """What the classes of a layer hold, but functions, and what is in their slots."""
+    held = [value for kind in type(layer).__mro__ for value in vars(kind).values()]
+    return [*slots(layer), *(value for value in held if isinstance(value, (Tensor, Guarded, dict, *CONTAINERS)))]
 
 
 def slots(x: Any) -> Iterator[Any]:
@@ -87,3 +111,8 @@ def of_cell(cell: Any) -> Any:
         return cell.cell_contents
     except ValueError:  # nothing yet
         return None
+
+
+def name_of(function: Any) -> str:
+    """What a function is called, or the class of what else can be called."""
+    return str(getattr(function, "__name__", None) or getattr(function, "name", type(function).__name__))

@@ -58,7 +58,7 @@ class Run:
         if path is not None:
             if not os.access(os.path.dirname(os.path.realpath(path)), os.W_OK | os.X_OK):  # not only after an epoch
                 raise OSError(errno.EACCES, "expected a folder that is there and takes files", os.fspath(path))
-            self.generators = find_generators([model.layers])
+            self.generators = find_generators([model])
             self.data = fingerprint(batches)
             self.resume(path)
 
@@ -106,9 +106,8 @@ class Run:
         self.plan()
         if self.path is None:
             return
-        state = self.state()
-        if all(np.isfinite(array).all() for array in state["model"].values()):
-            save(self.path, state)
+        if all(np.isfinite(p.data).all() for p in self.model.parameters()):
+            save(self.path, self.state())
 
     def state(self) -> dict[str, Any]:
         """All that the next step depends on and what it adds to, and the settings to know the run by."""
@@ -211,8 +210,10 @@ def progress_bar(total: int, initial: int, text: str, wanted: bool) -> Any:
     from tqdm import tqdm  # only when a bar is shown: importing it takes longer than importing this package
 
     class Bar(tqdm):
+        monitor_interval = 0  # no thread of its own, which would stay
+
         def __del__(self) -> None:
             with contextlib.suppress(AttributeError):  # Ctrl-C in the middle of making it leaves half a bar
                 super().__del__()
 
-    return Bar(total=total, initial=initial, desc=text, unit="batch", leave=False, mininterval=0.1)
+    return Bar(total=total, initial=initial, desc=text, unit="batch", leave=False, mininterval=0.1, miniters=1)

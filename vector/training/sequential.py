@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -13,10 +13,11 @@ import numpy as np
 from ..autodiff import no_grad
 from ..data.batches import Batches
 from ..losses import cross_entropy
-from ..nn.base import Layer, has_tensors, tensors_of
+from ..nn.base import Layer, has_tensors, in_mode, state_of
 from ..optim import Optimizer, Schedule
 from ..runtime.memory import side_by_side
 from ..runtime.threads import use_threads
+from ..tensor import Tensor
 from .checkpoint import read, save
 from .run import Run, hits
 
@@ -24,8 +25,12 @@ from .run import Run, hits
 class Sequential(Layer):
     """Layers one after the other, with training, evaluation and prediction: `Sequential(first, second)`.
 
-    Its layers are named by number, from 0; those without parameters and buffers are not counted. All parameters get
-    their names as labels. Raises TypeError for what cannot be called.
+    Its layers are named by number, from 0; those without parameters and buffers are not counted. Parameters and buffers
+    get their names as labels. Raises TypeError for what cannot be called.
+
+    A parameter whose array nobody has asked for yet gets a new one, `p.data = new`, so that all lie side by side in
+    memory, where a recorded step updates them at once. A `detach()` or a view of it that was made before keeps the old
+    array. An array that `data` has given away, or that parameters share, stays where it is.
     """
 
     def __init__(self, *layers: Callable[[Any], Any]) -> None:
@@ -34,12 +39,9 @@ class Sequential(Layer):
                 got = type(layer).__name__
                 raise TypeError(f"Sequential: expected layers, each an argument of its own, got {got}")
         self.layers = layers
-        for name, x in tensors_of(self).items():
+        for name, x in state_of(self)[0].items():
             x.label = name
-        # Else somebody may hold on to the array: a caller, or another tensor, which shares `memory`.
-        unseen = [p for p in self.parameters() if p.memory == [] and sys.getrefcount(p.memory) == 2]
-        for p, moved in zip(unseen, side_by_side(p._data for p in unseen), strict=True):
-            p._data, p.memory = moved, None
+        move_side_by_side(self.parameters())
 
     def __call__(self, x: Any) -> Any:
         """A batch (n, ...) through all layers."""
@@ -47,10 +49,10 @@ class Sequential(Layer):
             x = layer(x)
         return x
 
-    def parts(self) -> Iterator[tuple[str, Any]]:
+    def _held(self) -> Iterator[tuple[str, Any]]:
         """The layers by number, in place of the attribute that holds them; no name for one without tensors."""
         number = itertools.count()
-        for name, x in super().parts():
+        for name, x in super()._held():
             if name == "layers":
                 yield from ((str(next(number)) if has_tensors(layer) else "", layer) for layer in x)
             else:
@@ -87,6 +89,7 @@ class Sequential(Layer):
         every: int | None = None,
     ) -> list[dict[str, float]]:
         """Train on images (n, ...) and labels, in batches shuffled by `seed`; uint8 images are scaled to 0..1.
+        All layers are switched to training, and back afterwards.
 
         schedule    the learning rate by step number, from 0; without one the optimizer keeps its own
         validation  images and labels to evaluate on after each epoch
@@ -115,10 +118,10 @@ class Sequential(Layer):
         run = Run(self, optimizer, batches, epochs, schedule, checkpoint, every)
         step: Any = self.train_step(optimizer, loss)
         if compile:
-            from ..compiler import compile as recorded  # the compiler is loaded by who records
+            from .recorded import RecordedStep  # the compiler is loaded by who records
 
-            step = recorded(step)
-        with use_threads(threads):
+            step = RecordedStep(step)
+        with use_threads(threads), in_mode(self, training=True):
             while len(run.history) < epochs:
                 row = run.epoch(step, progress)
                 if validation is not None:
@@ -126,8 +129,9 @@ class Sequential(Layer):
                 run.end_epoch(row)
                 if on_epoch:
                     on_epoch(row)
-                    if compile:
-                        step.forget_stale()
+                    self.train()
+                if compile:
+                    step.next_epoch(on_epoch is not None)
                 run.save()
         return run.history
 
@@ -160,9 +164,10 @@ class Sequential(Layer):
         loss: Callable[[Any, Any], Any] = cross_entropy,
         batch_size: int = 1000,
     ) -> tuple[float, float]:
-        """The mean loss, and the accuracy: the part of samples whose largest output is at their label."""
+        """The mean loss, and the accuracy: the part of samples whose largest output is at their label.
+        All layers are switched to evaluation, and back afterwards."""
         total, right = 0.0, 0
-        with no_grad():
+        with no_grad(), in_mode(self, training=False):
             for x, y in self.batches(images, labels, batch_size, shuffle=False):
                 logits = self(x)
                 total += loss(logits, y).item() * len(y)
@@ -170,7 +175,16 @@ class Sequential(Layer):
         return total / len(labels), right / len(labels)
 
     def predict(self, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
-        """The outputs (n, k) for images (n, ...), in the order given."""
-        with no_grad():
+        """The outputs (n, k) for images (n, ...), in the order given. All layers are switched to evaluation,
+        and back afterwards."""
+        with no_grad(), in_mode(self, training=False):
             batches = self.batches(images, np.zeros(len(images), np.int64), batch_size, shuffle=False)
             return np.concatenate([self(x).data for x, _ in batches])
+
+
+def move_side_by_side(parameters: Sequence[Tensor]) -> None:
+    """Move the parameters whose arrays nobody else has, one after the other in memory."""
+    shared = Counter(id(p.memory) for p in parameters)
+    own = [p for p in parameters if p.memory == [] and shared[id(p.memory)] == 1]
+    for p, moved in zip(own, side_by_side(p.data for p in own), strict=True):
+        p.data = moved
