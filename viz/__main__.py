@@ -8,6 +8,7 @@ python -m viz "tanh(a*b + c)" a=2 b=-3 c=10 -o graph.svg -o backprop.html
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 import textwrap
@@ -66,10 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # the table shows infinite slopes
             root.backward()
-        print("\n".join(map(str, viz.steps(root))) if given.steps else table(root))
+        show("\n".join(map(str, viz.steps(root))) if given.steps else table(root))
         for path in paths:
             try:
-                print(save(root, path, {"depth": given.depth, "max_nodes": given.max_nodes}))
+                show(str(save(root, path, {"depth": given.depth, "max_nodes": given.max_nodes})))
             except OSError as problem:
                 raise ValueError(f"cannot write {path}: {problem.strerror}") from None
             except ValueError as problem:
@@ -81,6 +82,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"viz: {problem}", file=sys.stderr)
         return 2
     return 0
+
+
+def show(text: str, end: str = "\n") -> None:
+    """Print at once, whatever becomes of the output: the files are written all the same.
+
+    Characters that its encoding lacks are escaped; if nobody reads it any longer, as after ``| head``, it is dropped.
+    """
+    try:
+        print(text, end=end, flush=True)
+    except UnicodeEncodeError:
+        encoding = sys.stdout.encoding
+        print(text.encode(encoding, "backslashreplace").decode(encoding), end=end, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _option(limit: re.Match[str]) -> str:
@@ -185,4 +200,7 @@ def _values(assignments: Sequence[str]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    finally:
+        show("", end="")  # the help, too, may have no reader

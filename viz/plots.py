@@ -116,13 +116,13 @@ def mistakes(
 
     Takes the arrays of `predictions`, for all images; raises ValueError as it does, and if no prediction is wrong.
     """
-    labels, probabilities = np.asarray(labels), np.asarray(probabilities)
+    images, labels, probabilities = _checked("mistakes", images, labels, probabilities, class_names)
     wrong = np.flatnonzero(probabilities.argmax(1) != labels)
     if not wrong.size:
         raise ValueError("mistakes: expected at least one wrong prediction, got none")
     surest = wrong[np.argsort(-probabilities[wrong].max(1), kind="stable")[:most]]
     title = f"The surest of {len(wrong):,} mistakes"
-    return _grid(np.asarray(images)[surest], labels[surest], probabilities[surest], class_names, title, path)
+    return _grid(images[surest], labels[surest], probabilities[surest], class_names, title, path)
 
 
 def predictions(
@@ -135,17 +135,35 @@ def predictions(
     """Show images, the class predicted for each and its probability; wrong ones are framed and marked.
 
     images (n, height, width); labels (n,) class numbers; probabilities (n, classes). Raises ValueError when they do
-    not fit together.
+    not fit together, or a class has no name.
     """
+    images, labels, probabilities = _checked("predictions", images, labels, probabilities, class_names)
+    right = np.count_nonzero(probabilities.argmax(1) == labels)
+    return _grid(images, labels, probabilities, class_names, f"Predictions: {right:,} of {len(images):,} right", path)
+
+
+def _checked(
+    what: str, images: Any, labels: Any, probabilities: Any, class_names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what `predictions` takes as arrays. Raises ValueError when they do not fit together."""
     images, labels, probabilities = np.asarray(images), np.asarray(labels), np.asarray(probabilities)
     n, expected = len(images), (len(images), len(class_names))
     if not n or labels.shape != (n,) or probabilities.shape != expected:
         raise ValueError(
-            f"predictions: expected labels of shape {(n,)} and probabilities of shape {expected} for {n} images "
+            f"{what}: expected labels of shape {(n,)} and probabilities of shape {expected} for {n} images "
             f"and {len(class_names)} classes, got {labels.shape} and {probabilities.shape}"
         )
-    right = np.count_nonzero(probabilities.argmax(1) == labels)
-    return _grid(images, labels, probabilities, class_names, f"Predictions: {right:,} of {n:,} right", path)
+    _require_classes(what, labels, class_names)
+    return images, labels, probabilities
+
+
+def _require_classes(what: str, numbers: np.ndarray, class_names: Sequence[str]) -> None:
+    """Raise ValueError unless the numbers are indices of `class_names` from 0; -1 is no name for the last class."""
+    last = len(class_names) - 1
+    if numbers.dtype.kind not in "iu" or not 0 <= numbers.min() <= numbers.max() <= last:
+        came = str(numbers.dtype) if numbers.dtype.kind not in "iu" else f"{numbers.min()} to {numbers.max()}"
+        hint = ": subtract 1 from numbers that count from 1" if came == f"1 to {last + 1}" else ""
+        raise ValueError(f"{what}: expected class numbers from 0 to {last} for {last + 1} names, got {came}{hint}")
 
 
 def _grid(
@@ -183,13 +201,16 @@ def confusion(
 ) -> Path:
     """Plot the confusion matrix in percent: true classes in rows, predicted ones in columns; right ones are blue.
 
-    labels (n,) and predicted (n,) class numbers. Raises ValueError when their shapes differ or there are none.
+    labels (n,) and predicted (n,) class numbers. Raises ValueError when their shapes differ, there
+    are none, or a class has no name.
     """
     labels, predicted, k = np.asarray(labels), np.asarray(predicted), len(class_names)
     if not labels.size or labels.shape != predicted.shape:
         raise ValueError(
             f"confusion: expected as many predictions as labels, got shapes {labels.shape} and {predicted.shape}"
         )
+    for numbers in (labels, predicted):
+        _require_classes("confusion", numbers, class_names)
     counts = np.zeros((k, k), int)
     np.add.at(counts, (labels, predicted), 1)
     share = counts / np.maximum(1, counts.sum(1, keepdims=True))

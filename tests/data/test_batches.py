@@ -27,7 +27,7 @@ def numbered(n, dtype=np.uint8):
 def test_an_epoch_has_every_image_once_with_its_own_label(n, batch_size, seed, shuffle, drop_last):
     if drop_last and batch_size > n:
         batch_size = n
-    batches = Batches(*numbered(n), batch_size, seed, shuffle, scale=None, drop_last=drop_last)
+    batches = Batches(*numbered(n), batch_size, seed, shuffle=shuffle, scale=None, drop_last=drop_last)
     epoch = list(batches)
     assert len(epoch) == len(batches) == (n // batch_size if drop_last else -(-n // batch_size))
     assert all(len(labels) == batch_size for _, labels in epoch[: n // batch_size])
@@ -108,6 +108,23 @@ def test_the_data_set_is_never_copied():
 def test_batches_refuse_what_cannot_work(images, labels, options, error, message):
     with pytest.raises(error, match=f"Batches: expected .*{message}"):
         Batches(np.zeros(images, np.uint8), np.zeros(labels, int), **{"batch_size": 2, **options})
+
+
+@pytest.mark.parametrize(
+    ("seed", "got"),
+    [
+        (np.ones(3), r"an array of shape \(3,\)"),  # weights, say
+        ([1, 2, 3], r"an array of shape \(3,\)"),
+        (1.0, r"1\.0"),
+        (-1, "-1"),
+        (True, "True"),  # meant for shuffle
+        (None, "None"),
+        ("a", "'a'"),
+    ],
+)
+def test_what_is_no_seed_is_not_taken_for_one(seed, got):
+    with pytest.raises(ValueError, match=f"Batches: expected a whole seed of 0 or more after batch_size, got {got}"):
+        Batches(np.zeros((3, 2, 2), np.uint8), np.zeros(3, int), 2, seed)
 
 
 @pytest.mark.parametrize("labels", [np.array([0.5, np.nan]), np.array([True, False]), np.array(["a", "b"])])

@@ -89,7 +89,7 @@ def spoilt(fault):
 
 @pytest.mark.parametrize("fault", [*BAD_ANSWERS, *BAD_CONNECTIONS])
 def test_what_one_mirror_does_wrong_another_brings(house, monkeypatch, mirror, fault):
-    monkeypatch.setattr(download, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(download, "CONNECT_SECONDS", 0.5 if fault == "stalled" else 30.0)
     use_mirrors(monkeypatch, mirror(spoilt(fault)), mirror(good_pages()))
     assert is_tiny(fashion_mnist())
     assert sorted(contents(house / "cache")) == sorted(good_pages())
@@ -101,7 +101,7 @@ def test_what_one_mirror_does_wrong_another_brings(house, monkeypatch, mirror, f
 
 @pytest.mark.parametrize("fault", [*BAD_ANSWERS, *BAD_CONNECTIONS])
 def test_a_bad_answer_is_never_kept(house, monkeypatch, mirror, fault):
-    monkeypatch.setattr(download, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(download, "CONNECT_SECONDS", 0.5 if fault == "stalled" else 30.0)
     good = good_pages()
     pages = {name: {**BAD_ANSWERS, **BAD_CONNECTIONS}[fault](page) for name, page in good.items()}
     address = mirror(pages)

@@ -181,12 +181,26 @@ def png(
     return SIGNATURE + b"".join(chunk(*part) for part in parts)
 
 
+EXIF = struct.pack("<2sHIHHHIHHI", b"II", 42, 8, 1, 0x0112, 3, 1, 6, 0, 0)  # to be turned right
+
+
+def jpeg(mode: str) -> bytes:
+    """A JPEG of 5 x 3 pixels."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.new(mode, (5, 3)).save(file, "JPEG", progressive=mode == "L", exif=b"Exif\0\0" + EXIF)
+    return file.getvalue()
+
+
 def image_seeds() -> list[bytes]:
     palette = (b"PLTE", bytes(range(12)))
     kinds = [(1, 0), (2, 0), (4, 0), (8, 0), (16, 0), (8, 2), (16, 2), (8, 4), (16, 4), (8, 6), (16, 6)]
     files = [png(5, 3, *kind) for kind in kinds] + [png(28, 28, 8, 0), png(5, 3, 8, 6, lace=1)]
     files += [png(5, 3, bits, 3, palette) for bits in (1, 2, 4, 8)]
     files += [png(5, 3, 8, 3, palette, (b"tRNS", b"\0\x80")), png(5, 3, 8, 0, (b"tRNS", b"\0\1"))]
+    files += [png(5, 3, *kind, (b"tRNS", bytes(6))) for kind in ((2, 0), (16, 0), (8, 2), (16, 2))]
+    files += [png(5, 3, 8, 0, (b"eXIf", EXIF)), *map(jpeg, ("L", "RGB", "CMYK"))]
     return [*files, png(5, 3, 8, 2, (b"gAMA", struct.pack(">I", 45455)), (b"tEXt", b"a\0b"), (b"zTXt", b"a\0\0x"))]
 
 
@@ -260,7 +274,7 @@ READERS = {
         read_image,
         image_seeds,
         png_layers,
-        b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP tEXt zTXt iTXt eXIf acTL fcTL fdAT pHYs".split(),
+        b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP tEXt zTXt iTXt eXIf acTL fcTL fdAT pHYs Exif Adobe MPF".split(),
         ("predict", "PIL"),
     ),
     "expression": Reader(

@@ -1,5 +1,6 @@
 """The examples run as a reader runs them, each in a process of its own, and print what they promise."""
 
+import contextlib
 import importlib
 import json
 import os
@@ -9,18 +10,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fuzz import png
+from example_runs import EXAMPLES, PREDICT, TRAIN, command, environment, run
 
 import vector
-from vector.datasets import CLASS_NAMES, fashion_mnist_sample
+from vector.datasets import fashion_mnist_sample
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
-TRAIN, PREDICT = "fashion_mnist/train.py", "fashion_mnist/predict.py"
 PICTURES = ["curves.png", "mistakes.png", "gradients.png", "predictions.png", "confusion.png", "weights.png"]
 # What a user who never installed matplotlib sees: a finder that turns it away.
 WITHOUT_MATPLOTLIB = """
@@ -36,22 +34,6 @@ sys.argv = sys.argv[1:]
 sys.path.insert(0, sys.argv[0].rpartition("/")[0])
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-
-
-def command(example: str, *arguments: object) -> list[str]:
-    return [sys.executable, str(EXAMPLES / example), *map(str, arguments)]
-
-
-def environment() -> dict[str, str]:
-    paths = [str(EXAMPLES.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"}
-
-
-def run(folder: Path, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(words, cwd=folder, env=environment(), capture_output=True, text=True, timeout=300)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
 
 
 def train(folder: Path, *arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -120,7 +102,7 @@ def test_training_prints_the_network_each_epoch_and_the_test_accuracy(trained: t
     assert "101,770 parameters: 101,632 weights and 138 biases" in printed
     assert len(re.findall(r"^epoch +\d/2 +train loss .* accuracy .* test loss .* accuracy", printed, re.MULTILINE)) == 2
     assert re.fullmatch(r"test accuracy: 0\.\d{4}", printed.splitlines()[-1])
-    assert "epoch 1/2" in progress
+    assert progress == ""  # a log file has no use for a bar
 
 
 def test_training_writes_model_history_and_pictures(trained: tuple[Path, str, str]) -> None:
@@ -189,7 +171,8 @@ def test_training_without_matplotlib_says_how_to_get_the_pictures(tmp_path: Path
 @pytest.mark.parametrize("moment", ["recipe", "epoch  2/"])
 def test_ctrl_c_ends_the_training_with_what_it_has(moment: str, tmp_path: Path) -> None:
     words = command(TRAIN, "--data", "sample", "--epochs", 99, "--batch-size", 1, "--out", "x")
-    log = tmp_path / "progress"
+    words += ["--checkpoint", "run.npz", "--every", "50"]
+    log = tmp_path / "log"
     with (
         log.open("w") as stderr,
         subprocess.Popen(
@@ -207,7 +190,7 @@ def test_ctrl_c_ends_the_training_with_what_it_has(moment: str, tmp_path: Path) 
             while moment not in printed:
                 printed += process.stdout.readline()
                 assert process.poll() is None, printed
-            while not log.stat().st_size:  # the progress bar: training is under way
+            while not (tmp_path / "run.npz").exists():  # training is under way
                 time.sleep(0.01)
             process.send_signal(signal.SIGINT)
             printed += process.communicate(timeout=60)[0]
@@ -222,6 +205,95 @@ def test_ctrl_c_ends_the_training_with_what_it_has(moment: str, tmp_path: Path) 
     assert sorted(path.name for path in (tmp_path / "x").iterdir()) == sorted([*pictures, "history.json", "model.npz"])
     assert all(is_png(tmp_path / "x" / name) for name in pictures)
     run(tmp_path, *command(PREDICT, "x/model.npz", "0", "--data", "sample"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no terminal of one's own there")
+def test_a_terminal_sees_a_progress_bar(tmp_path: Path) -> None:
+    termios = importlib.import_module("termios")
+    ours, theirs = importlib.import_module("pty").openpty()
+    termios.tcsetwinsize(theirs, (24, 80))  # a new one has no columns
+    words = command(TRAIN, "--data", "sample", "--epochs", 1, "--batch-size", 1, "--out", "x")
+    seen = bytearray()
+    with subprocess.Popen(words, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL, stderr=theirs):
+        os.close(theirs)
+        with contextlib.suppress(OSError):  # the end of a terminal
+            while piece := os.read(ours, 1 << 16):
+                seen += piece
+    os.close(ours)
+    assert "epoch 1/1" in seen.decode() and "\r" in seen.decode()
+
+
+def test_output_that_nobody_reads_stops_no_training(tmp_path: Path) -> None:
+    """As after `| head`: the files are written, and there is no traceback."""
+    for words in (["--data", "sample", "--epochs", 2, "--out", "x"], ["--help"]):
+        read, write = os.pipe()
+        os.close(read)
+        done = subprocess.run(
+            command(TRAIN, *words), cwd=tmp_path, env=environment(), stdout=write, stderr=subprocess.PIPE, text=True
+        )
+        os.close(write)
+        assert (done.stderr, done.returncode) == ("", 0)
+    assert sorted(path.name for path in (tmp_path / "x").iterdir()) == sorted([*PICTURES, "history.json", "model.npz"])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions and links differ")
+def test_the_history_keeps_its_permissions_and_its_link(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "far.json").touch(0o600)
+    (tmp_path / "x/history.json").symlink_to("../far.json")
+    train(tmp_path, "--epochs", 1, "--out", "x")
+    assert (tmp_path / "x/history.json").is_symlink()
+    assert (tmp_path / "far.json").stat().st_mode & 0o777 == 0o600 and json.loads((tmp_path / "far.json").read_text())
+
+
+# A machine without the data set, where no mirror and no apt can be reached.
+OFFLINE = """
+import runpy, sys
+from pathlib import Path
+from vector.data import download, fashion_mnist
+fashion_mnist.SOURCE = fashion_mnist.SOURCE._replace(mirrors=("http://127.0.0.1:9/",))
+download.ROOT = Path("nowhere")
+sys.argv = sys.argv[1:]
+sys.path.insert(0, sys.argv[0].rpartition("/")[0])
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def offline(folder: Path, example: str, *words: object, code: int = 0, **more: str) -> subprocess.CompletedProcess[str]:
+    given = environment() | {"XDG_CACHE_HOME": str(folder / "cache"), "PATH": str(folder), "no_proxy": "*"} | more
+    if "FASHION_MNIST" not in more:
+        given.pop("FASHION_MNIST", None)
+    command = [sys.executable, "-c", OFFLINE, str(EXAMPLES / example), *map(str, words)]
+    done = subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True, timeout=300)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.mark.parametrize("cache", ["cache", "taken"])
+def test_without_network_and_data_it_trains_on_the_sample_and_says_so(cache: str, tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()  # where the cache can be no folder
+    done = offline(tmp_path, TRAIN, "--out", "x", XDG_CACHE_HOME=str(tmp_path / cache))
+    lines = done.stdout.splitlines()
+    said = [i for i, line in enumerate(lines) if line.startswith("ONLY A SAMPLE: ")]
+    assert said == [0, len(lines) - 2] and lines[0] == lines[-2]
+    for word in ("800 images", "testing on 200", "accuracy of about 0.81", "--data full"):
+        assert word in lines[0]
+    assert abs(float(lines[-1].removeprefix("test accuracy: ")) - 0.81) < 0.03
+    history = json.loads((tmp_path / "x/history.json").read_text())
+    assert (history["train_images"], history["test_images"]) == (800, 200)
+
+
+def test_the_sample_takes_the_place_of_no_data_set_that_is_asked_for(tmp_path: Path) -> None:
+    done = offline(tmp_path, TRAIN, "--data", "full", "--out", "x", code=1)
+    assert "train.py: Fashion-MNIST is not on this machine and could not be fetched" in done.stderr
+    done = offline(tmp_path, TRAIN, "--out", "x", code=1, FASHION_MNIST=str(tmp_path / "gone"))
+    assert f"train.py: {tmp_path / 'gone'}: expected train-images-idx3-ubyte.gz" in done.stderr
+    assert not (tmp_path / "x").exists()
+    done = offline(tmp_path, TRAIN, "--data", "sample", "--epochs", 1, "--out", "x")
+    assert "ONLY A SAMPLE" not in done.stdout
+    done = offline(tmp_path, PREDICT, "x/model.npz", 5, code=1)
+    assert "could not be fetched" in done.stderr and done.stderr.endswith(": --data sample\n")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
@@ -274,89 +346,7 @@ def test_mistakes_are_named(mistake: str, tmp_path: Path) -> None:
     assert said in done.stderr and "Traceback" not in done.stderr
 
 
-# --- prediction -----------------------------------------------------------------------------------------------------
-
-
-def test_predicting_a_test_image_and_the_same_image_as_png(trained: tuple[Path, str, str], tmp_path: Path) -> None:
-    """The file may be as it is, dark on light, in colour with opacity, or larger: the answer is the same."""
-    data = fashion_mnist_sample()
-    image = data.test_images[5]
-    write_png(tmp_path / "same.png", image)
-    write_png(tmp_path / "dark.png", 255 - image)
-    write_png(tmp_path / "clear.png", np.dstack([np.zeros_like(image)] * 3 + [image]))
-    write_png(tmp_path / "large.png", image.repeat(4, 0).repeat(4, 1))
-    names = ["same.png", "dark.png", "clear.png", "large.png"]
-    printed = run(tmp_path, *command(PREDICT, trained[0] / "model.npz", 5, *names, "--data", "sample")).stdout
-    answers = re.split(r"^(?=\S)", printed, flags=re.MULTILINE)[1:]
-    titles, tables = zip(*(answer.split("\n", 1) for answer in answers), strict=True)
-    assert titles == (f"test image 5, {CLASS_NAMES[data.test_labels[5]]}", *names)
-    assert len(set(tables)) == 1
-    shares = [float(x) for x in re.findall(r"([\d.]+)%", tables[0])]
-    assert len(shares) == 10 and shares == sorted(shares, reverse=True) and abs(sum(shares) - 100) < 1
-
-
-@pytest.fixture
-def read_image(monkeypatch: pytest.MonkeyPatch) -> Callable[..., np.ndarray]:
-    monkeypatch.syspath_prepend(EXAMPLES / "fashion_mnist")
-    return importlib.import_module("predict").read_image
-
-
-def test_every_kind_of_grey_is_the_same_grey(tmp_path: Path, read_image: Callable[..., np.ndarray]) -> None:
-    """Of 1, 2, 4, 8 and 16 bits; a palette; with a transparent colour: white counts as 1 and black as 0."""
-    stripes = np.arange(28) % 2
-    palette, clear_white = (b"PLTE", bytes(3) + b"\xff" * 3), (b"tRNS", b"\0\xff")
-    greys = [(1, 0), (2, 0), (4, 0), (8, 0), (16, 0), (8, 3, palette), (8, 0, clear_white)]
-    for bits, colour, *more in greys:
-        value = 1 if colour == 3 else 2**bits - 1
-        row = np.packbits([int(bit) for x in stripes for bit in f"{value * x:0{bits}b}"]).tobytes()
-        path = tmp_path / f"{bits}-{colour}-{len(more)}.png"
-        path.write_bytes(png(28, 28, bits, colour, *more, rows=(b"\0" + row) * 28))
-        np.testing.assert_array_equal(read_image(path, False), np.tile(stripes, (28, 1)), str(path))
-    ramp = (np.arange(28) * 77).astype(">u2")
-    (tmp_path / "dark.png").write_bytes(png(28, 28, 16, 0, rows=(b"\0" + ramp.tobytes()) * 28))
-    np.testing.assert_array_equal(read_image(tmp_path / "dark.png", False)[5], (ramp / 65535).astype(np.float32))
-
-
-def test_an_image_is_put_in_the_middle_of_a_square(tmp_path: Path, read_image: Callable[..., np.ndarray]) -> None:
-    write_png(tmp_path / "wide.png", np.tile(np.uint8([0, 255, 255, 0]), (2, 1)).repeat(14, 0).repeat(14, 1))
-    seen = read_image(tmp_path / "wide.png", False)
-    rim = seen[0, 0]
-    assert seen.shape == (28, 28) and 0 < rim < 1
-    np.testing.assert_allclose(seen[[0, 6, 21, 27]], rim, rtol=1e-6)
-    np.testing.assert_array_equal(seen[7:21], np.tile(np.float32([0, 1, 1, 0]).repeat(7), (14, 1)))
-
-
-WRONG_INPUTS = {
-    "no model": (["nothing.npz", "0"], "nothing.npz"),
-    "no model but text": (["text.png", "0"], "text.png: expected a model saved as .npz"),
-    "another model": (["other.npz", "0"], "load_state_dict: expected the names"),
-    "no image": (["{model}", "nothing.png"], "nothing.png: expected a PNG file or the number of a test image"),
-    "no image but text": (["{model}", "text.png"], "text.png: expected a PNG file of up to 2,048 pixels a side, got"),
-    "too large an image": (["{model}", "wide.png"], "got something else (2,049 x 1)"),
-    "number too large": (["{model}", "200"], "test image 200: expected a number from 0 to 199"),
-    "number below 0": (["{model}", "--", "-1"], "test image -1: expected a number from 0 to 199"),
-}
-
-
-@pytest.mark.parametrize("wrong", WRONG_INPUTS)
-def test_wrong_inputs_are_named(wrong: str, trained: tuple[Path, str, str], tmp_path: Path) -> None:
-    arguments, said = WRONG_INPUTS[wrong]
-    (tmp_path / "text.png").write_text("no picture")
-    write_png(tmp_path / "wide.png", np.zeros((1, 2049), np.uint8))
-    np.savez(tmp_path / "other.npz", weight=np.zeros(3))
-    arguments = [argument.format(model=trained[0] / "model.npz") for argument in arguments]
-    done = run(tmp_path, *command(PREDICT, "--data", "sample", *arguments), code=1)
-    assert done.stderr.startswith("predict.py: ") and said in done.stderr
-
-
 def is_png(path: Path) -> bool:
     """Whether the file is a whole PNG: its signature, and the chunk that ends it."""
     content = path.read_bytes()
     return content.startswith(b"\x89PNG\r\n\x1a\n") and content.endswith(b"IEND\xaeB`\x82")
-
-
-def write_png(path: Path, pixels: np.ndarray) -> None:
-    """Grey (height, width) or colour with opacity (height, width, 4), uint8."""
-    height, width = pixels.shape[:2]
-    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
-    path.write_bytes(png(width, height, 8, 0 if pixels.ndim == 2 else 6, rows=rows))

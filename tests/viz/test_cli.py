@@ -1,5 +1,6 @@
 """The command line: tables, steps and files, and error messages."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,30 @@ def test_without_an_expression_the_help_explains(capsys: pytest.CaptureFixture[s
         text = "".join(capsys.readouterr())
         for word in ("expression", "name=value", "--steps", "-o FILE", *scalar.ops.OPS):
             assert word in text
+
+
+@pytest.mark.parametrize("words", [["-o", "graph.dot", "-o", "graph.tex"], ["--steps", "-o", "graph.dot"], ["--help"]])
+def test_output_that_nobody_reads(words: list[str], tmp_path: Path) -> None:
+    """As after `| true`: no traceback, and the files are written."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "viz", "tanh(a*b + c)", "a=2", "b=-3", "c=10", *words]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(word for word in words if "graph" in word)
+
+
+@pytest.mark.parametrize("words", [[], ["--steps"]])
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "shift_jis"])
+def test_output_in_an_encoding_that_lacks_letters(encoding: str, words: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "viz", "α * β", "α=2", "β=3", *words, "-o", "φ.dot"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
+    assert (done.stderr, done.returncode) == (b"", 0)
+    assert ("α" if encoding == "shift_jis" else r"\u03b1") in done.stdout.decode(encoding)
+    assert (tmp_path / "φ.dot").read_text(encoding="utf-8").startswith("digraph")
 
 
 def test_what_is_too_large_to_draw_can_be_drawn_in_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,11 +100,10 @@ def test_a_failed_write_leaves_the_old_picture(tmp_path: Path, monkeypatch: pyte
     path = DRAWN["curves"](tmp_path / "picture.png")
     before = path.read_bytes()
 
-    def fail(self: Path, content: bytes) -> None:
-        self.touch()
+    def fail(self: Path, target: Path) -> None:
         raise OSError("no room")
 
-    monkeypatch.setattr(Path, "write_bytes", fail)
+    monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(OSError, match="no room"):
         DRAWN["confusion"](path)
     assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
@@ -141,11 +140,43 @@ def test_lines_of_text_do_not_touch() -> None:
     assert middle - low >= 0.99 and high - middle >= 0.99
 
 
+CLASS_NUMBERS: dict[str, Callable[[np.ndarray, list[str], Path], Path]] = {
+    "confusion, labels": lambda y, names, path: plots.confusion(y, np.zeros_like(y, int), names, path),
+    "confusion, predicted": lambda y, names, path: plots.confusion(np.zeros_like(y, int), y, names, path),
+    "predictions": lambda y, names, path: plots.predictions(
+        IMAGES[: len(y)], y, np.eye(len(y), len(names)), names, path
+    ),
+    "mistakes": lambda y, names, path: plots.mistakes(IMAGES[: len(y)], y, np.eye(len(y), len(names)), names, path),
+}
+
+
+@pytest.mark.parametrize("name", CLASS_NUMBERS)
+def test_class_numbers_are_indices_of_the_names(name: str, tmp_path: Path) -> None:
+    """-1 is not the last class, 26 letters are numbered from 0, and a number with a fraction is none."""
+    draw, letters = CLASS_NUMBERS[name], [chr(97 + i) for i in range(26)]
+    assert draw(np.array([2, 0, 25, 1]), letters, tmp_path / "right.png").exists()
+    wrong = [
+        ([2, -1, 2, -1], "got -1 to 2$"),
+        ([1, 26, 4, 3], "got 1 to 26: subtract 1 from numbers that count from 1"),
+        ([1, 27, 4, 3], "got 1 to 27$"),
+        ([0.0, 1.0, 2.0, 0.0], "got float64"),
+        ([True, False, True, False], "got bool"),
+    ]
+    for numbers, said in wrong:
+        with pytest.raises(ValueError, match=f"^[a-z]+: expected class numbers from 0 to 25 for 26 names, {said}"):
+            draw(np.array(numbers), letters, tmp_path / "wrong.png")
+    assert not (tmp_path / "wrong.png").exists()
+
+
 @pytest.mark.parametrize(
     ("draw", "said"),
     [
         (lambda path: plots.gradients([], path), "gradients: expected at least one epoch"),
         (lambda path: plots.mistakes(IMAGES, PREDICTED, PROBABILITIES, NAMES, path), "at least one wrong prediction"),
+        (
+            lambda path: plots.mistakes(IMAGES, LABELS, PROBABILITIES[:, :2], NAMES, path),
+            "mistakes: .*got .* and .8, 2.",
+        ),
         (lambda path: plots.curves([], path), "curves: expected at least one epoch"),
         (lambda path: plots.predictions(IMAGES, LABELS[:3], PROBABILITIES, NAMES, path), "labels of shape"),
         (lambda path: plots.predictions(IMAGES, LABELS, PROBABILITIES[:, :2], NAMES, path), "got .* and .8, 2."),

@@ -37,6 +37,7 @@ class Batches:
         labels: np.ndarray,
         batch_size: int,
         seed: int = 0,
+        *,
         shuffle: bool = True,
         dtype: DTypeLike = np.float32,
         scale: float | None = 1 / 255,
@@ -47,6 +48,9 @@ class Batches:
         self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
         self.dtype, self.scale, self.drop_last = np.dtype(dtype), scale, drop_last
         self.epoch = 0
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+            got = f"an array of shape {np.shape(seed)}" if np.ndim(seed) else repr(seed)
+            raise ValueError(f"Batches: expected a whole seed of 0 or more after batch_size, got {got}")
         if self.images.shape[:1] != self.labels.shape[:1]:
             came = f"images of shape {self.images.shape} and labels of shape {self.labels.shape}"
             raise ValueError(f"Batches: expected as many labels as images, got {came}")
