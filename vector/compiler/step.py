@@ -30,6 +30,7 @@ from .trace import SPENT, TracedArray, Tracer
 from .verify import Signature, StaleRecording, stale
 
 NEVER = 2**62
+ndarray = np.ndarray
 
 
 class Returned(Tensor):
@@ -79,10 +80,13 @@ class Replay:
         layouts = self.layouts
         if layouts is None or len(args) != len(layouts):
             return False
-        for x, (shape, strides, dtype) in zip(args, layouts, strict=True):
-            if type(x) is not np.ndarray or x.shape != shape or x.strides != strides or x.dtype is not dtype:
+        owners = set()
+        for x, (shape, strides, dtype) in zip(args, layouts):  # noqa: B905  (of one length; strict costs as much again)
+            if type(x) is not ndarray or x.shape != shape or x.strides != strides or x.dtype is not dtype:
                 return False
-        return len(args) < 2 or len({id(x if (base := x.base) is None else base) for x in args}) == len(args)
+            base = x.base
+            owners.add(id(x if base is None else base))
+        return len(owners) == len(layouts)
 
     def schedule(self, every: int) -> None:
         """Say when to record again: at calls 2, 4, 8, ... and every so many."""
@@ -109,16 +113,10 @@ class Replay:
 
 def returned(outputs: Any, arrays: Any) -> Any:
     """The step's result: the structure of its outputs, with tensors, constants without a graph, for the arrays."""
-    if isinstance(outputs, Var):
-        return constant(arrays[0])
+    if type(outputs) is Var:
+        return Returned.constant(arrays[0])
     values = iter(arrays)
-    return replace(outputs, lambda x: constant(next(values)) if isinstance(x, Var) else x)
-
-
-def constant(array: np.ndarray) -> Tensor:
-    node = Tensor.constant(array)
-    node.__class__ = Returned
-    return node
+    return replace(outputs, lambda x: Returned.constant(next(values)) if isinstance(x, Var) else x)
 
 
 class CompiledStep:
