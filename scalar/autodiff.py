@@ -7,11 +7,13 @@ Nothing here recurses, so depth has no limit, and nothing here makes a node.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 import operator
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import ContextDecorator, contextmanager
 from operator import is_
 from typing import Any, NamedTuple
 
@@ -47,9 +49,38 @@ def other_mode(**settings: Any) -> Iterator[None]:
             blocks -= 1
 
 
-def no_grad() -> AbstractContextManager[None]:
-    """Inside, ops compute values and write down no graph: `with no_grad(): ...`, or `@no_grad()` on a function."""
-    return other_mode(graph=False)
+class no_grad(ContextDecorator):
+    """Inside, ops compute values and write down no graph: `with no_grad(): ...`, or `@no_grad()` on a function, also on
+    one that yields: there its own lines are inside, and those of who asks for the next value are not."""
+
+    def __init__(self) -> None:
+        self.inside: list[Any] = []
+
+    def __enter__(self) -> None:
+        self.inside.append(other_mode(graph=False))
+        self.inside[-1].__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self.inside.pop().__exit__(None, None, None)
+
+    def __call__(self, f: Any) -> Any:
+        if not inspect.isgeneratorfunction(f):
+            return super().__call__(f)
+
+        @functools.wraps(f)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            steps, answer = f(*args, **kwargs), None
+            try:
+                while True:
+                    with no_grad():
+                        value = steps.send(answer)
+                    answer = yield value
+            except StopIteration as end:
+                return end.value
+            finally:
+                steps.close()
+
+        return call
 
 
 def topological_order(output: Any) -> list[Any]:
@@ -235,6 +266,8 @@ def gradcheck(f: Callable[..., Any], inputs: Sequence[Any], rtol: float = 1e-4) 
     O(eps |f| / h). Returns True. Raises ValueError naming the input and both numbers where they differ by more than
     `rtol` times the larger of them plus what rounding can do to the difference; TypeError for inputs that are no nodes.
     """
+    if not isinstance(inputs, Sequence):
+        raise TypeError(f"gradcheck: expected a list of the inputs of f, got {type(inputs).__name__}")
     for x in inputs:
         if not hasattr(x, "requires_grad"):
             raise TypeError(f"gradcheck: expected nodes to differentiate by, got {type(x).__name__}")

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from .autodiff import topological_order
 from .losses import log_softmax, softmax
 from .op import OPS, Op
 from .ops import dot
@@ -19,9 +20,10 @@ Activation = str | Callable[[Any], Any] | None
 
 
 class Found(NamedTuple):
-    """Something that a layer holds: a parameter, a buffer, a layer, or something else, which may hide parameters."""
+    """Something that a layer holds: a parameter, a buffer, a layer, a layer once more, or something else, which may
+    hide parameters."""
 
-    kind: str
+    kind: str  # "parameter", "buffer", "layer", "again" or "other"
     name: str  # of the attribute, with places and keys of what is in lists and dicts; empty if it has none
     path: str  # the same from the model down
     thing: Any  # a parameter is a Value, or Values in lists
@@ -42,14 +44,17 @@ class Layer:
     __call__: Callable[..., Any]
 
     def register_buffer(self, name: str, value: Any) -> None:
-        """Hold a number, or numbers in lists, as an attribute that is saved with the parameters, but not trained.
+        """Hold a number, or numbers in lists, as the attribute `name`, saved with the parameters, but not trained.
 
-        Raises TypeError for no numbers.
+        Raises ValueError for a name that is taken or cannot be an attribute's, TypeError for no numbers.
         """
+        buffers = vars(self).get("_buffers", ())
+        if name not in buffers and (hasattr(self, name) or not name.isidentifier()):
+            raise ValueError(f"register_buffer: expected a new name, got {name!r}")
         array = np.asarray(numbers(value))
         if array.dtype.kind not in "fiu":
             raise TypeError(f"register_buffer: {name}: expected a real number, got {array.dtype.name}")
-        vars(self).setdefault("_buffers", {})[name] = array.shape
+        self._buffers = (*buffers, name)
         setattr(self, name, array.astype(float).tolist())
 
     def parameters(self) -> list[Value]:
@@ -68,11 +73,7 @@ class Layer:
             raise ValueError(f"Layer: expected names that differ, got {twice[0]} twice")
         known = {id(p) for nest in named.values() for p in flat(nest)}
         for each in found:
-            if each.kind == "other" and not known.issuperset(map(id, hidden(each.thing))):
-                raise TypeError(
-                    f"Layer: expected layers that show their parameters, got {called(each.thing)} in "
-                    f"{type(each.owner).__name__}, which hides some; make it a subclass of nn.Layer"
-                )
+            check_shown(each, known)
         label(named)
         return named
 
@@ -117,21 +118,29 @@ class Layer:
         """What is searched, by name."""
         return attributes(self)
 
+    def _details(self) -> str:
+        """What stands in brackets behind the layer's name where it is printed."""
+        return ""
+
     def __repr__(self) -> str:
-        """The tree of layers with the shapes of parameters and buffers and the numbers of parameters."""
-        found, lines = list(search(self)), []
+        """The tree of layers, with numbers of parameters, and with the shapes of parameters and buffers."""
+        rows, found = [], list(search(self))
+        paths = {id(each.thing): each.path for each in found if each.kind == "layer"}
         for i, (kind, name, _, thing, _, depth) in enumerate(found):
-            if kind == "layer":
-                end = next((j for j in range(i + 1, len(found)) if found[j].depth <= depth), len(found))
-                count = sum(len(flat(each.thing)) for each in found[i:end] if each.kind == "parameter")
-                text = f"{type(thing).__name__}, {count:,} parameter{'s' * (count != 1)}"
-            elif kind == "other":
-                text = called(thing)
-            else:
-                text = f"{np.shape(numbers(thing))}{', buffer' * (kind == 'buffer')}"
-            if kind != "other" or not name:
-                lines.append(f"{'  ' * depth}{name}{': ' * bool(name)}{text}")
-        return "\n".join(lines)
+            if kind not in ("layer", "again") and (kind != "other" or name):
+                continue
+            title = f"{name}: {called(thing)}" if name else called(thing)
+            title += f"({thing._details()})" if isinstance(thing, Layer) and thing._details() else ""
+            end = next((k for k in range(i + 1, len(found)) if found[k].depth <= depth), len(found))
+            inside = found[i + 1 : end] if kind == "layer" else []
+            count = sum(len(flat(each.thing)) for each in inside if each.kind == "parameter")
+            held = [each for each in inside if each.owner is thing and each.kind in ("parameter", "buffer")]
+            notes = ", ".join(f"{each.name} {np.shape(numbers(each.thing))}{mark(each)}" for each in held)
+            if thing is self and count:
+                notes = f"parameters; {notes}" if notes else "parameters"
+            notes = f"same as {paths[id(thing)]}" if kind == "again" else notes
+            rows.append((depth, title, f"{count:,}" if count else "", notes))
+        return outline(rows)
 
 
 def search(layer: Layer, name: str = "", path: str = "", seen: Any = None, depth: int = 0) -> Iterator[Found]:
@@ -139,12 +148,12 @@ def search(layer: Layer, name: str = "", path: str = "", seen: Any = None, depth
     seen = set() if seen is None else seen
     seen.add(id(layer))
     yield Found("layer", name, path, layer, layer, depth)
-    buffers = vars(layer).get("_buffers", {})
+    buffers = vars(layer).get("_buffers", ())
     for attribute, thing in layer._held():
         below = f"{path}.{attribute}".strip(".")
         if attribute in buffers:
             yield Found("buffer", attribute, below, thing, layer, depth + 1)
-        elif thing is not buffers:
+        elif attribute != "_buffers":
             yield from parts(thing, attribute, below, layer, seen, depth + 1)
 
 
@@ -153,16 +162,38 @@ def parts(thing: Any, name: str, path: str, owner: Layer, seen: set[int], depth:
     if shape(thing, seen) is not None:
         seen |= {id(p) for p in flat(thing)}
         yield Found("parameter", name, path, thing, owner, depth)
-    elif isinstance(thing, Value) or id(thing) in seen:
-        return
     elif isinstance(thing, Layer):
-        yield from search(thing, name, path, seen, depth)
-    elif isinstance(thing, (list, tuple, dict)):
+        again = [Found("again", name, path, thing, owner, depth)]
+        yield from again if id(thing) in seen else search(thing, name, path, seen, depth)
+    elif isinstance(thing, (list, tuple, dict)) and id(thing) not in seen:
         seen.add(id(thing))
         for key, part in thing.items() if isinstance(thing, dict) else enumerate(thing):
             yield from parts(part, f"{name}.{key}", f"{path}.{key}", owner, seen, depth)
-    else:
+    elif id(thing) not in seen:
         yield Found("other", name, path, thing, owner, depth)
+
+
+def check_shown(found: Found, known: set[int]) -> None:
+    """Raises TypeError for something that holds parameters, none of which are among those known."""
+    kind, _, _, thing, owner, _ = found
+    where = type(owner).__name__
+    if kind == "layer":
+        classes = type(thing).__mro__[: type(thing).__mro__.index(Layer)]
+        held = [x for each in classes for x in vars(each).values() if isinstance(x, (Value, Layer, list, tuple, dict))]
+        if not known.issuperset(map(id, hidden(held))):
+            raise TypeError(f"Layer: expected parameters in attributes of the object, got some in the class {where}")
+    elif kind == "other" and isinstance(thing, Value) and thing.op:
+        leaves = [id(x) for x in topological_order(thing) if x.op is None and x.requires_grad]
+        if leaves and known.isdisjoint(leaves):
+            raise TypeError(
+                f"Layer: expected parameters that no op made, got a result of {thing.op.name} in {where}; "
+                f"make a Value of the finished numbers"
+            )
+    elif kind == "other" and not known.issuperset(map(id, hidden(thing))):
+        raise TypeError(
+            f"Layer: expected layers that show their parameters, got {called(thing)} in {where}, which hides some; "
+            f"make it a subclass of nn.Layer"
+        )
 
 
 def shape(nest: Any, seen: Container[int] = ()) -> tuple[int, ...] | None:
@@ -217,8 +248,28 @@ def attributes(thing: Any) -> Iterator[tuple[str, Any]]:
 
 
 def called(thing: Any) -> str:
-    """What a function, an op or an object is called."""
-    return getattr(thing, "__name__", "") or getattr(thing, "name", "") or type(thing).__name__
+    """What a function or an op is called, or the class of any other object."""
+    if isinstance(thing, Layer):
+        return type(thing).__name__
+    return str(getattr(thing, "__name__", None) or getattr(thing, "name", type(thing).__name__))
+
+
+def mark(found: Found) -> str:
+    frozen = not any(p.requires_grad for p in flat(found.thing) if isinstance(p, Value))
+    return " buffer" if found.kind == "buffer" else " frozen" if frozen else ""
+
+
+def outline(rows: Sequence[tuple[int, str, str, str]]) -> str:
+    """A tree as text: for each row its depth, what it is, a number and notes, in columns."""
+    titles: list[str] = []
+    below: set[int] = set()  # depths at which a sibling follows
+    for depth, title, _, _ in reversed(rows):
+        trunk = "".join("│  " if k in below else "   " for k in range(1, depth))
+        titles.insert(0, trunk + ("├─ " if depth in below else "└─ ") * (depth > 0) + title)
+        below = {k for k in below if k < depth} | {depth}
+    wide, far = max(map(len, titles)), max(len(number) for _, _, number, _ in rows)
+    lines = zip(titles, rows, strict=True)
+    return "\n".join(f"{title:{wide}}  {number:>{far}}  {notes}".rstrip() for title, (_, _, number, notes) in lines)
 
 
 def label(named: Mapping[str, Any]) -> None:
@@ -276,6 +327,9 @@ class Dense(Layer):
         outputs = [dot(xs, column) + b for column, b in zip(zip(*self.weight, strict=True), self.bias, strict=True)]
         return self.activation(outputs) if self.activation else outputs
 
+    def _details(self) -> str:
+        return f"{self.n_in}, {self.n_out}{f', {called(self.activation)}' if self.activation else ''}"
+
 
 def activate(activation: Activation) -> Callable[[list[Any]], list[Any]] | None:
     rows = {"softmax": softmax, "log_softmax": log_softmax}
@@ -289,7 +343,12 @@ def activate(activation: Activation) -> Callable[[list[Any]], list[Any]] | None:
         if not isinstance(activation, str) or activation not in names:
             raise ValueError(f"Dense: expected an activation out of {', '.join(sorted(names))}, got {activation!r}")
         activation = OPS[activation]
-    return lambda outputs: [activation(x) for x in outputs]
+
+    def each(outputs: list[Any]) -> list[Any]:
+        return [activation(x) for x in outputs]
+
+    each.__name__ = called(activation)
+    return each
 
 
 class Sequential(Layer):

@@ -24,13 +24,17 @@ class Op:
     are the inputs, as many as there are rules, and then the settings. With `over`, an input is a sequence of numbers,
     as long as the others, and its rule returns the list of their gradients.
 
-    Raises TypeError, naming op and parameter, for a rule that reads anything else.
+    Raises TypeError, naming op and parameter, for a rule that reads anything else, and for an input called g or out.
     """
 
     def __init__(self, forward: Callable[..., Any], rules: Sequence[Rule], over: bool = False):
         self.name = forward.__name__.removesuffix("_")
         self.forward, self.over = forward, over
         parameters = list(inspect.signature(forward).parameters.values())
+        if any(p.name in ("g", "out") for p in parameters):
+            raise TypeError(
+                f"{self.name}: expected inputs and settings by other names than g and out, which rules read"
+            )
         self.inputs = tuple(p.name for p in parameters[: len(rules)])
         self.defaults = {p.name: p.default for p in parameters[len(rules) :]}
         self.numbers = {p.name for p in parameters[len(rules) :] if p.annotation == "float"}
@@ -156,6 +160,8 @@ def op(*rules: Rule, over: bool = False) -> Callable[[Callable[..., Any]], Op]:
 
     def declare(forward: Callable[..., Any]) -> Op:
         made = Op(forward, rules, over)
+        if made.name in OPS:
+            raise ValueError(f"op: expected a new name, got {made.name}, which is an op already")
         OPS[made.name] = made
         return made
 

@@ -158,6 +158,11 @@ MISTAKES = {
     ),
     "grad of no node": (lambda E, N, A: E.grad(None, N(1.0)), TypeError, "grad: expected a node", "got NoneType"),
     "gradcheck by numbers": (lambda E, N, A: E.gradcheck(lambda x: N(1.0) * x, [1.0]), TypeError, "gradcheck", "float"),
+    "gradcheck by one node": (
+        lambda E, N, A: E.gradcheck(lambda x: x * x, N(1.0)),
+        TypeError,
+        "gradcheck: expected a list of the inputs of f, got Value",
+    ),
     "layers in a list": (
         lambda E, N, A: E.nn.Sequential([E.nn.Dense(2, 2)]),
         TypeError,

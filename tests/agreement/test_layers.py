@@ -68,6 +68,11 @@ def test_a_mode_reaches_every_layer():
         assert model.train(False) is model and not any(part.training for part in parts)
 
 
+def test_the_same_picture():
+    slow, fast = map(repr, both())
+    assert slow == fast and "├─ first: Dense(3, 2, tanh)     8  weight (3, 2), bias (2,)" in slow
+
+
 def holder(N):
     class Scale:
         def __init__(self):
@@ -116,7 +121,28 @@ def two_of_one_name(layer, N):
     layer.state_dict()
 
 
+def in_the_class(layer, N):
+    type("Sub", (type(layer),), {"w": N(1.0)})().parameters()
+
+
+def made_by_an_op(layer, N):
+    layer.w = N(1.0) * 0.1
+    layer.parameters()
+
+
 MISTAKES = {
+    "in the class": (
+        in_the_class,
+        TypeError,
+        "Layer: expected parameters in attributes of the object, got some in the",
+    ),
+    "made by an op": (made_by_an_op, TypeError, "Layer: expected parameters that no op made, got a result of multiply"),
+    "a buffer's name": (
+        lambda layer, N: layer.register_buffer("train", 1.0),
+        ValueError,
+        "register_buffer: expected a new name, got 'train'",
+    ),
+    "no name for a buffer": (lambda layer, N: layer.register_buffer("a.b", 1.0), ValueError, "a new name, got 'a.b'"),
     "two of one name": (two_of_one_name, ValueError, "Layer: expected names that differ, got table.1 twice"),
     "a buffer of bools": (
         lambda layer, N: layer.register_buffer("m", [True]),

@@ -112,6 +112,10 @@ def test_a_rule_that_reads_what_there_is_not():
                 scalar.op.op(*rules)(line)
         with pytest.raises(TypeError, match=re.escape(f"got {name}")):
             scalar.ops.add.rules = (wrong, lambda g: g)
+    with pytest.raises(ValueError, match="op: expected a new name, got tanh, which is an op already"):
+        scalar.op.op(*scalar.ops.tanh.rules)(scalar.ops.tanh.forward)
+    with pytest.raises(TypeError, match="expected inputs and settings by other names than g and out"):
+        scalar.op.op(lambda g: g)(lambda x, out: x)
     assert "line" not in scalar.ops.OPS and wrong not in scalar.ops.add.rules
     x = Value(2.0)
     assert scalar.grad(x + x, x) == 2.0
@@ -183,6 +187,28 @@ def test_no_grad():
     assert f(x).op is None and f(x).op is None
     with pytest.raises(KeyError), scalar.no_grad():
         raise KeyError
+    assert (x * x).op is not None
+
+
+def test_no_grad_on_a_function_that_yields():
+    x, seen = Value(2.0), []
+
+    @scalar.no_grad()
+    def products():
+        seen.append((yield x * x).op)
+        yield x * 3.0
+        return "end"
+
+    steps = products()
+    first = next(steps)
+    assert first.op is None and (x * x).op is scalar.ops.multiply  # between its values, the caller's mode
+    assert steps.send(x * x).op is None and seen == [scalar.ops.multiply]
+    with pytest.raises(StopIteration) as caught:
+        next(steps)
+    assert caught.value.value == "end" and scalar.autodiff.blocks == 0
+    silent = scalar.no_grad()
+    with silent, silent:
+        pass
     assert (x * x).op is not None
 
 

@@ -175,27 +175,19 @@ def test_train_and_eval_reach_every_layer():
 
 
 def test_a_layer_is_drawn_as_a_tree():
-    model = Sequential(scalar.tanh, Gate(), Dense(1, 1, seed=0))
+    model = Sequential(scalar.tanh, Gate(), Dense(1, 1, lambda x: x, seed=0))
+    model.layers[2].bias[0].requires_grad = False
     assert repr(model).splitlines() == [
-        "Sequential, 26 parameters",
-        "  tanh",
-        "  0: Gate, 24 parameters",
-        "    gain: ()",
-        "    table: (2, 3)",
-        "    ragged.0: (1,)",
-        "    ragged.1: (2,)",
-        "    blocks.in: Dense, 9 parameters",
-        "      weight: (2, 3)",
-        "      bias: (3,)",
-        "    blocks.out.0: Dense, 4 parameters",
-        "      weight: (3, 1)",
-        "      bias: (1,)",
-        "    blocks.out.1.0: ()",
-        "    mean: (3,), buffer",
-        "  1: Dense, 2 parameters",
-        "    weight: (1, 1)",
-        "    bias: (1,)",
+        "Sequential                       26  parameters",
+        "├─ tanh",
+        "├─ 0: Gate                       24  gain (), table (2, 3), ragged.0 (1,), ragged.1 (2,), "
+        "blocks.out.1.0 (), mean (3,) buffer",
+        "│  ├─ blocks.in: Dense(2, 3)      9  weight (2, 3), bias (3,)",
+        "│  ├─ blocks.out.0: Dense(3, 1)   4  weight (3, 1), bias (1,)",
+        "│  └─ again: Dense(2, 3)             same as 0.blocks.in",
+        "└─ 1: Dense(1, 1, <lambda>)       2  weight (1, 1), bias (1,) frozen",
     ]
+    assert repr(Dense(2, 1, "relu")) == "Dense(2, 1, relu)  3  parameters; weight (2, 1), bias (1,)"
 
 
 class Hides:
@@ -280,4 +272,8 @@ def test_layers_that_hold_each_other():
     one.here = [Value(1.0)]
     one.here.append(one.here)
     assert list(one.state_dict()) == ["here.0"] and list(other.state_dict()) == ["one.here.0"]
-    assert repr(other) == "Layer, 1 parameter\n  one: Layer, 1 parameter\n    here.0: ()"
+    assert repr(other).splitlines() == [
+        "Layer               1  parameters",
+        "└─ one: Layer       1  here.0 ()",
+        "   └─ other: Layer     same as",
+    ]

@@ -36,7 +36,7 @@ def check_shown(layers: Sequence[Guarded], others: Sequence[tuple[Guarded, Any]]
         if isinstance(x, Tensor):
             raise TypeError(
                 f"Layer: expected parameters that no op made, got a result of {name_of(x.op)} in {where}; "
-                f"make a Tensor of the finished array"
+                f"make a Tensor of the finished numbers"
             )
         raise TypeError(
             f"Layer: expected layers that show their parameters, got {name_of(x)} in {where}, which hides some; "
