@@ -39,13 +39,18 @@ ROOT = TESTS.parent
 
 # The tests that know a module, in stages: most mutants die in the first and never see the others. The last is slow.
 MODULES = {
-    "scalar/op.py": ["scalar errors", "mutation judges", "agreement_ops anomaly twins memory"],
+    "scalar/op.py": ["scalar scalar_backward errors", "mutation judges", "agreement_ops anomaly twins memory"],
     "scalar/ops.py": [
         "semantics scalar errors",
         "mutation judges",
         "agreement_ops agreement_graphs anomaly twins memory",
     ],
-    "scalar/autodiff.py": ["scalar memory errors", "semantics mutation", "anomaly judges agreement_graphs"],
+    "scalar/autodiff.py": [
+        "scalar scalar_backward memory errors",
+        "semantics mutation",
+        "anomaly judges agreement_graphs",
+    ],
+    "scalar/value.py": ["scalar scalar_backward memory errors", "mutation twins"],
     "vector/ops.py": [
         "vector semantics errors",
         "mutation judges",
