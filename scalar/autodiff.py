@@ -130,12 +130,17 @@ def plus(a: Any, b: Any) -> Any:
 
 def backward(output: Any, gradient: float) -> None:
     """Give every node on the way its `.grad`, d output / d node: leaves add it to what they have, inner nodes start
-    anew at each call. Raises RuntimeError, half-way, where a number that a derivative reads was changed since the
-    forward pass.
+    anew at each call. Raises RuntimeError for a constant, and, half-way, where a number that a derivative reads was
+    changed since the forward pass.
 
     These are the numbers of `backward_steps`, summed up on the nodes; most nodes are of one or two numbers, and finite.
     """
-    if mode.check is not None or output.op is None or not output.requires_grad:
+    if not output.requires_grad:
+        raise RuntimeError(
+            "backward: expected the result of ops on nodes that require a gradient, got a constant: all that it was "
+            "made of is constant, or it was made inside no_grad()"
+        )
+    if mode.check is not None or output.op is None:
         for node, g, _ in backward_steps(output, gradient):
             node.grad = g if node.op else plus(node.grad, g)
         return
