@@ -164,7 +164,8 @@ class Run:
     def check(self, state: dict[str, Any]) -> None:
         """Raises ValueError for the state of another run, and all sorts of errors for what is no state of a run."""
         own = self.state()
-        state["run"] = {"start": 0, "epochs": None} | state["run"]  # which older files have not
+        if isinstance(state.get("run"), dict):  # older files have not all of it
+            state["run"] = {"start": 0, "epochs": None} | state["run"]
         for name in ("", "generators", "run", "settings"):
             part, wanted = (state[name], own[name]) if name else (state, own)
             if part.keys() != wanted.keys():
