@@ -82,9 +82,9 @@ def backward_steps(output: Any, gradient: Any = 1.0, create_graph: bool = False)
     nodes, to be differentiated in turn. No node is changed: `backward` and `grad` collect what this generator yields.
     Raises RuntimeError where a derivative would read a number that was changed since the forward pass.
     """
-    gradients, check = {output: gradient}, mode.check
+    gradients, check = {output: gradient} if output.requires_grad else {}, mode.check
     for node in reversed(topological_order(output)):
-        if not node.requires_grad:
+        if node not in gradients:  # a constant, or only used by what was frozen after the forward pass
             continue
         g = gradients.pop(node)
         shares = contributions(node, g, create_graph) if node.op else []
@@ -130,12 +130,17 @@ def plus(a: Any, b: Any) -> Any:
 
 def backward(output: Any, gradient: float) -> None:
     """Give every node on the way its `.grad`, d output / d node: leaves add it to what they have, inner nodes start
-    anew at each call. Raises RuntimeError, half-way, where a number that a derivative reads was changed since the
-    forward pass.
+    anew at each call. Raises RuntimeError for a constant, and, half-way, where a number that a derivative reads was
+    changed since the forward pass.
 
     These are the numbers of `backward_steps`, summed up on the nodes; most nodes are of one or two numbers, and finite.
     """
-    if mode.check is not None or output.op is None or not output.requires_grad:
+    if not output.requires_grad:
+        raise RuntimeError(
+            "backward: expected the result of ops on nodes that require a gradient, got a constant: all that it was "
+            "made of is constant, or it was made inside no_grad()"
+        )
+    if mode.check is not None or output.op is None:
         for node, g, _ in backward_steps(output, gradient):
             node.grad = g if node.op else plus(node.grad, g)
         return
@@ -163,13 +168,13 @@ def backward(output: Any, gradient: float) -> None:
                 total = x.grad + rules[0](g, out, a, b)
             except ZeroDivisionError:
                 total = math.nan
-            x.grad = total if total - total == 0.0 else carefully(node, 0)
+            x.grad = total if type(total) is float and total - total == 0.0 else carefully(node, 0)
         if y.requires_grad:
             try:
                 total = y.grad + rules[1](g, out, a, b)
             except ZeroDivisionError:
                 total = math.nan
-            y.grad = total if total - total == 0.0 else carefully(node, 1)
+            y.grad = total if type(total) is float and total - total == 0.0 else carefully(node, 1)
 
 
 def inner_nodes(output: Any, mark: float) -> list[Any]:

@@ -24,7 +24,8 @@ class Value:
     line           what made it, if that was inside `detect_anomaly`
 
     The rest is the graph as the backward pass wants it: `x` and `y`, the inputs of an op of one or two numbers, or
-    `many`, those of any other; and their numbers and its own as the forward pass saw them, `x_saved`, `y_saved`, `saved`.
+    `many`, those of any other; and the numbers that the forward pass saw, theirs in `x_saved` and `y_saved`, its own in
+    `saved`.
 
     Raises TypeError when `data` is not a real number.
     """
@@ -211,7 +212,7 @@ def pair(op: Op, x: Any, y: Any) -> Value:
         data = op.forward(a, b)
     except ZeroDivisionError:
         data = math.nan
-    if data - data != 0.0 or type(data) is not float or autodiff.blocks or not (x.requires_grad or y.requires_grad):
+    if type(data) is not float or data - data != 0.0 or autodiff.blocks or not (x.requires_grad or y.requires_grad):
         return Value.apply(op, (x, y))
     node = new(Value)
     node.data = node.saved = data

@@ -183,7 +183,7 @@ def backward(output: Any, gradient: Any = None) -> None:
     """
     if not output._requires_grad:
         raise RuntimeError(
-            "backward: expected the result of ops on tensors that require a gradient, got a constant: all that it was "
+            "backward: expected the result of ops on nodes that require a gradient, got a constant: all that it was "
             "made of is constant, or it was made inside no_grad()"
         )
     taken: set[int] = set()

@@ -104,7 +104,8 @@ def test_nothing_stays_behind(engine):
     for _ in range(2):
         with named("log"), module.detect_anomaly(), module.detect_anomaly():
             module.log(node(0.0))
-    assert module.autodiff.observer is None and module.autodiff.mode.check is None
+    assert module.autodiff.mode.check is None
+    assert scalar.autodiff.blocks == 0 and vector.autodiff.observer is None
     with module.detect_anomaly():
         with module.detect_anomaly():
             pass

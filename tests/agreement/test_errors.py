@@ -127,6 +127,16 @@ MISTAKES = {
     "log_softmax of nothing": (lambda E, N, A: E.log_softmax(A([])), ValueError, "log_softmax: expected at least one"),
     "grad by no node": (lambda E, N, A: E.grad(N(1.0), [2.0]), TypeError, "grad: expected nodes", "float"),
     "backward from no number": (lambda E, N, A: N(1.0).backward("a"), TypeError, "backward: expected a real", "str"),
+    "backward from a constant": (
+        lambda E, N, A: (N(1.0, requires_grad=False) * 2.0).backward(),
+        RuntimeError,
+        "backward: expected the result of ops on nodes that require a gradient, got a constant",
+    ),
+    "backward from what was made without a graph": (
+        lambda E, N, A: E.no_grad()(lambda x: x * x)(N(1.0)).backward(),
+        RuntimeError,
+        "got a constant: all that it was made of is constant, or it was made inside no_grad()",
+    ),
     "nesterov without momentum": (
         lambda E, N, A: E.optim.SGD([N(1.0)], 0.1, nesterov=True),
         ValueError,

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from example_runs import EXAMPLES, PREDICT, TRAIN, command, environment, run
 
+import scalar
 import vector
 from vector.datasets import fashion_mnist_sample
 
@@ -90,8 +91,20 @@ def test_the_bounds_on_the_engines_leave_no_room_for_a_wrong_rule() -> None:
 
 def test_speed(tmp_path: Path) -> None:
     printed = run(tmp_path, *command("speed.py", "--rounds", 1)).stdout
-    for name in ("scalar", "vector"):
+    for name in ("scalar", "compact engine", "vector"):
         assert re.search(rf"^  {name} +min +[\d.]+ +median +[\d.]+$", printed, re.MULTILINE)
+    for name in ("scalar", "compact engine"):
+        assert re.search(rf"^  {name} +forward \d\.\d\d +backward \d\.\d\d$", printed, re.MULTILINE)
+
+
+@pytest.mark.parametrize("program", ["network", "gpt"])
+def test_node_by_node(program: str) -> None:
+    """The programs that are raced give the same losses on either engine."""
+    programs = runpy.run_path(str(EXAMPLES / "node_by_node.py"))
+    steps = [programs[program](node) for node in (scalar.Value, programs["Compact"])]
+    losses = [[step() for _ in range(3)] for step in steps]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+    assert program == "network" or losses[0][0] > losses[0][1] > losses[0][2]
 
 
 # --- the main job ---------------------------------------------------------------------------------------------------

@@ -154,7 +154,6 @@ def test_no_words_of_old_mechanisms():
                 assert "recorder" not in text and "Tracer" not in text, path
 
 
-@pytest.mark.slow
 def test_the_core_lives_without_its_compiler(tmp_path):
     """Taken away, `vector` imports, trains, and passes its own tests."""
     shutil.copytree(ROOT, tmp_path / "house", ignore=shutil.ignore_patterns(".git", ".venv", ".*_cache", "runs"))

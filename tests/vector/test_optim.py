@@ -50,7 +50,7 @@ def test_parameters_of_equal_numbers_are_two():
     assert len(optim.SGD([x, y, x], 0.1).parameters) == 2
 
 
-@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("recorded", [False, pytest.param(True, marks=pytest.mark.compiler)])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_frozen_parameter_does_not_move(optimizer, recorded):
     """Its momentum and its running means neither; the others move as if it were a constant."""
@@ -93,6 +93,7 @@ def update_names(optimizer):
     return [name for name in OPTIMIZERS[optimizer]([Tensor(1.0)]).memory() if name != "powers"]
 
 
+@pytest.mark.compiler
 def test_a_frozen_parameter_is_guarded():
     """A recorded step does not go on with a parameter that was frozen since, nor with one that no longer is."""
     layer = nn.Dense(2, 1, seed=0)

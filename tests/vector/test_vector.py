@@ -450,6 +450,7 @@ def test_columns_times_rows():
     assert np.array_equal(vector.matmul(Tensor(x), y).data, x * y)
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize("n, m, padded", [(50, 99, False), (50, 100, True), (5000, 1, True), (1, 4999, False)])
 def test_a_column_times_a_row(n, m, padded):
     """Large ones go through BLAS, with zeros beside them: nothing is rounded twice."""

@@ -124,7 +124,7 @@ class GuardSet:
     def iterators(self) -> Iterator[str]:
         """The names of captured iterators: what comes next is another thing each time."""
         guarded = {id(value) for _, _, value in self.guarded}
-        return (name for name, x in self.found if isinstance(x, Iterator) and id(x) not in guarded)
+        return (name for name, x in (*self.roots, *self.found) if isinstance(x, Iterator) and id(x) not in guarded)
 
     def values(self) -> list[Any]:
         """All captured values."""

@@ -22,6 +22,7 @@ from ..random import GENERATORS, find_generators
 from ..storage import EAGER
 from ..tensor import Tensor
 from .arguments import Arguments, Values
+from .codegen import build
 from .floats import TracedFloat
 from .guards import GuardSet, Method
 from .ir import Program, Var, replace
@@ -30,6 +31,7 @@ from .trace import SPENT, TracedArray, Tracer
 from .verify import Signature, StaleRecording, stale
 
 NEVER = 2**62
+ndarray = np.ndarray
 
 
 class Returned(Tensor):
@@ -46,7 +48,7 @@ class Run(NamedTuple):
     """A run of a step as Python, written down."""
 
     recorder: Tracer
-    program: Program  # before any pass
+    program: Program
     result: Any
     signature: Signature
     left: list[tuple[Any, Any]]  # leaf tensors, and what the step leaves as their gradient
@@ -63,7 +65,7 @@ class Replay:
     """
 
     def __init__(self, run: Run, guards: GuardSet, arguments: Arguments, title: str) -> None:
-        self.program, self.signature, self.guards, self.left = run.program, run.signature, guards, run.left
+        self.signature, self.guards, self.left = run.signature, guards, run.left
         self.spent, self.plain = run.spent, arguments.plain  # whose ids are in the key
         self.held, self.carried = run.recorder.held, run.recorder.carried
         guards.tensors = [(tensor, array, tensor.requires_grad) for tensor, array in self.held.items()]
@@ -72,17 +74,20 @@ class Replay:
         arrays = [x for _, x in arguments.leaves if type(x) is np.ndarray]
         simple = len(arrays) == len(arguments.args) and not (arguments.named or arguments.overlaps) and mode.graph
         self.layouts = [(x.shape, x.strides, x.dtype) for x in arrays] if simple else None
-        self.run = run.program.build(title)
+        self.program, self.run = build(run.program, title)
 
     def takes(self, args: tuple[Any, ...]) -> bool:
         """Whether these are arguments like those of the recording, at a glance."""
         layouts = self.layouts
         if layouts is None or len(args) != len(layouts):
             return False
-        for x, (shape, strides, dtype) in zip(args, layouts, strict=True):
-            if type(x) is not np.ndarray or x.shape != shape or x.strides != strides or x.dtype is not dtype:
+        owners = set()
+        for x, (shape, strides, dtype) in zip(args, layouts):  # noqa: B905  (of one length; strict costs as much again)
+            if type(x) is not ndarray or x.shape != shape or x.strides != strides or x.dtype is not dtype:
                 return False
-        return len(args) < 2 or len({id(x if (base := x.base) is None else base) for x in args}) == len(args)
+            base = x.base
+            owners.add(id(x if base is None else base))
+        return len(owners) == len(layouts)
 
     def schedule(self, every: int) -> None:
         """Say when to record again: at calls 2, 4, 8, ... and every so many."""
@@ -109,16 +114,10 @@ class Replay:
 
 def returned(outputs: Any, arrays: Any) -> Any:
     """The step's result: the structure of its outputs, with tensors, constants without a graph, for the arrays."""
-    if isinstance(outputs, Var):
-        return constant(arrays[0])
+    if type(outputs) is Var:
+        return Returned.constant(arrays[0])
     values = iter(arrays)
-    return replace(outputs, lambda x: constant(next(values)) if isinstance(x, Var) else x)
-
-
-def constant(array: np.ndarray) -> Tensor:
-    node = Tensor.constant(array)
-    node.__class__ = Returned
-    return node
+    return replace(outputs, lambda x: Returned.constant(next(values)) if isinstance(x, Var) else x)
 
 
 class CompiledStep:
@@ -247,9 +246,9 @@ class CompiledStep:
         self.values.add(arguments.plain)
         guards = GuardSet([(getattr(self.step, "__name__", "self"), self.step), *arguments.plain])
         for name in guards.iterators():
-            refuse(f"take what comes next from {name!r} at each replay", "pass it as an argument")
+            refuse(f"take what comes next from {name!r} at each replay", "pass next() of it as an argument")
         run = self.run(arguments, guards)
-        optimize(run.program, self.exact)
+        run = run._replace(program=optimize(run.program, self.exact))
         replay = Replay(run, guards, arguments, self.__name__)
         replay.spend(arguments)
         self.plan(replay)

@@ -14,7 +14,6 @@ import random
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
@@ -165,7 +164,7 @@ class TracedArray(NDArrayOperatorsMixin):
         return f"<recorded {self.value!r}>"
 
 
-class Places:
+class Extents:
     """Where in memory the arrays from outside lie, to find those that overlap another."""
 
     def __init__(self) -> None:
@@ -197,12 +196,12 @@ class Tracer:
         self.stand = global_stand()
         self.errors = np.geterr()  # how numpy warns where the step begins
         self.calls: list[Call] = []
-        self.lines: list[Place] = []  # of each call, the user's line that it comes from
+        self.places: list[Place] = []  # of each call, the user's line that it comes from
         self.inputs: list[Var] = []
         self.known: dict[int, TracedArray] = {}  # arrays from outside, by id; the TracedArray keeps its array alive
         self.held: dict[Any, np.ndarray] = {}  # tensors from outside, and the array each had
         self.versions: Counter[Var] = Counter()  # how often the memory of each root was written to
-        self.places = Places()
+        self.extents = Extents()
         self.contents: dict[int, int] = {}  # checksums of the user's plain arrays as the step found them, by id
         self.owned: set[int] = set()  # ids of arrays that belong to a tensor: these may be written to
         self.gradients: dict[Any, Any] = {}  # leaf tensors whose gradient was set or reset inside the step
@@ -215,7 +214,7 @@ class Tracer:
     def emit(self, call: Call) -> None:
         """Write a call down."""
         self.calls.append(call)
-        self.lines.append(users_place())
+        self.places.append(users_place())
 
     def call(self, f: Any, args: Any, kwargs: Any, out: Any = None, into: bool = True) -> TracedArray:
         """Run `f` and write it down."""
@@ -227,7 +226,7 @@ class Tracer:
         values, named = replace(traced_args, unwrap), replace(traced_kwargs, unwrap)
         args, kwargs = replace(traced_args, variable), replace(traced_kwargs, variable)
         if np.geterr() != self.errors:
-            f = Under(f, tuple(np.geterr().items()))
+            f = under(f, *np.geterr().items())
         if out is None:
             value = f(*values, **named)
             if not isinstance(value, (np.ndarray, np.generic)) or f in OF_VALUES:
@@ -247,7 +246,7 @@ class Tracer:
             np.copyto(target.value, *values, **named)
         else:
             f(*values, **named, out=target.value)
-        for other in {root, *self.places.overlapping(root.array)}:
+        for other in {root, *self.extents.overlapping(root.array)}:
             self.versions[other] += 1
         self.emit(Call(f, args, kwargs, target._var, writes=True))
         return target
@@ -264,8 +263,8 @@ class Tracer:
         value = f(x.value, *args, **kwargs)
         if not np.may_share_memory(value, x.value):
             return self.call(f, (x, *args), kwargs, into=False)
-        if f is np.swapaxes and x._var.view == (f, args, kwargs):  # back again
-            return TracedArray(self, Var("view", value, base=x._var.base), value)
+        if f is np.swapaxes and x._var.base is not None and x._var.view == (f, args, kwargs):  # back again
+            return TracedArray(self, x._var.base, value)
         return TracedArray(self, Var("view", value, base=x._var, view=(f, args, kwargs)), value)
 
     def choose(self, condition: Any, x: Any, y: Any) -> TracedArray:
@@ -309,7 +308,7 @@ class Tracer:
         """An argument of the step."""
         traced = TracedArray(self, Var("input", x, label), x)
         self.inputs.append(traced._var)
-        self.places.add(x, traced._var)
+        self.extents.add(x, traced._var)
         return traced
 
     def check_draws(self) -> None:
@@ -343,7 +342,7 @@ class Tracer:
             return x
         if id(x) not in self.known:
             self.known[id(x)] = TracedArray(self, Var("state", x, label), x)
-            self.places.add(x, self.known[id(x)]._var)
+            self.extents.add(x, self.known[id(x)]._var)
             if not owned:
                 self.contents[id(x)] = checksum(x)
         return self.known[id(x)]
@@ -464,12 +463,12 @@ class Tracer:
         rebound = {tensor: self.kept(new) for tensor, new in self.rebound.items()}
         result = replace(result, self.kept if rebound else self.traced)
         self.rebound.clear()
-        places = Places()
+        extents = Extents()
         for tensor, array in self.held.items() if rebound else ():
-            places.add(array, tensor)
+            extents.add(array, tensor)
         for tensor, new in rebound.items():
             array = self.held[tensor]
-            if any(other is not tensor for other in places.overlapping(array)):
+            if any(other is not tensor for other in extents.overlapping(array)):
                 refuse(
                     f"give {tensor.label or 'a tensor'} another array, while a second tensor looks at the one it has",
                     "write into it, as in p.data[...] = new, or copy the second tensor before",
@@ -501,20 +500,16 @@ class Tracer:
         return left
 
 
-@dataclass(frozen=True)
-class Under:
-    """A function with numpy's warnings as they were at this place of the step."""
+@functools.lru_cache(maxsize=1024)
+def under(f: Callable[..., Any], *errors: tuple[str, Any]) -> Callable[..., Any]:
+    """f with numpy's warnings as they were at this place of the step: the same function at each recording."""
 
-    function: Callable[..., Any]
-    errors: tuple[tuple[str, Any], ...]
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with np.errstate(**dict(errors)):
+            return f(*args, **kwargs)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        with np.errstate(**dict(self.errors)):
-            return self.function(*args, **kwargs)
-
-    @property
-    def __name__(self) -> str:
-        return f"{self.function.__name__}_under_errstate"
+    call.__name__ = f"{f.__name__}_under_errstate"
+    return call
 
 
 def checksum(x: np.ndarray) -> int:

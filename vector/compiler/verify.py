@@ -108,7 +108,7 @@ class Signature:
         self.numbers: dict[Var, Number] = {}
         inputs = self.token(recorder.inputs)
         self.calls = [self.call(call) for call in recorder.calls]
-        self.places = recorder.lines[:]
+        self.places = recorder.places[:]
         self.outputs = inputs, self.token(program.outputs)
         self.ends = tuple(ends)
         self.owners.clear()  # these hold the arrays
