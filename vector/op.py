@@ -161,7 +161,7 @@ def named(name: str) -> Op:
 
 
 def primitive(f: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of arrays that a recorder, whose arrays have `record`, writes down as one step, whatever it does."""
+    """A function of arrays that a recording, whose arrays have `record`, writes down as one call."""
 
     @functools.wraps(f)
     def call(*args: Any, **kwargs: Any) -> Any:

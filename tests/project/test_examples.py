@@ -69,7 +69,7 @@ def test_moons(tmp_path: Path) -> None:
 def test_compare_engines(tmp_path: Path) -> None:
     printed = run(tmp_path, *command("compare_engines.py")).stdout
     assert "all 101,770 gradients agree" in printed
-    pattern = r"^(scalar|vector) +([\d,]+) +[\d.]+ ms +([\d.,]+) (ms|us) +([\d.,]+) MB$"
+    pattern = r"^(scalar|vector) +([\d,]+) +[\d.,]+ ms +([\d.,]+) (ms|us) +([\d.,]+) MB$"
     slow, fast = re.findall(pattern, printed, re.MULTILINE)
     assert int(slow[1].replace(",", "")) > 101_770 > int(fast[1])
     assert slow[3] == "ms" and float(slow[2].replace(",", "")) < 1500

@@ -7,6 +7,7 @@ import errno
 import itertools
 import math
 import os
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,14 @@ if TYPE_CHECKING:
 OTHER = "give fit what it was made with (model, optimizer, data, batch_size, seed, schedule), or another path"
 
 
+trained: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # epochs, by model
+
+
 class Run:
     """Where a run of `Sequential.fit` stands. With a path that exists, it stands where that checkpoint was written.
 
     history  a row for each epoch that is over
+    start    epochs that earlier calls of `fit` trained the model for: the order of the batches goes on from there
     step     steps taken, in all epochs
     loss     sum of the losses of the samples seen in the epoch under way
     right    how many of those were classified right
@@ -54,6 +59,7 @@ class Run:
         self.model, self.optimizer, self.batches, self.epochs = model, optimizer, batches, epochs
         self.schedule, self.path, self.every = schedule, path, every
         self.history: list[dict[str, float]] = []
+        self.start = trained.get(model, 0)
         self.step, self.loss, self.right, self.due = 0, 0.0, 0, -1
         if path is not None:
             if not os.access(os.path.dirname(os.path.realpath(path)), os.W_OK | os.X_OK):  # not only after an epoch
@@ -65,7 +71,8 @@ class Run:
     def epoch(self, step: Callable[[Any, Any], Any], progress: bool) -> dict[str, float]:
         """Take the steps that the epoch has left. Returns its row, which is not yet in the history."""
         batches, optimizer, schedule = self.batches, self.optimizer, self.schedule
-        number = batches.epoch = len(self.history)
+        number = len(self.history)
+        batches.epoch = self.start + number
         behind = self.step - number * len(batches)  # batches
         seen = min(behind * batches.batch_size, len(batches.images))
         bar = progress_bar(len(batches), behind, f"epoch {number + 1}/{self.epochs}", progress)
@@ -91,6 +98,7 @@ class Run:
     def end_epoch(self, row: dict[str, float]) -> None:
         """Take the epoch's row into the history and begin new sums."""
         self.history.append(row)
+        trained[self.model] = self.start + len(self.history)
         self.loss, self.right = 0.0, 0
 
     def plan(self) -> None:
@@ -115,7 +123,8 @@ class Run:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generators": {str(i): rng.bit_generator.state for i, rng in enumerate(self.generators)},
-            "run": {"step": self.step, "loss": self.loss, "right": self.right, "history": self.history},
+            "run": {"step": self.step, "loss": self.loss, "right": self.right, "history": self.history}
+            | {"start": self.start, "epochs": self.epochs},
             "settings": self.settings(self.step),
         }
 
@@ -155,6 +164,8 @@ class Run:
     def check(self, state: dict[str, Any]) -> None:
         """Raises ValueError for the state of another run, and all sorts of errors for what is no state of a run."""
         own = self.state()
+        if isinstance(state.get("run"), dict):  # older files have not all of it
+            state["run"] = {"start": 0, "epochs": None} | state["run"]
         for name in ("", "generators", "run", "settings"):
             part, wanted = (state[name], own[name]) if name else (state, own)
             if part.keys() != wanted.keys():
@@ -168,8 +179,14 @@ class Run:
         if step > self.epochs * len(self.batches):
             raise ValueError(f"{step} steps, where {self.epochs} epochs have {self.epochs * len(self.batches)}")
         for name, wanted in self.settings(step).items():
+            if state["settings"][name] != wanted and name.startswith("learning rate") and self.others(state):
+                raise ValueError(f"a learning rate that falls over {state['run']['epochs']} epochs, here {self.epochs}")
             if state["settings"][name] != wanted:
                 raise ValueError(f"{name} {state['settings'][name]}, where this run has {wanted}")
+
+    def others(self, state: dict[str, Any]) -> bool:
+        """Whether the state is of a run over another number of epochs."""
+        return state["run"]["epochs"] not in (None, self.epochs)
 
     def take(self, state: dict[str, Any]) -> None:
         """Be where the state is, with the model, the optimizer and the random generators."""
@@ -179,7 +196,7 @@ class Run:
             rng.bit_generator.state = state["generators"][str(i)]
         run = state["run"]
         self.step, self.loss, self.right = int(run["step"]), float(run["loss"]), int(run["right"])
-        self.history = list(run["history"])
+        self.history, self.start = list(run["history"]), int(run["start"])
 
 
 def require_finite(loss: float, epoch: int, batch: int) -> None:

@@ -89,7 +89,7 @@ class Sequential(Layer):
         every: int | None = None,
     ) -> list[dict[str, float]]:
         """Train on images (n, ...) and labels, in batches shuffled by `seed`; uint8 images are scaled to 0..1.
-        All layers are switched to training, and back afterwards.
+        Another call goes on with other orders. All layers are switched to training, and back afterwards.
 
         schedule    the learning rate by step number, from 0; without one the optimizer keeps its own
         validation  images and labels to evaluate on after each epoch
