@@ -575,8 +575,8 @@ def bounds(task: Task) -> dict[str, Any]:
     spent = (typical(np.array(times)) - look) * 1e6
     calls = {call: float(us) for call, us in zip(lines, spent, strict=True)}
     products = sum(us for call, us in calls.items() if is_product(call))
-    arrays = [var for call in program.calls for var in (*call.reads(), call.out)]
-    matmuls = [call for call in program.calls if call.function is np.matmul]
+    arrays = [var for call in program.calls for var in (*call.reads, *call.outs)]
+    matmuls = [call for call in program.statements() if call.function is np.matmul]
     work = sum(2 * call.out.size * call.args[0].shape[-1] for call in matmuls)
     large = np.ones((1024, 1024), np.float32)
     whole, program_alone, gathering = best(lambda: step(x, y), lambda: run(x, y), lambda: gather(next(order)))
@@ -621,7 +621,7 @@ def statements(source: str) -> list[str]:
 
 def is_product(statement: str) -> bool:
     """Whether a statement of a program is a matrix product, or what threads share: one, and what follows from it."""
-    return statement.startswith(("np.matmul(", "np.dot(", "share("))
+    return statement.startswith(("np.matmul(", "np.dot(", "parallel_for("))
 
 
 def price_of_a_call() -> float:

@@ -265,7 +265,7 @@ def test_the_gradient_to_start_from_is_a_constant():
     w = vector.Tensor([0.5], "w")
     step = vector.compile(lambda x: vector.grad(vector.tanh(w), w) * x)
     step(np.ones(1))
-    assert {v.label for call in step.program.calls for v in call.reads() if v.root.kind == "state"} == {"w"}
+    assert {v.label for call in step.program.calls for v in call.reads if v.root.kind == "state"} == {"w"}
     assert len(step.program) == 4, step.program
 
 

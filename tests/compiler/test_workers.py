@@ -18,11 +18,13 @@ from vector.compiler import passes
 from vector.runtime import matmul
 from vector.runtime import threads as workers
 
+pytestmark = pytest.mark.usefixtures("only_replays")
+
 
 @pytest.fixture
 def eager(monkeypatch):
     """Products of any size are shared, from the first multiply-add on, whatever quicker may be."""
-    monkeypatch.setattr(workers.Experience, "advice", always)
+    monkeypatch.setattr(workers.Autotuner, "advice", always)
     monkeypatch.setattr(matmul, "SHARED", 1)
     monkeypatch.setattr(matmul, "WAKE", 0)
 
@@ -59,7 +61,7 @@ def test_each_thread_has_its_part(monkeypatch):
             patch.setattr(np, "matmul", lambda x, y, out: parts.append(len(x)) or multiply(x, y, out=out))
             part(another())
 
-    monkeypatch.setattr(workers.Experience, "advice", lambda self: True)
+    monkeypatch.setattr(workers.Autotuner, "advice", lambda self: True)
     monkeypatch.setattr(workers.Worker, "give", one_part)
     x, y = np.zeros((16, 8, 784), np.float32), np.zeros((784, 128), np.float32)  # 12.8 million multiply-adds
     for threads in (1, 2, 3):
@@ -96,7 +98,7 @@ def followed(experience, clock, steps):
 
 def test_what_makes_the_quicker_step_is_done(clock):
     """Each way is tried again in every round, so that it is seen when the other one becomes quicker."""
-    experience, rest = workers.Experience(), workers.ROUND - workers.TRIALS
+    experience, rest = workers.Autotuner(), workers.ROUND - workers.TRIALS
     turns = ([False] * workers.RUN + [True] * workers.RUN) * (workers.TRIALS // (2 * workers.RUN))
     for alone, shared, wins in [(3.0, 2.0, True), (2.0, 3.0, False), (1.0, 1.0, False), (1.0, 0.99, True)]:
         assert followed(experience, clock, [(alone, shared)] * workers.ROUND) == turns + [wins] * rest
@@ -110,7 +112,7 @@ def test_a_few_other_steps_decide_nothing(wins, seconds, clock):
     usual = (1.0, 0.9) if wins else (1.0, 1.1)
     few = (workers.TRIALS // 2 - 1) // 2
     odd = [few if way is (wins is (seconds > 1.0)) else 0 for way in (False, True)]
-    experience, seen = workers.Experience(), [0, 0]
+    experience, seen = workers.Autotuner(), [0, 0]
     for _ in range(workers.TRIALS):
         way = experience.advice()
         seen[way] += 1
@@ -120,7 +122,7 @@ def test_a_few_other_steps_decide_nothing(wins, seconds, clock):
 
 
 def test_a_pause_between_two_rounds_counts_for_neither(clock):
-    experience = workers.Experience()
+    experience = workers.Autotuner()
     followed(experience, clock, [(1.0, 2.0)] * workers.ROUND)
     clock[0] += 1000.0
     followed(experience, clock, [(1.0, 2.0)])
@@ -130,14 +132,14 @@ def test_a_pause_between_two_rounds_counts_for_neither(clock):
 
 
 def test_what_is_no_trial_is_not_kept(clock):
-    experience = workers.Experience()
+    experience = workers.Autotuner()
     followed(experience, clock, [(1.0, 2.0)] * workers.ROUND)
     assert experience.took == ([1.0] * (workers.TRIALS // 2), [2.0] * (workers.TRIALS // 2))
 
 
 def test_a_signal_in_the_middle_of_a_decision(clock, monkeypatch):
     """Its handler computes such a product, too, which is another call: alone, as long as nothing is decided."""
-    experience, within = workers.Experience(), []
+    experience, within = workers.Autotuner(), []
 
     def interrupted(seconds):
         within.append(experience.advice())
@@ -154,7 +156,7 @@ def test_products_of_one_size_share_an_experience():
 
     def calls(helpers=1):
         size = (x.shape, x.strides, y.shape, y.strides, helpers)
-        return workers.experience_with(threading.get_ident(), *size).calls
+        return workers.autotuner_for(threading.get_ident(), *size).calls
 
     before, others = calls(), []
     shared(2, x, y)
@@ -170,8 +172,8 @@ def test_products_of_one_size_share_an_experience():
 
 def test_what_is_advised_is_done(monkeypatch):
     done, advice = [], iter([True, False, True])
-    monkeypatch.setattr(matmul, "share", lambda part, count, helpers: done.append((count, helpers)))
-    monkeypatch.setattr(workers.Experience, "advice", lambda self: next(advice))
+    monkeypatch.setattr(matmul, "parallel_for", lambda part, count, helpers: done.append((count, helpers)))
+    monkeypatch.setattr(workers.Autotuner, "advice", lambda self: next(advice))
     x, y = np.zeros((16, 8, 784), np.float32), np.zeros((784, 128), np.float32)
     for _ in range(3):
         shared(2, x, y)
@@ -221,7 +223,9 @@ def test_each_part_is_done_once(count, helpers):
     """The workers come from one end, the caller from the other; what it was given it gives to each part."""
     done, caller = [], threading.current_thread()
     for _ in range(50):
-        workers.share(lambda i, x: done.append((i, x, threading.current_thread() is caller)), count, helpers, "x")
+        workers.parallel_for(
+            lambda i, x: done.append((i, x, threading.current_thread() is caller)), count, helpers, "x"
+        )
         assert sorted(i for i, _, _ in done) == [*range(count)] and {x for _, x, _ in done} == {"x"}
         own = [i for i, _, mine in done if mine]
         if helpers and count > 1:
@@ -242,7 +246,7 @@ def test_after_an_error_no_other_part_is_begun(monkeypatch):
         raise IndexError(i)
 
     with pytest.raises(IndexError, match="3"):
-        workers.share(part, 4, 2)
+        workers.parallel_for(part, 4, 2)
     assert done == [3] and not workers.turn.locked()
     assert [worker.task for worker in workers.team] == [None, None]
 
@@ -386,7 +390,7 @@ def test_threads_that_are_worth_it(count, expected, monkeypatch):
     x = np.zeros((1, 1249, 400), np.float32)
     sizes = [x, np.zeros((1, 1250, 400), np.float32), x.astype(float), np.zeros((1, 2500, 400), np.float32)]
     for columns in (16, 10):  # which take as long
-        assert [matmul.worth_sharing(x, np.zeros((400, columns), np.float32)) for x in sizes] == expected
+        assert [matmul.thread_count(x, np.zeros((400, columns), np.float32)) for x in sizes] == expected
 
 
 @pytest.mark.parametrize("affinity, count, expected", [({0, 2, 5}, 8, 3), (None, 5, 5), (None, None, 1)])
@@ -404,7 +408,7 @@ def test_processors_that_this_process_may_run_on(affinity, count, expected, monk
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_training_by_any_number_of_threads_gives_the_same_bits(dtype, exact, monkeypatch):
     """Eager and recorded, products that are cut small and such that are halved."""
-    monkeypatch.setattr(workers.Experience, "advice", always)
+    monkeypatch.setattr(workers.Autotuner, "advice", always)
     monkeypatch.setattr(matmul, "machine_cores", lambda: 2)
     rng = np.random.default_rng(0)
     x, labels = rng.random((256, 300)).astype(dtype), rng.integers(0, 10, 256)
@@ -420,7 +424,7 @@ def test_training_by_any_number_of_threads_gives_the_same_bits(dtype, exact, mon
         return [np.array(losses), *(p.data for p in model.parameters())], step
 
     one, step = trained(1, True)
-    assert str(step.program).count("share(part") >= 4
+    assert str(step.program).count("parallel_for(part") >= 4
     several, _ = trained(3, True)
     assert all(np.array_equal(a, b) for a, b in zip(one, several, strict=True))
     if exact:
@@ -449,7 +453,7 @@ def test_what_is_handed_out(x, y, dtypes, handed_out, monkeypatch):
     step = vector.compile(lambda x, y: vector.sum(vector.matmul(x, y) * 2.0, axis=-1))
     with workers.use_threads(1):  # with threads of its own, BLAS may round otherwise
         first = step(x, y).data
-    assert ("share(part" in str(step.program)) == handed_out
+    assert ("parallel_for(part" in str(step.program)) == handed_out
     with workers.use_threads(2):
         assert np.array_equal(step(x, y).data, first)
 
@@ -483,4 +487,4 @@ def test_what_is_not_handed_out(name):
 
 
 def test_the_last_pass():
-    assert passes.LAYOUT[-1] is passes.hand_out  # others look for np.matmul
+    assert passes.PIPELINE[-1].run is passes.parallelize  # others look for np.matmul

@@ -64,8 +64,8 @@ def test_what_is_counted_as_a_product(race, tmp_path: Path, monkeypatch: pytest.
     step = vector.compile(racers.our_step(task), exact=False)
     step(*racers.gatherer(task)(task.order[0]))
     counted = [line for line in racers.statements(step.source) if racers.is_product(line)]
-    alone = [call for call in step.program.calls if call.function in (np.matmul, np.dot) and call.region is None]
-    assert len(counted) == len(alone) + 2 and sum(line.startswith("share(part") for line in counted) == 2
+    alone = [call for call in step.program.calls if call.function in (np.matmul, np.dot)]
+    assert len(counted) == len(alone) + 2 and sum(line.startswith("parallel_for(part") for line in counted) == 2
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])

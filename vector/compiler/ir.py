@@ -2,28 +2,31 @@
 
     Call(np.matmul, (images, weight), {}, out)        prints as    np.matmul(images, weight, out=out)
 
-Everything that happens to a program (the passes, the plan of its memory, its source) reads these two classes.
+Variables, calls and programs never change: a pass makes new ones, and `rewrite` puts them in the place of the old.
+This holds of every program, and `check` verifies it:
+
+1. A view has a base, and is what its function makes of the base's array. Nothing else has a base.
+2. What exists before the step is written only by calls that say so (`writes`), and a constant by none.
+3. A result is computed before it is read: as a whole by one call, or in parts by several, which say nothing.
+4. Inputs that calls read are inputs of the program.
+5. The parts of a parallel call make the same calls on other elements, and none touches what another one writes.
 """
 
 from __future__ import annotations
 
-import keyword
-import linecache
+import itertools
 import math
 import operator
-import re
-import types
-import weakref
-from collections.abc import Callable, Iterator
-from itertools import groupby
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ..runtime.memory import allocate
-from ..runtime.threads import Experience, share
+KINDS = ("input", "state", "constant", "result", "view")
 
 
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
 class Var:
     """One array of a program.
 
@@ -31,16 +34,34 @@ class Var:
            "state"     an array from outside, such as a parameter: read and written where it lies
            "constant"  an array that never changes
            "result"    what a call computes
-           "view"      another look at the memory of `base`: `view` is (function, args, kwargs) that makes it of the
-                       array of `base`, or None for that array itself
-    array  the array itself where it is fixed (state, constant), and while recording, any
+           "view"      a view of `base`: `view` is (function, args, kwargs) that makes it of the array of `base`
+    array  the array itself where it is fixed (state, constant); else an example, or None where only the layout counts,
+           which is that of the variable `like`
     """
 
-    def __init__(self, kind: str, array: np.ndarray, label: str = "", base: Var | None = None, view: Any = None):
-        self.kind, self.label, self.base, self.view = kind, label, base, view
-        self.array: Any = array
-        self.shape, self.dtype, self.strides = array.shape, array.dtype, array.strides
-        self.name = ""
+    kind: str
+    array: Any
+    label: str = ""
+    base: Var | None = None
+    view: Any = None
+    like: InitVar[Any] = None
+    shape: tuple[int, ...] = field(init=False)
+    dtype: np.dtype[Any] = field(init=False)
+    strides: tuple[int, ...] = field(init=False)
+    below: Var | None = field(init=False)  # the root of a view; a variable that held itself would be a cycle
+
+    def __post_init__(self, like: Any) -> None:
+        layout = self.array if like is None else like
+        put = object.__setattr__
+        put(self, "shape", layout.shape)
+        put(self, "dtype", layout.dtype)
+        put(self, "strides", layout.strides)
+        put(self, "below", None if self.base is None else self.base.root)
+
+    @property
+    def root(self) -> Var:
+        """The variable whose memory this one views: itself, unless it is a view."""
+        return self.below or self
 
     @property
     def size(self) -> int:
@@ -48,49 +69,60 @@ class Var:
         return math.prod(self.shape)
 
     @property
-    def root(self) -> Var:
-        """The variable whose memory this one looks at."""
-        var = self
-        while var.base is not None:
-            var = var.base
-        return var
+    def nbytes(self) -> int:
+        """The bytes that the elements take."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether the elements lie row by row without gaps."""
+        size = self.dtype.itemsize
+        for n, stride in zip(self.shape[::-1], self.strides[::-1], strict=True):
+            if n != 1 and stride != size:
+                return 0 in self.shape
+            size *= n
+        return True
 
     def __repr__(self) -> str:
-        return f"<{self.kind} {self.name or self.label} {self.shape} {self.dtype}>"
+        return f"<{self.kind} {self.label} {self.shape} {self.dtype}>"
 
 
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
 class Call:
     """One statement: `out = function(*args, **kwargs)`.
 
     writes  whether `out` is an array that was there before (an update in place)
     into    whether the function takes `out=`, so that it can compute into memory planned beforehand
-    region  None, or how several threads go through this call and its neighbours of the same region: each does a part,
-            which `region.parts(calls)` describes statement by statement, with a call for each part
+    parts   of a parallel call: what each thread does, a program a part; `function` runs them, and `out` is one of the
+            arrays that they compute
+    reads   the variables among the arguments, those of all parts among them
     """
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        out: Var,
-        writes: bool = False,
-        into: bool = True,
-    ):
-        self.function, self.args, self.kwargs, self.out = function, args, kwargs, out
-        self.writes, self.into = writes, into
-        self.region: Any = None
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    out: Var
+    writes: bool = False
+    into: bool = True
+    parts: tuple[Program, ...] = ()
+    reads: tuple[Var, ...] = field(init=False)
 
-    def reads(self) -> Iterator[Var]:
-        """The variables among the arguments."""
-        return variables((self.args, self.kwargs))
-
-    def rename(self, new: Callable[[Any], Any]) -> None:
-        """Put new(x) for each argument x."""
-        self.args, self.kwargs = replace(self.args, new), replace(self.kwargs, new)
+    def __post_init__(self) -> None:
+        inner = (var for part in self.parts for call in part.calls for var in call.reads) if self.parts else ()
+        object.__setattr__(self, "reads", (*variables((self.args, self.kwargs)), *inner))
 
     @property
-    def anew(self) -> bool:
+    def statements(self) -> tuple[Call, ...]:
+        """The call itself, or those that its parts make."""
+        return tuple(call for part in self.parts for call in part.calls) or (self,)
+
+    @property
+    def outs(self) -> tuple[Var, ...]:
+        """What the call writes: `out`, or what its parts write."""
+        return tuple(call.out for call in self.statements)
+
+    @property
+    def allocates(self) -> bool:
         """Whether the result has memory of its own: it is not written over, nor into a place of, another array."""
         return not self.writes and self.out.base is None
 
@@ -101,7 +133,34 @@ class Call:
         return (isinstance(f, np.ufunc) and f.signature is None) or f is np.copyto
 
     def __repr__(self) -> str:
-        return statement(self, lambda x: repr(x))
+        return statement(self, repr)
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Program:
+    """A recorded step: its calls, and the structure of variables that it returns.
+
+    source, listing  its Python source, and the same with numbers and shapes, where it is compiled
+    memory           the bytes planned for its results
+    """
+
+    calls: Sequence[Call]
+    inputs: Sequence[Var]
+    outputs: Any
+    source: str = ""
+    listing: str = ""
+    memory: int = 0
+
+    def statements(self) -> Iterator[Call]:
+        """Every call, with those of its parts in the place of a parallel one."""
+        for call in self.calls:
+            yield from call.statements
+
+    def __len__(self) -> int:
+        return len(self.calls)
+
+    def __str__(self) -> str:
+        return self.listing or "\n".join(map(repr, self.calls))
 
 
 def variables(structure: Any) -> Iterator[Var]:
@@ -125,152 +184,73 @@ def replace(structure: Any, new: Callable[[Any], Any]) -> Any:
     return new(structure)
 
 
-class Program:
-    """A recorded step: its calls, and the structure of variables that it returns."""
-
-    def __init__(self, calls: list[Call], inputs: list[Var], outputs: Any):
-        self.calls, self.inputs, self.outputs = calls, inputs, outputs
-        self.memory = 0  # bytes planned for results
-        self.source = ""
-        self.listing = ""
-
-    def build(self, title: str) -> Callable[..., Any]:
-        """Plan the memory and write the source. Returns the source as a function; the first run's arrays are let go."""
-        source = Source(self, title)
-        self.source, self.listing, self.memory = source.text, source.listing, source.plan.memory
-        for call in self.calls:
-            for var in (*call.reads(), call.out):
-                if var.kind in ("input", "result", "view"):
-                    var.array = None
-        return source.run
-
-    def __len__(self) -> int:
-        return len(self.calls)
-
-    def __str__(self) -> str:
-        return self.listing
+def with_arguments(call: Call, new: Callable[[Any], Any]) -> Call:
+    """A call with new(x) for each argument x."""
+    args, kwargs = replace(call.args, new), replace(call.kwargs, new)
+    return Call(call.function, args, kwargs, call.out, call.writes, call.into, call.parts)
 
 
-# --- memory -----------------------------------------------------------------------------------------------------------
+def in_place(call: Call, target: Var) -> Call:
+    """A call that updates an array that is there."""
+    return Call(call.function, call.args, call.kwargs, target, writes=True, into=call.into)
 
 
-class Plan:
-    """An array for every variable that has its place for good; results share memory when not needed at one time.
+class Substitution:
+    """Variables, each with an alias that stands for it from now on; views of it become views of the alias."""
 
-    A call computes in place of an operand that is read there for the last time, when it goes element by element; not so
-    a single number, which numpy then takes twice as long for. Otherwise it takes the smallest free piece that is large
-    enough. Returned variables keep their own. An array is laid out as it was when recorded, so that sums run in the
-    same order. What is read for the last time in a region of several threads is free after the region, and in it for
-    what the threads write in the same parts.
-    """
+    def __init__(self, aliases: Mapping[Var, Var]) -> None:
+        self.aliases = aliases
+        self.known: dict[Var, Var] = {}
 
-    def __init__(self, program: Program) -> None:
-        self.arrays: dict[Var, np.ndarray] = {}
-        self.pieces: dict[Var, np.ndarray] = {}  # the memory of every result that is still needed
-        self.free: list[np.ndarray] = []
-        self.unread: list[tuple[Var, np.ndarray, bool]] = []  # free after this region; whether read in parts
-        self.memory = 0
-        self.last: dict[Var, int] = {}
-        for i, call in enumerate(program.calls):
-            for var in (*call.reads(), call.out):
-                self.last[var.root] = i
-        for var in variables(program.outputs):
-            self.last[var.root] = len(program.calls)
-        for i, call in enumerate(program.calls):
-            if call.out.root.kind == "result" and call.into and not call.writes and call.out.root not in self.arrays:
-                self.place(i, call)
-            for root in {var.root for var in (*call.reads(), call.out)}:
-                if self.last[root] == i and root in self.pieces:
-                    piece = self.pieces.pop(root)
-                    if call.region is None:
-                        self.free.append(piece)
-                    else:
-                        whole = [v for v in call.reads() if v.root is root and v.size < call.out.size]  # by each thread
-                        self.unread.append((root, piece, call.elementwise and not whole))
-            if call.region and call.region is not next((other.region for other in program.calls[i + 1 : i + 2]), None):
-                self.free += [piece for _, piece, _ in self.unread]
-                self.unread.clear()
+    def __call__(self, x: Any) -> Any:
+        """What stands for x: any argument of a call."""
+        if not isinstance(x, Var):
+            return x
+        chain: list[tuple[Var, bool]] = []  # variables on the way to a root without alias, and whether by an alias
+        while (x in self.aliases or x.base is not None) and x not in self.known:
+            chain.append((x, x in self.aliases))
+            x = self.aliases.get(x) or x.base
+        new = self.known.get(x, x)
+        for old, by_alias in reversed(chain):
+            if not by_alias and new is not old.base:
+                array = None if new.array is None else old.array
+                new = Var("view", array, old.label, new, old.view, like=old)
+            elif not by_alias:
+                new = old
+            self.known[old] = new
+        return new
 
-    def place(self, i: int, call: Call) -> None:
-        """Choose the memory of what call number i computes."""
-        out = call.out.root
-        size = out.dtype.itemsize * math.prod(out.shape)
-        fitting = [k for k, piece in enumerate(self.free) if piece.nbytes >= size]
-        given = self.given_up(i, call) if call.elementwise and out is call.out and out.size > 1 else None
-        parted = [k for k, (x, _, in_parts) in enumerate(self.unread) if in_parts and in_same_places(x, out)]
-        if given is not None:
-            self.pieces[out] = self.pieces.pop(given)
-        elif call.elementwise and parted:
-            self.pieces[out] = self.unread.pop(parted[0])[1]
-        elif fitting:
-            self.pieces[out] = self.free.pop(min(fitting, key=lambda k: self.free[k].nbytes))
-        else:
-            self.pieces[out] = allocate(size)
-            self.memory += self.pieces[out].nbytes
-        self.arrays[out] = np.ndarray(out.shape, out.dtype, buffer=self.pieces[out], strides=out.strides)
-
-    def given_up(self, i: int, call: Call) -> Var | None:
-        """The root of an operand that call number i may overwrite with its result: read for the last time, nowhere
-        else in the call, and covering its memory as the result will."""
-        reads = [canonical(var) for var in call.reads()]
-        for var in reads:
-            root = var.root
-            if root in self.pieces and self.last[root] == i and all(x is var for x in reads if x.root is root):
-                array = self.fixed(var)
-                if array is not None and alike(var, call.out) and array.strides == call.out.strides:
-                    if array.nbytes == self.arrays[root].nbytes:
-                        return root
-        return None
-
-    def fixed(self, var: Var) -> np.ndarray | None:
-        """The array of a variable that has its place for good, else None."""
-        var = canonical(var)
-        if var.kind in ("state", "constant"):
-            return var.array
-        if var not in self.arrays and var.base is not None:
-            base = self.fixed(var.base)
-            if base is not None:
-                f, args, kwargs = var.view
-                self.arrays[var] = f(base, *args, **kwargs)
-        return self.arrays.get(var)
+    def call(self, call: Call) -> Call:
+        """The call on what stands for its variables."""
+        if all(self(x) is x for x in (call.out, *call.outs, *call.reads)):
+            return call
+        parts = tuple(rewrite(part, part.calls, self) for part in call.parts)
+        args, kwargs = replace(call.args, self), replace(call.kwargs, self)
+        return Call(call.function, args, kwargs, self(call.out), call.writes, call.into, parts)
 
 
-def alike(x: Var, y: Var) -> bool:
-    return x.shape == y.shape and x.dtype == y.dtype
+def rewrite(program: Program, calls: Iterable[Call], aliases: Mapping[Var, Var] | Substitution) -> Program:
+    """A program of other calls that returns the same, with the alias of a variable in its place."""
+    if aliases == {}:
+        return Program(tuple(calls), program.inputs, program.outputs)
+    new = aliases if isinstance(aliases, Substitution) else Substitution(aliases)
+    inputs = tuple(map(new, program.inputs))
+    return Program(tuple(map(new.call, calls)), inputs, replace(program.outputs, new))
 
 
-def in_same_places(x: Var, y: Var) -> bool:
-    """Whether the elements of two arrays in the same memory are at the same places."""
-    return x.size == y.size and x.dtype.itemsize == y.dtype.itemsize
+# --- as text ----------------------------------------------------------------------------------------------------------
 
-
-def may_overlap(x: Var, y: Var) -> bool:
-    """Whether two roots may lie in the same memory: arrays from outside may, an argument with any of them."""
-    if x is y or not {x.kind, y.kind} <= {"input", "state"}:
-        return x is y
-    return "input" in (x.kind, y.kind) or np.may_share_memory(x.array, y.array)
-
-
-def canonical(var: Var) -> Var:
-    """The variable itself, without views that change nothing."""
-    while var.base is not None and var.view is None:
-        var = var.base
-    return var
-
-
-# --- source -----------------------------------------------------------------------------------------------------------
+METHODS = (np.reshape, np.transpose, np.swapaxes)
 
 
 def function_name(function: Any) -> str:
+    """The name of a function, with its module where that is numpy."""
     owner = getattr(function, "__self__", None)
     if isinstance(owner, np.ufunc):
         return f"np.{owner.__name__}.{function.__name__}"
     if isinstance(function, np.ufunc) or getattr(function, "__module__", "") == "numpy":
         return f"np.{function.__name__}"
     return function.__name__
-
-
-METHODS = (np.reshape, np.transpose, np.swapaxes)
 
 
 def statement(call: Call, show: Callable[[Any], str], name: str = "") -> str:
@@ -300,168 +280,75 @@ def subscript(key: Any, show: Callable[[Any], str]) -> str:
     return show(key)
 
 
-def remark(x: Var) -> str:
-    """What an array is."""
-    return f"{'x'.join(map(str, x.shape)) or 'scalar'} {x.dtype}"
+# --- what holds of every program --------------------------------------------------------------------------------------
 
 
-def place_of(array: np.ndarray) -> tuple[Any, ...]:
-    """What two arrays have in common if and only if it makes no difference which of them is used."""
-    return array.ctypes.data, array.shape, array.strides, array.dtype, array.flags.writeable
+def check(program: Program) -> None:
+    """Raises ValueError, naming the call, where a program is not as the top of this page says."""
+    made: set[Var] = set()  # results that are computed as a whole, or of which a part is
+    whole: set[Var] = set()
+    inputs = {*program.inputs}
+    seen: set[Var] = set()
+    for call in program.calls:
+        for var in (*call.reads, *call.outs, call.out):
+            check_variable(var, inputs, seen, call)
+        late = [x for x in call.reads if x.root.kind == "result" and x.root not in made]
+        if call.parts:
+            check_parts(call)
+            late = [x for x in late if x.root not in {out.root for out in call.outs}]
+        for inner in call.statements:
+            check_out(inner, made, whole)
+        if late:
+            raise ValueError(f"{call}: reads {late[0]} before it is computed")
+    for var in variables(program.outputs):
+        check_variable(var, inputs, seen, "return")
+        if var.root.kind == "result" and var.root not in made:
+            raise ValueError(f"return: {var} is never computed")
 
 
-def identifier(label: str) -> str:
-    """A Python name for a label: "0.weight" becomes weight0."""
-    name = re.sub(r"^(\d+)\.([A-Za-z]+)", r"\2\1", label)
-    name = re.sub(r"\W", "_", name)
-    return f"_{name}" if not name or name[0].isdigit() or keyword.iskeyword(name) or name == "np" else name
+def check_variable(var: Var, inputs: set[Var], seen: set[Var], where: Any) -> None:
+    """The first and the fourth."""
+    while var not in seen:
+        seen.add(var)
+        if var.kind not in KINDS or (var.kind == "view") is not (var.base is not None):
+            raise ValueError(f"{where}: {var} has kind {var.kind} and base {var.base}")
+        if var.kind == "input" and var not in inputs:
+            raise ValueError(f"{where}: {var} is no input of the program")
+        if var.kind in ("state", "constant") and not isinstance(var.array, np.ndarray):
+            raise ValueError(f"{where}: {var} has no array")
+        if var.base is None:
+            return
+        if var.base.array is not None and var.array is not None:
+            f, args, kwargs = var.view
+            array = f(var.base.array, *args, **kwargs)
+            if (array.shape, array.dtype, array.strides) != (var.shape, var.dtype, var.strides):
+                raise ValueError(f"{where}: {var} is not what {f.__name__} makes of its base")
+            if not np.may_share_memory(array, var.base.array) and var.size:
+                raise ValueError(f"{where}: {var} is a copy of its base")
+        var = var.base
 
 
-class Names:
-    """Python names for the arrays of a program, and what each stands for."""
-
-    def __init__(self) -> None:
-        self.of: dict[int, str] = {}
-        self.bound: dict[str, Any] = {"np": np, "slice": slice, "Ellipsis": Ellipsis}  # what the source may name
-
-    def new(self, wanted: str) -> str:
-        name, k = wanted, 2
-        while name in self.bound:
-            name, k = f"{wanted}_{k}", k + 1
-        self.bound[name] = None
-        return name
-
-    def bind(self, wanted: str, x: Any) -> str:
-        """The name of the object `x`, the same at each call."""
-        if id(x) not in self.of:
-            name = self.of[id(x)] = self.new(wanted)
-            self.bound[name] = x
-        return self.of[id(x)]
+def check_out(call: Call, made: set[Var], whole: set[Var]) -> None:
+    """The second, and that a result is computed once."""
+    root = call.out.root
+    if root.kind == "constant" or (root.kind != "result" and not call.writes):
+        raise ValueError(f"{call}: writes to what is there before the step without saying so")
+    if root.kind == "result" and call.writes and root not in made:
+        raise ValueError(f"{call}: updates {root} before it is computed")
+    if root.kind == "result" and not call.writes and (root in whole or (call.out is root and root in made)):
+        raise ValueError(f"{call}: computes {root} a second time")
+    made.add(root)
+    if call.allocates:
+        whole.add(root)
 
 
-class Source:
-    """The source of a program: a function of its inputs that returns copies of its outputs, in a tuple. What several
-    threads do parts of are functions of their own below it.
-
-    Where an array has its place for good, so have its views: they are made here, once. Only inputs, and what a call
-    allocates anew, are looked at again at each replay.
-    """
-
-    def __init__(self, program: Program, title: str):
-        self.names = Names()
-        self.plan = Plan(program)
-        self.places: dict[Any, Any] = {}  # arrays of one place, shape and dtype share one name, and so do their parts
-        self.local = {var: self.names.new(identifier(var.label)) for var in program.inputs}
-        self.lines: list[tuple[str, str]] = []  # of the function, with remarks
-        self.parts: dict[str, tuple[str, list[tuple[str, str]]]] = {}  # other functions: their arguments, their lines
-        if any(call.region for call in program.calls):
-            self.helpers = self.names.new("helpers")
-            ask = self.names.bind("experience", Experience())
-            self.lines.append((f"{self.helpers} = {ask}.helpers()", "how many other threads"))
-        for region, calls in groupby(program.calls, lambda call: call.region):
-            if region is not None:
-                self.divide([*region.parts(list(calls))])
-                continue
-            for call in calls:
-                self.lines.append((statement(call, self.show, self.function(call.function)), remark(call.out)))
-        outputs = [f"{self.show(var)}.copy()" for var in variables(program.outputs)]
-        title = self.names.new(identifier(title))
-        self.lines.append((f"return ({', '.join(outputs)}{',' * (len(outputs) == 1)})", ""))
-        functions = {title: (", ".join(self.local[var] for var in program.inputs), self.lines), **self.parts}
-        remarked = [line for _, lines in functions.values() for line, about in lines if about]
-        width = min(88, max(map(len, remarked), default=0))
-        texts, listings = [], []
-        for name, (given, lines) in functions.items():
-            head = f"def {name}({given}):"
-            texts.append("\n    ".join([head, *(line for line, _ in lines)]) + "\n")
-            rows = [f"{i:3}  {a:{width}}  # {b}" if b else f"     {a}" for i, (a, b) in enumerate(lines)]
-            listings.append("\n".join([head, *rows]))
-        self.text, self.listing = "\n\n".join(texts), "\n\n".join(listings)
-        file = f"<recorded {title} {id(self):x}>"
-        linecache.cache[file] = (len(self.text), None, self.text.splitlines(True), file)
-        exec(compile(self.text, file, "exec"), self.names.bound)
-        made = {name: self.names.bound.pop(name) for name in functions}
-        names = dict(self.names.bound)
-        for name in self.parts:  # a function that can find itself would hold itself
-            self.names.bound[name] = types.FunctionType(made[name].__code__, names, name)
-        self.run = made[title]
-        weakref.finalize(self.run, linecache.cache.pop, file, None)
-
-    def divide(self, statements: list[list[Call]]) -> None:
-        """Write what several threads do parts of, as a function of a part's number. Each statement is given as the
-        calls that it is in the parts."""
-        given: dict[str, None] = {}  # what the function needs of the step's own names
-
-        def show(parts: tuple[Any, ...]) -> str:
-            x, number = parts[0], ""
-            arrays: list[Any] = [self.plan.fixed(part) if isinstance(part, Var) else None for part in parts]
-            if arrays[0] is None:  # a plain number, or what each replay has anew: itself or parts of it
-                if x is not parts[-1]:
-                    x, places = x.base, [part.view[1][0] for part in parts]
-                    number = f"[{self.names.bind('places', self.places.setdefault(repr(places), places))}[i]]"
-                shown = self.show(x)
-                if isinstance(x, Var):
-                    given[shown] = None
-                return shown + number
-            where = tuple(map(place_of, arrays))
-            if len({*where}) == 1:
-                return self.show(x)
-            wanted = self.wanted(x).removesuffix("_part")
-            return f"{self.names.bind(f'{wanted}_parts', self.places.setdefault(where, arrays))}[i]"
-
-        lines = []
-        for parts in statements:
-            operands: list[Any] = [*zip(*[(*part.args, part.out) for part in parts], strict=True)]
-            one = Call(parts[0].function, tuple(operands[:-1]), {}, operands[-1], parts[0].writes)
-            about = " or ".join(dict.fromkeys(map(remark, operands[-1])))
-            lines.append((statement(one, show, self.function(one.function)), about))
-        name, share_, count = self.names.new("part"), self.names.bind("share", share), len(statements[0])
-        self.parts[name] = ", ".join(["i", *given]), lines
-        self.lines.append((f"{share_}({', '.join([name, str(count), self.helpers, *given])})", f"{count} parts"))
-
-    def function(self, f: Any) -> str:
-        """The name by which the source calls `f`."""
-        owner = getattr(f, "__self__", None)
-        if isinstance(owner, np.random.Generator):
-            return f"{self.names.bind('rng', owner)}.{f.__name__}"
-        name = function_name(f)
-        return name if name.startswith("np.") else self.names.bind(name, f)
-
-    def show(self, x: Any) -> str:
-        """A variable's name, or a plain argument as Python."""
-        if isinstance(x, (tuple, list)):
-            inside = ", ".join(map(self.show, x))
-            return f"[{inside}]" if isinstance(x, list) else f"({inside}{',' * (len(x) == 1)})"
-        if not isinstance(x, Var):
-            if isinstance(x, np.dtype):
-                return self.names.bind(x.name, x)
-            plain = x is None or x is Ellipsis or type(x) in (bool, int, str, slice)
-            return repr(x) if plain or (type(x) is float and math.isfinite(x)) else self.names.bind("value", x)
-        x = canonical(x)
-        array = self.plan.fixed(x)
-        if array is not None:
-            return self.names.bind(self.wanted(x), self.places.setdefault(place_of(array), array))
-        if x not in self.local:
-            base = "" if x.base is None else self.show(x.base)
-            self.local[x] = self.names.new(self.wanted(x))
-            if base:
-                f, args, kwargs = x.view
-                look = Call(f, (x.base, *args), kwargs, x, into=False)
-                self.lines.append((statement(look, self.show), remark(x)))
-        return self.local[x]
-
-    def wanted(self, var: Var) -> str:
-        """The name that a variable would like to have."""
-        if var.label:
-            return identifier(var.label)
-        if var.base is not None:
-            base, looks = var, []
-            while base.base is not None and not base.label:
-                looks.append(base.view and base.view[0])
-                base = base.base
-            name = identifier(base.label) if base.label else self.show(base)
-            turned = np.transpose in looks or np.swapaxes in looks
-            return f"{name}{'_T' * turned}{'_part' * (operator.getitem in looks)}"
-        if var.kind == "constant" and not var.shape:
-            return identifier(f"{float(var.array):g}")
-        return {"result": "t", "state": "array"}.get(var.kind, var.kind)
+def check_parts(call: Call) -> None:
+    """The fifth."""
+    first = [inner.function for inner in call.parts[0].calls]
+    for one, other in itertools.permutations(call.parts, 2):
+        if [inner.function for inner in other.calls] != first:
+            raise ValueError(f"{call}: its parts do different things")
+        touched = [x for inner in other.calls for x in (*inner.reads, inner.out)]
+        for out in (inner.out for inner in one.calls):
+            if any(x.root is out.root and np.may_share_memory(x.array, out.array) for x in touched):
+                raise ValueError(f"{call}: one part touches {out}, which another one writes")

@@ -22,6 +22,7 @@ from ..random import GENERATORS, find_generators
 from ..storage import EAGER
 from ..tensor import Tensor
 from .arguments import Arguments, Values
+from .codegen import build
 from .floats import TracedFloat
 from .guards import GuardSet, Method
 from .ir import Program, Var, replace
@@ -47,7 +48,7 @@ class Run(NamedTuple):
     """A run of a step as Python, written down."""
 
     recorder: Tracer
-    program: Program  # before any pass
+    program: Program
     result: Any
     signature: Signature
     left: list[tuple[Any, Any]]  # leaf tensors, and what the step leaves as their gradient
@@ -64,7 +65,7 @@ class Replay:
     """
 
     def __init__(self, run: Run, guards: GuardSet, arguments: Arguments, title: str) -> None:
-        self.program, self.signature, self.guards, self.left = run.program, run.signature, guards, run.left
+        self.signature, self.guards, self.left = run.signature, guards, run.left
         self.spent, self.plain = run.spent, arguments.plain  # whose ids are in the key
         self.held, self.carried = run.recorder.held, run.recorder.carried
         guards.tensors = [(tensor, array, tensor.requires_grad) for tensor, array in self.held.items()]
@@ -73,7 +74,7 @@ class Replay:
         arrays = [x for _, x in arguments.leaves if type(x) is np.ndarray]
         simple = len(arrays) == len(arguments.args) and not (arguments.named or arguments.overlaps) and mode.graph
         self.layouts = [(x.shape, x.strides, x.dtype) for x in arrays] if simple else None
-        self.run = run.program.build(title)
+        self.program, self.run = build(run.program, title)
 
     def takes(self, args: tuple[Any, ...]) -> bool:
         """Whether these are arguments like those of the recording, at a glance."""
@@ -247,7 +248,7 @@ class CompiledStep:
         for name in guards.iterators():
             refuse(f"take what comes next from {name!r} at each replay", "pass next() of it as an argument")
         run = self.run(arguments, guards)
-        optimize(run.program, self.exact)
+        run = run._replace(program=optimize(run.program, self.exact))
         replay = Replay(run, guards, arguments, self.__name__)
         replay.spend(arguments)
         self.plan(replay)

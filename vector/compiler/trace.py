@@ -263,8 +263,8 @@ class Tracer:
         value = f(x.value, *args, **kwargs)
         if not np.may_share_memory(value, x.value):
             return self.call(f, (x, *args), kwargs, into=False)
-        if f is np.swapaxes and x._var.view == (f, args, kwargs):  # back again
-            return TracedArray(self, Var("view", value, base=x._var.base), value)
+        if f is np.swapaxes and x._var.base is not None and x._var.view == (f, args, kwargs):  # back again
+            return TracedArray(self, x._var.base, value)
         return TracedArray(self, Var("view", value, base=x._var, view=(f, args, kwargs)), value)
 
     def choose(self, condition: Any, x: Any, y: Any) -> TracedArray:

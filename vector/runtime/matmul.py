@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import threads
-from .threads import experience_with, machine_cores, share
+from .threads import autotuner_for, machine_cores, parallel_for
 
 SMALL, LARGE = 1_000_000, 32_000_000  # multiply-adds: up to which a product is small, from which on it is large
 WAKE = 1_500_000  # multiply-adds of 4 bytes that the caller gets done until a worker is awake
@@ -40,7 +40,7 @@ def row_tiles(x: Any, y: Any) -> int:
     if SMALL < total < LARGE and fits and small_products_at_once():
         least = -(-total // SMALL)
     else:
-        least = worth_sharing(x, y)
+        least = thread_count(x, y)
     return next((t for t in range(least, n // 4 + 1) if n % t == 0), 1)
 
 
@@ -51,7 +51,7 @@ def work(x: Any, y: Any) -> int:
     return math.prod(x.shape[:-1]) * k * m * x.dtype.itemsize // 4
 
 
-def worth_sharing(x: Any, y: Any) -> int:
+def thread_count(x: Any, y: Any) -> int:
     """How many threads may be done with a product earlier than fewer: of all that the machine has, whoever may use
     them, so that the same product is cut in the same way each time.
     """
@@ -75,14 +75,14 @@ def shared_matmul(x: Any, y: Any, out: Any) -> Any:
     helpers = min(threads.threads - 1, total // SHARED, len(x) - 1)
     if helpers < 1 or threads.turn.locked():
         return np.matmul(x, y, out=out)
-    if not experience_with(threading.get_ident(), x.shape, x.strides, y.shape, y.strides, helpers).advice():
+    if not autotuner_for(threading.get_ident(), x.shape, x.strides, y.shape, y.strides, helpers).advice():
         return np.matmul(x, y, out=out)
     tiles = parts_for(helpers + 1, len(x), total)
 
     def part(i: int) -> None:
         np.matmul(x[tiles[i]], y if y.ndim == 2 else y[tiles[i]], out=out[tiles[i]])
 
-    share(part, len(tiles), helpers)
+    parallel_for(part, len(tiles), helpers)
     return out
 
 

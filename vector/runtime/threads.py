@@ -71,7 +71,7 @@ blocks: list[Any] = []  # of `use_threads` being run, in all Python threads
 before: list[Any] = []  # for each of them, what BLAS and `threads` are set back to when it ends as the newest
 
 
-class Experience:
+class Autotuner:
     """Whether it is quicker to share a product: two processors may be the halves of one, or have other things to do.
 
     What counts is the time from one such product to the next, a whole training step: what one processor wrote the other
@@ -112,12 +112,12 @@ ROUND, TRIALS, RUN = 256, 16, 4
 
 
 @functools.lru_cache(maxsize=1024)
-def experience_with(thread: int, *size: Any) -> Experience:
+def autotuner_for(thread: int, *size: Any) -> Autotuner:
     """Of one Python thread with products of one size: the same object for the same arguments."""
-    return Experience()
+    return Autotuner()
 
 
-def share(part: Callable[..., Any], count: int, helpers: int, *args: Any) -> None:
+def parallel_for(part: Callable[..., Any], count: int, helpers: int, *args: Any) -> None:
     """Call part(i, *args) for each i of range(count): so many workers begin with the first, the caller with the last,
     until none is left.
     """

@@ -1,33 +1,52 @@
-"""Passes: each takes a program's calls and returns fewer or cheaper ones."""
+"""Passes: each makes a program of fewer or cheaper calls out of another."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from ..ir import Program
-from .exact import (
-    align,
-    bounds_in_full,
-    drop_unread,
-    fold_constants,
-    means,
-    numbers_as_arrays,
-    pad_in_place,
-    reduce_across,
-    scale_early,
-    share,
-    simplify,
-    small_products,
-    sums_of_one,
-    write_through,
+from .exact import eliminate_common_subexpressions, eliminate_dead_code, fold_constants, update_in_place
+from .fast_math import hoist_scale, lower_to_gemm
+from .fuse_updates import fuse_updates
+from .layout import box_scalars, pad_in_place, unify_shapes
+from .parallel import parallelize, split_k
+
+Pass = Callable[[Program], Program]
+
+
+class Stage(NamedTuple):
+    """A pass, and whether it keeps every result to the last bit."""
+
+    run: Pass
+    exact: bool = True
+
+
+# In this order. Behind each, what a step takes longer without it: 784-128-10, one core, SGD if no other is named.
+PIPELINE = (
+    Stage(eliminate_dead_code),  # what recording writes down and nobody reads: next to nothing here
+    Stage(fold_constants),  # shapes and plain numbers: 14 % for a batch of 1
+    Stage(eliminate_common_subexpressions),  # numbers that all parameters need: 10 to 22 % with Adam
+    Stage(update_in_place),  # p = p - s: 17 % where a step is written so
+    Stage(hoist_scale, exact=False),  # the learning rate on the smallest gradient: 10 % for a batch of 1
+    Stage(lower_to_gemm, exact=False),  # BLAS for sums and small products: 3 to 11 %
+    Stage(fuse_updates),  # one call for all parameters: 6 to 19 % with Adam
+    Stage(pad_in_place),  # zeros that BLAS wants beside a row and a column: they stay where they are
+    Stage(unify_shapes),  # with the next 3 to 8 %: numpy's loops over one shape
+    Stage(box_scalars),  # no number is converted at each call
+    Stage(split_k, exact=False),  # with the next up to 42 % for a batch of 128, where a second core is free
+    Stage(parallelize),  # last: others look for np.matmul
 )
-from .fuse_updates import join_updates
-from .parallel import hand_out, in_two_terms
-
-EXACT = (drop_unread, fold_constants, simplify, share, write_through)
-LAYOUT = (join_updates, pad_in_place, align, numbers_as_arrays, hand_out)
-REORDERING = (sums_of_one, scale_early, small_products, means, reduce_across, bounds_in_full, in_two_terms)
 
 
-def optimize(program: Program, exact: bool) -> None:
+def optimize(program: Program, exact: bool) -> Program:
     """Run the passes, in order; those that round in another order only if the result need not be `exact`."""
-    for run in (*EXACT, *(() if exact else REORDERING), *LAYOUT):
-        run(program)
+    for stage in PIPELINE:
+        if stage.exact or not exact:
+            program = apply(stage.run, program)
+    return program
+
+
+def apply(change: Pass, program: Program) -> Program:
+    """Run one pass."""
+    return change(program)

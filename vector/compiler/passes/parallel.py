@@ -6,77 +6,43 @@ weight's gradient also updates these rows of the weight, and it is given the sam
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from ...runtime.matmul import parts_for, work, worth_sharing
-from ..ir import Call, Program, Var, canonical, may_overlap
-from .fuse_updates import IN_ORDER, JOINED, covers, part
+from ...runtime.matmul import parts_for, thread_count, work
+from ...runtime.threads import parallel_for
+from ..alias import covers, cut, first_element, may_overlap, overwritable, reshaped
+from ..ir import Call, Program, Substitution, Var, in_place, rewrite, variables, with_arguments
+from .fuse_updates import JOINED
 
 # Calls that give an element the same bits wherever it is cut.
 IN_PARTS = (*JOINED, np.copyto, np.maximum, np.minimum, np.greater, np.greater_equal, np.less, np.less_equal)
+REACH = 1000  # calls after a product among which those that can follow it are looked for
 
 
-class Tiles:
-    """A region of calls that several threads go through at once, in parts: a product of stacks, of which a part is some
-    tiles, and calls that go element by element, cut where the tiles end.
-
-    The thread that runs the program takes the last part, which is the largest.
-    """
-
-    def __init__(self, product: Call, threads: int, start: int, size: int) -> None:
-        """The product is to be found from element `start` on in arrays of `size` elements."""
-        tiles, tile = product.out.shape[0], product.out.size // product.out.shape[0]
-        self.tiles = parts_for(min(threads, tiles), tiles, work(*product.args))
-        ends = [0, *(start + tile * part.start for part in self.tiles[1:]), size]  # and what is no tile's
-        self.elements = [*map(slice, ends, ends[1:])]
-
-    def parts(self, calls: list[Call]) -> Iterator[list[Call]]:
-        """For each call, what it is in each part."""
-        for call in calls:
-            operands, where = [*call.args, call.out], self.tiles
-            if call.function is np.matmul:
-                whole = [len(x.shape) == 2 for x in operands]
-            else:
-                whole = [is_small(x, call) for x in operands]
-                row = max((x.size for x in call.reads() if is_small(x, call)), default=1)
-                operands = [x if w else in_rows(x, row) for x, w in zip(operands, whole, strict=True)]
-                where = [slice(part.start // row, part.stop // row) for part in self.elements]
-            parts = []
-            for here in where:
-                *args, out = [x if w else cut(x, here) for x, w in zip(operands, whole, strict=True)]
-                parts.append(Call(call.function, tuple(args), {}, out, call.writes))
-            yield parts
+def parallel(parts: Sequence[Sequence[Call]]) -> Call:
+    """One call that lets threads share these parts."""
+    programs = tuple(Program(tuple(calls), (), ()) for calls in parts)
+    return Call(parallel_for, (), {}, parts[0][0].out, parts=programs)
 
 
-class Terms:
-    """A region of two products, each of which is a part."""
-
-    def parts(self, calls: list[Call]) -> Iterator[list[Call]]:
-        """For all calls together, what they are in each part."""
-        yield calls
-
-
-def is_small(x: Any, call: Call) -> bool:
-    """Whether an operand is the same for many elements of the result: a number, or a row for all rows."""
-    return not isinstance(x, Var) or x.size < call.out.size
+def may_be_shared(call: Call) -> bool:
+    """Whether threads may share a call: a large product of a stack, or of two, or of matrices."""
+    if call.function is not np.matmul or call.kwargs or call.writes:
+        return False
+    x, y = call.args
+    fits = len(x.shape) in (2, 3) and (len(y.shape) == 2 or x.shape[:-2] == y.shape[:-2])
+    return fits and x.dtype == y.dtype == call.out.dtype and thread_count(x, y) > 1
 
 
-def in_rows(x: Var, size: int) -> Var:
-    """An array as rows of this size, or elements."""
-    shape = (-1, size) if size > 1 else (-1,)
-    return Var("view", x.array.reshape(shape), "", x, (np.reshape, (shape,), {}))
+# --- two halves of a sum ----------------------------------------------------------------------------------------------
 
 
-def cut(x: Var, where: Any) -> Var:
-    """A part of an array."""
-    return Var("view", x.array[where], "", x, (operator.getitem, (where,), {}))
-
-
-def in_two_terms(program: Program) -> None:
+def split_k(program: Program) -> Program:
     """Where two threads share a product x @ y, of which y is a large weight: each multiplies by half of its rows, and
     then the two are added. So each has to read only this half."""
     calls = []
@@ -90,50 +56,128 @@ def in_two_terms(program: Program) -> None:
         for where in (slice(0, rows), slice(rows, None)):
             factors = cut(x, (..., where)), cut(y, where)
             products.append(Call(np.matmul, factors, {}, Var("result", call.out.array.copy())))
-        region = Terms()
-        for product in products:
-            product.region = region
-        calls += [*products, Call(np.add, tuple(product.out for product in products), {}, call.out)]
-    program.calls = calls
+        calls.append(parallel([[product] for product in products]))
+        calls.append(Call(np.add, tuple(product.out for product in products), {}, call.out))
+    return rewrite(program, calls, {})
 
 
 def reads_a_large_weight(call: Call) -> bool:
     """Whether a product's second factor is a weight, and more to read than two results are to write and to add, and not
     less than the other factor."""
     x, y = call.args
-    weight = canonical(y).kind == "state" and len(y.shape) == 2 and y.shape[0] >= 32
-    return weight and 2 * call.out.size <= y.size >= x.size and worth_sharing(x, y) == 2
+    weight = y.kind == "state" and len(y.shape) == 2 and y.shape[0] >= 32
+    return weight and 2 * call.out.size <= y.size >= x.size and thread_count(x, y) == 2
 
 
-def hand_out(program: Program) -> None:
+# --- tiles, and what follows from them --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """Calls that several threads go through at once, in parts: a product of stacks, and calls that go element by
+    element. The product begins at element `start` of its array."""
+
+    product: Call
+    followers: Sequence[Call]
+    start: int
+
+
+def parallelize(program: Program) -> Program:
     """Let several threads share what is worth it: large products of stacks, and with them what follows of them element
     by element, such as the update of a weight."""
+    found: list[Any] = [*program.calls]  # calls and regions
     i = 0
-    while i < len(program.calls):
-        product = program.calls[i]
-        if product.region or not may_be_shared(product) or product.out.shape[:-2] in ((), (1,)):
+    while i < len(found):
+        product = found[i]
+        if isinstance(product, Region) or not may_be_shared(product) or product.out.shape[:-2] in ((), (1,)):
             i += 1
             continue
         start = first_element(product.out)
-        followers, others = ([], []) if start is None else Search(product, start).follow(program.calls[i + 1 :])
-        tiles = Tiles(product, worth_sharing(*product.args), start or 0, product.out.root.size)
-        for call in (product, *followers):
-            call.region = tiles
-        apart = keep_apart(product, [*followers, *others])
+        after = islice(found, i + 1, i + 1 + REACH)
+        followers, others = ([], []) if start is None else Search(product, start).follow(after)
         end = i + 1 + len(followers) + len(others)
-        program.calls[i:end] = [*apart, *others, product, *followers]
+        product, apart = keep_apart(product, [*followers, *others])
+        found[i:end] = [*apart, *others, Region(product, followers, start or 0)]
+    return in_parts(program, found)
 
 
-def keep_apart(product: Call, calls: list[Call]) -> list[Call]:
-    """Calls that let a product go on reading an argument of the program while `calls` write to other arrays: only at
-    each replay is it known in whose memory an argument lies."""
-    written = dict.fromkeys(call.out.root for call in calls if call.out.root.kind in ("state", "input"))
+def in_parts(program: Program, found: list[Any]) -> Program:
+    """The program with one call for each region. What it computes element by element replaces, where it can, what is
+    read there for the last time: so a part needs no memory that other parts might still read."""
+    flat = [call for x in found for call in ((x.product, *x.followers) if isinstance(x, Region) else (x,))]
+    planned = {call.out.root for call in flat if call.into and not call.writes}
+    last: dict[Var, Call | None] = {v.root: call for call in flat for v in (*call.reads, *call.outs)}
+    last |= {v.root: None for v in variables(program.outputs)}
+    aliases: dict[Var, Var] = {}
+    new = Substitution(aliases)
+    calls = []
+    for region in found:
+        if not isinstance(region, Region):
+            calls.append(region)
+            continue
+        together = [new.call(region.product)]
+        for old in region.followers:
+            call = new.call(old)
+            dying = {
+                v.root for v in call.reads if last[v.root] is old and v.root in planned and v.root.kind == "result"
+            }
+            place = overwritable(call, dying.__contains__) if call.allocates else None
+            if place is not None:
+                aliases[call.out], last[place.root] = place, last[call.out]
+                call = in_place(call, place)
+            together.append(call)
+        calls.append(parallel(tiles(together, region.start)))
+    return rewrite(program, calls, aliases)
+
+
+def tiles(calls: Sequence[Call], start: int) -> list[list[Call]]:
+    """Calls in parts: of a product some tiles, and of the other calls what lies where these are."""
+    product = calls[0]
+    cuts = boundaries(product, thread_count(*product.args), start, product.out.root.size)
+    return [[part_of(call, *cut) for call in calls] for cut in cuts]
+
+
+def boundaries(product: Call, threads: int, start: int, size: int) -> list[tuple[slice, slice]]:
+    """For each thread the tiles of a product, and the elements of arrays of `size`: those of its tiles, which begin at
+    element `start`, and what lies before the first and behind the last. The last part, for the thread that runs the
+    program, is the largest."""
+    count = product.out.shape[0]
+    some, each = parts_for(min(threads, count), count, work(*product.args)), product.out.size // count
+    ends = [0, *(start + each * part.start for part in some[1:]), size]
+    return [*zip(some, map(slice, ends, ends[1:]), strict=False)]
+
+
+def part_of(call: Call, tile: slice, elements: slice) -> Call:
+    """What a call is in one part."""
+    operands = [*call.args, call.out]
+    if call.function is np.matmul:
+        cuts = [x if len(x.shape) == 2 else cut(x, tile) for x in operands]
+    else:
+        row = max((x.size for x in call.reads if is_small(x, call)), default=1)
+        where = slice(elements.start // row, elements.stop // row)
+        cuts = [x if is_small(x, call) else cut(in_rows(x, row), where) for x in operands]
+    return Call(call.function, tuple(cuts[:-1]), {}, cuts[-1], call.writes)
+
+
+def is_small(x: Any, call: Call) -> bool:
+    """Whether an operand is the same for many elements of the result: a number, or a row for all rows."""
+    return not isinstance(x, Var) or x.size < call.out.size
+
+
+def in_rows(x: Var, size: int) -> Var:
+    """An array as rows of this size, or elements."""
+    return reshaped(x, (x.size // size, size) if size > 1 else (x.size,))
+
+
+def keep_apart(product: Call, calls: list[Call]) -> tuple[Call, list[Call]]:
+    """A product that goes on reading an argument of the program while `calls` write to other arrays, and the calls
+    before it that let it: only at each replay is it known in whose memory an argument lies."""
+    outside = dict.fromkeys(call.out.root for call in calls if call.out.root.kind in ("state", "input"))
     apart = {}
-    for x in product.reads():
-        if x.root.kind == "input" and written:
-            apart[x] = Call(unless_shared, (x, *written), {}, Var("result", x.array, "apart"), into=False)
-    product.rename(lambda x: apart[x].out if x in apart else x)
-    return list(apart.values())
+    for x in product.reads:
+        if x.root.kind == "input" and outside:
+            apart[x] = Call(unless_shared, (x, *outside), {}, Var("result", x.array, "apart"), into=False)
+    return with_arguments(product, lambda x: apart[x].out if x in apart else x), [*apart.values()]
 
 
 def unless_shared(x: np.ndarray, *others: np.ndarray) -> np.ndarray:
@@ -144,15 +188,6 @@ def unless_shared(x: np.ndarray, *others: np.ndarray) -> np.ndarray:
     return x
 
 
-def may_be_shared(call: Call) -> bool:
-    """Whether threads may share a call: a large product of a stack, or of two, or of matrices."""
-    if call.function is not np.matmul or call.kwargs or call.writes:
-        return False
-    x, y = call.args
-    fits = len(x.shape) in (2, 3) and (len(y.shape) == 2 or x.shape[:-2] == y.shape[:-2])
-    return fits and x.dtype == y.dtype == call.out.dtype and worth_sharing(x, y) > 1
-
-
 class Search:
     """What can follow in each thread from its part of a product."""
 
@@ -160,22 +195,22 @@ class Search:
         """The product begins at element `start` of its array."""
         self.root, self.start, self.end = product.out.root, start, start + product.out.size
         self.row = product.out.shape[-1]
-        self.whole = {v.root for v in product.reads() if v.root.kind != "input"}  # read by each thread beyond its part
+        self.whole = {v.root for v in product.reads if v.root.kind != "input"}  # read by each thread beyond its part
         self.made = {self.root}  # of which each thread writes its part
         self.in_parts: set[Var] = set()  # of which followers read and write a part in each thread
 
-    def follow(self, calls: list[Call]) -> tuple[list[Call], list[Call]]:
+    def follow(self, calls: Iterable[Any]) -> tuple[list[Call], list[Call]]:
         """The calls that follow from the product in parts, and those between them that can be done before it."""
         followers: list[Call] = []
         others: list[Call] = []
         before = 0  # of the others, how many come before the last follower
         for call in calls:
-            if call.region:
+            if isinstance(call, Region) or call.parts:
                 break
             if self.goes_in_parts(call):
                 followers.append(call)
                 before = len(others)
-            elif self.is_read(call.out.root) or any(self.is_made(v) for v in (*call.reads(), call.out)):
+            elif self.is_read(call.out.root) or any(self.is_made(v) for v in (*call.reads, call.out)):
                 break
             else:
                 others.append(call)
@@ -199,8 +234,8 @@ class Search:
 
     def goes_in_parts(self, call: Call) -> bool:
         """Whether each thread can do its part of a call, with what the others do at that time out of its way."""
-        small = [v for v in call.reads() if is_small(v, call)]
-        arrays = [v for v in (*call.reads(), call.out) if not is_small(v, call)]
+        small = [v for v in call.reads if is_small(v, call)]
+        arrays = [v for v in (*call.reads, call.out) if not is_small(v, call)]
         if call.function not in IN_PARTS or call.kwargs or not call.out.shape:
             return False
         if not all(v.size == self.root.size and covers(v, v.root) for v in arrays):
@@ -215,15 +250,3 @@ class Search:
         self.whole, self.in_parts = whole, in_parts
         self.made.add(call.out.root)
         return True
-
-
-def first_element(x: Var) -> int | None:
-    """Which element of its root x begins with, if it has so many in a row, else None."""
-    first = 0
-    while x.base is not None:
-        if x.view is not None and x.view[0] is part:
-            first += x.view[1][0]
-        elif x.view is not None and x.view[0] not in IN_ORDER:
-            return None
-        x = x.base
-    return first if x.array.flags.c_contiguous else None

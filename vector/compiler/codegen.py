@@ -1,0 +1,227 @@
+"""The source of a program: one statement a call, on the arrays that the plan has for it."""
+
+from __future__ import annotations
+
+import keyword
+import linecache
+import math
+import operator
+import re
+import types
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..runtime.threads import Autotuner, parallel_for
+from .ir import Call, Program, Var, function_name, rewrite, statement, variables
+from .memory import Plan
+
+Line = tuple[str, str]  # a statement, and a remark
+
+
+def build(program: Program, title: str) -> tuple[Program, Callable[..., Any]]:
+    """Plan the memory and write the source. Returns the program with its text, and the source as a function; the
+    arrays of the first run are let go."""
+    program = without_examples(program)
+    source = Source(program, title)
+    texts = source.text, source.listing
+    return Program(program.calls, program.inputs, program.outputs, *texts, source.plan.memory), source.run
+
+
+def without_examples(program: Program) -> Program:
+    """The same program without the arrays that differ from replay to replay."""
+    roots = {x.root for call in program.calls for x in (*call.reads, *call.outs)}
+    roots |= {*program.inputs, *(x.root for x in variables(program.outputs))}
+    changing = [x for x in roots if x.kind in ("input", "result")]
+    return rewrite(program, program.calls, {x: Var(x.kind, None, x.label, like=x) for x in changing})
+
+
+def remark(x: Var) -> str:
+    """Shape and dtype of an array."""
+    return f"{'x'.join(map(str, x.shape)) or 'scalar'} {x.dtype}"
+
+
+def place_of(array: np.ndarray) -> tuple[Any, ...]:
+    """What two arrays have in common if and only if it makes no difference which of them is used."""
+    data, writeable = array.__array_interface__["data"]
+    return data, array.shape, array.strides, array.dtype, not writeable
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def identifier(label: str) -> str:
+    """A Python name for a label: "0.weight" becomes weight0."""
+    name = re.sub(r"^(\d+)\.([A-Za-z]+)", r"\2\1", label)
+    name = re.sub(r"\W", "_", name)
+    return f"_{name}" if not name or name[0].isdigit() or keyword.iskeyword(name) or name == "np" else name
+
+
+class Names:
+    """Python names for the arrays of a program, and what each stands for."""
+
+    def __init__(self) -> None:
+        self.of: dict[int, str] = {}
+        self.bound: dict[str, Any] = {"np": np, "slice": slice, "Ellipsis": Ellipsis}  # what the source may name
+        self.taken: dict[str, int] = {}  # how often a name was wanted
+
+    def new(self, wanted: str) -> str:
+        """The wanted name, or the first free one of those with _2, _3, ... behind it."""
+        name, k = wanted, self.taken.get(wanted, 1)
+        while name in self.bound:
+            k += 1
+            name = f"{wanted}_{k}"
+        self.bound[name], self.taken[wanted] = None, k
+        return name
+
+    def bind(self, wanted: str, x: Any) -> str:
+        """The name of the object `x`, the same at each call."""
+        if id(x) not in self.of:
+            name = self.of[id(x)] = self.new(wanted)
+            self.bound[name] = x
+        return self.of[id(x)]
+
+
+# --- the source -------------------------------------------------------------------------------------------------------
+
+
+class Source:
+    """The source of a program: a function of its inputs that returns copies of its outputs, in a tuple. The parts of a
+    parallel call are a function of their own below it.
+
+    Where an array has its place for good, so have its views: they are made here, once. Only inputs, and what a call
+    allocates anew, are viewed again at each replay.
+    """
+
+    def __init__(self, program: Program, title: str):
+        self.names = Names()
+        self.plan = Plan(program)
+        self.places: dict[Any, Any] = {}  # arrays of one place, shape and dtype share one name, and so do their parts
+        self.local = {var: self.names.new(identifier(var.label)) for var in program.inputs}
+        self.lines: list[Line] = []
+        self.parts: dict[str, tuple[str, list[Line]]] = {}  # other functions: their arguments, their lines
+        if any(call.parts for call in program.calls):
+            self.helpers = self.names.new("helpers")
+            ask = self.names.bind("autotuner", Autotuner())
+            self.lines.append((f"{self.helpers} = {ask}.helpers()", "how many other threads"))
+        for call in program.calls:
+            if call.parts:
+                self.write_parts([*zip(*(part.calls for part in call.parts), strict=True)])
+            else:
+                self.lines.append((statement(call, self.show, self.function(call.function)), remark(call.out)))
+        outputs = [f"{self.show(var)}.copy()" for var in variables(program.outputs)]
+        self.lines.append((f"return ({', '.join(outputs)}{',' * (len(outputs) == 1)})", ""))
+        title = self.names.new(identifier(title))
+        self.functions = {title: (", ".join(self.local[var] for var in program.inputs), self.lines), **self.parts}
+        self.text, self.listing = self.texts()
+        self.run = self.compile(title)
+
+    def texts(self) -> tuple[str, str]:
+        """The source, and the same with numbered statements and remarks."""
+        remarked = [line for _, lines in self.functions.values() for line, about in lines if about]
+        width = min(88, max(map(len, remarked), default=0))
+        texts, listings = [], []
+        for name, (given, lines) in self.functions.items():
+            head = f"def {name}({given}):"
+            texts.append("\n    ".join([head, *(line for line, _ in lines)]) + "\n")
+            rows = [f"{i:3}  {a:{width}}  # {b}" if b else f"     {a}" for i, (a, b) in enumerate(lines)]
+            listings.append("\n".join([head, *rows]))
+        return "\n\n".join(texts), "\n\n".join(listings)
+
+    def compile(self, title: str) -> Callable[..., Any]:
+        """The first function of the source."""
+        file = f"<recorded {title} {id(self):x}>"
+        linecache.cache[file] = (len(self.text), None, self.text.splitlines(True), file)
+        exec(compile(self.text, file, "exec"), self.names.bound)
+        made = {name: self.names.bound.pop(name) for name in self.functions}
+        names = dict(self.names.bound)
+        for name in self.parts:  # a function that can find itself would hold itself
+            self.names.bound[name] = types.FunctionType(made[name].__code__, names, name)
+        weakref.finalize(made[title], linecache.cache.pop, file, None)
+        run: Callable[..., Any] = made[title]
+        return run
+
+    def write_parts(self, statements: list[tuple[Call, ...]]) -> None:
+        """Write the parts of a parallel call, as a function of a part's number. Each statement is given as the calls
+        that it is in the parts."""
+        given: dict[str, None] = {}  # what the function needs of the step's own names
+        lines = []
+        for parts in statements:
+            operands: list[Any] = [*zip(*[(*part.args, part.out) for part in parts], strict=True)]
+            one = Call(parts[0].function, tuple(operands[:-1]), {}, operands[-1], parts[0].writes)
+            about = " or ".join(dict.fromkeys(map(remark, operands[-1])))
+            lines.append((statement(one, lambda xs: self.show_parts(xs, given), self.function(one.function)), about))
+        name, run, number = self.names.new("part"), self.names.bind("parallel_for", parallel_for), len(statements[0])
+        self.parts[name] = ", ".join(["i", *given]), lines
+        self.lines.append((f"{run}({', '.join([name, str(number), self.helpers, *given])})", f"{number} parts"))
+
+    def show_parts(self, parts: Sequence[Any], given: dict[str, None]) -> str:
+        """What stands for an operand that is another one in each part: the same in all, or part number i of it."""
+        x, number = parts[0], ""
+        arrays: list[Any] = [self.plan.fixed(part) if isinstance(part, Var) else None for part in parts]
+        if arrays[0] is None:  # a plain number, or what each replay has anew: itself or parts of it
+            if x is not parts[-1]:
+                x, places = x.base, [part.view[1][0] for part in parts]
+                number = f"[{self.names.bind('places', self.places.setdefault(repr(places), places))}[i]]"
+            shown = self.show(x)
+            if isinstance(x, Var):
+                given[shown] = None
+            return shown + number
+        where = tuple(map(place_of, arrays))
+        if len({*where}) == 1:
+            return self.show(x)
+        wanted = self.wanted(x).removesuffix("_part")
+        return f"{self.names.bind(f'{wanted}_parts', self.places.setdefault(where, arrays))}[i]"
+
+    def function(self, f: Any) -> str:
+        """The name by which the source calls `f`."""
+        owner = getattr(f, "__self__", None)
+        if isinstance(owner, np.random.Generator):
+            return f"{self.names.bind('rng', owner)}.{f.__name__}"
+        name = function_name(f)
+        return name if name.startswith("np.") else self.names.bind(name, f)
+
+    def show(self, x: Any) -> str:
+        """A variable's name, or a plain argument as Python."""
+        if isinstance(x, (tuple, list)):
+            inside = ", ".join(map(self.show, x))
+            return f"[{inside}]" if isinstance(x, list) else f"({inside}{',' * (len(x) == 1)})"
+        if not isinstance(x, Var):
+            if isinstance(x, np.dtype):
+                return self.names.bind(x.name, x)
+            plain = x is None or x is Ellipsis or type(x) in (bool, int, str, slice)
+            return repr(x) if plain or (type(x) is float and math.isfinite(x)) else self.names.bind("value", x)
+        array = self.plan.fixed(x)
+        if array is not None:
+            known = self.places.get(place_of(array))
+            if known is None:
+                wanted = self.wanted(x)  # which may name the array of a base at the same place
+                known = self.places.setdefault(place_of(array), array)
+                return self.names.bind(wanted, known)
+            return self.names.of[id(known)]
+        if x not in self.local:
+            if x.base is not None:
+                self.show(x.base)
+            self.local[x] = self.names.new(self.wanted(x))
+            if x.base is not None:
+                f, args, kwargs = x.view
+                self.lines.append((statement(Call(f, (x.base, *args), kwargs, x, into=False), self.show), remark(x)))
+        return self.local[x]
+
+    def wanted(self, var: Var) -> str:
+        """The name that a variable would like to have."""
+        if var.label:
+            return identifier(var.label)
+        if var.base is not None:
+            base, functions = var, []
+            while base.base is not None and not base.label:
+                functions.append(base.view[0])
+                base = base.base
+            name = identifier(base.label) if base.label else self.show(base)
+            turned = np.transpose in functions or np.swapaxes in functions
+            return f"{name}{'_T' * turned}{'_part' * (operator.getitem in functions)}"
+        if var.kind == "constant" and not var.shape:
+            return identifier(f"{float(var.array):g}")
+        return {"result": "t", "state": "array"}.get(var.kind, var.kind)

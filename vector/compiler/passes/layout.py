@@ -1,0 +1,93 @@
+"""Passes that change how arrays lie and in which shape they are seen, and keep every result to the last bit."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+
+from ...runtime.memory import aligned
+from ..alias import cut, reshaped
+from ..ir import Call, Program, Var, in_place, rewrite, with_arguments
+from .exact import written
+
+
+def pad_in_place(program: Program) -> Program:
+    """Where constants are joined to something, such as zeros to pad it, leave them where they are from the first run
+    on: what changes is computed at its place between them, or copied there."""
+    updated = written(program)
+    makers = {call.out: i for i, call in enumerate(program.calls) if call.into and call.allocates}
+    calls: list[list[Call]] = [[call] for call in program.calls]
+    aliases: dict[Var, Var] = {}
+    for i, call in enumerate(program.calls):
+        parts, axis = padding(call) if call.allocates and call.out not in updated else ((), 0)
+        if not parts:
+            continue
+        whole, end = Var("state", aligned(np.concatenate([x.array for x in parts], axis)), "padded"), 0
+        aliases[call.out], calls[i] = whole, []
+        for x in parts:
+            start, end = end, end + x.shape[axis]
+            place = cut(whole, (slice(None),) * (axis % len(x.shape)) + (slice(start, end),))
+            if x in makers and x not in updated and x not in aliases and place.strides == x.strides:
+                aliases[x] = place
+                (maker,) = calls[makers[x]]
+                calls[makers[x]] = [in_place(maker, maker.out)]
+            elif x.kind != "constant":
+                calls[i].append(Call(np.copyto, (x,), {}, place, writes=True))
+    return rewrite(program, [call for some in calls for call in some], aliases)
+
+
+def padding(call: Call) -> tuple[tuple[Var, ...], int]:
+    """What a call joins along which axis, where some of it is constant; else nothing."""
+    plain = call.function is np.concatenate and call.kwargs.keys() == {"axis"} and call.out.contiguous
+    axis: Any = call.kwargs["axis"] if plain and len({x.dtype for x in call.reads}) == 1 else None
+    constant = axis is not None and any(x.kind == "constant" for x in call.reads)
+    return (call.reads, axis) if constant else ((), 0)
+
+
+def unify_shapes(program: Program) -> Program:
+    """View an operand of the result's size in the result's shape, and a single number without axes: numpy's loop over
+    one shape is the quickest. Not so in powers, which numpy takes in another way for an exponent without axes."""
+    calls = []
+    for call in program.calls:
+        if call.elementwise and call.function not in (np.power, np.copyto):
+            fits = functools.partial(in_shape, shape=call.out.shape)
+            if any(fits(x) is not x for x in call.reads):
+                call = with_arguments(call, fits)
+        calls.append(call)
+    return rewrite(program, calls, {})
+
+
+def in_shape(x: Any, shape: tuple[int, ...]) -> Any:
+    """An operand in the shape of its result, if it has as many elements; a single number without axes."""
+    if isinstance(x, Var) and x.size == 1:
+        shape = shape if math.prod(shape) == 1 else ()
+    fits = isinstance(x, Var) and x.size == math.prod(shape) and x.root.kind != "input"
+    return reshaped(x, shape) if fits else x
+
+
+def box_scalars(program: Program) -> Program:
+    """Hold plain numbers in arrays of the other operand's dtype, as numpy would convert them at every call. Not so for
+    functions that compute in another dtype (`np.float_power`) or take an integer as it is (`np.ldexp`)."""
+    made: dict[Any, Var] = {}
+
+    def boxed(x: Any, dtype: Any) -> Any:
+        if type(x) not in (int, float):
+            return x
+        number = float(x), dtype, np.signbit(x)
+        if number not in made:
+            made[number] = Var("constant", np.array(x, dtype))
+        return made[number]
+
+    calls = []
+    for call in program.calls:
+        dtypes = {v.dtype for v in call.reads if v.dtype.kind == "f"}
+        f = call.function
+        if isinstance(f, np.ufunc) and len(dtypes) == 1 and not call.kwargs and len(call.reads) < len(call.args):
+            (dtype,) = dtypes
+            if any(kinds.startswith(f"{dtype.char * f.nin}->") for kinds in f.types):
+                call = with_arguments(call, functools.partial(boxed, dtype=dtype))
+        calls.append(call)
+    return rewrite(program, calls, {})
