@@ -7,6 +7,7 @@ from recorded import always
 
 from vector.compiler import passes
 from vector.compiler.ir import check
+from vector.compiler.step import CompiledStep
 from vector.runtime import matmul, threads
 
 
@@ -22,6 +23,14 @@ def checked() -> Iterator[None]:
             return made
 
         patch.setattr(passes, "apply", apply)
+        yield
+
+
+@pytest.fixture(scope="module")
+def only_replays() -> Iterator[None]:
+    """No step runs as Python once it is recorded."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CompiledStep, "verifying", False)
         yield
 
 

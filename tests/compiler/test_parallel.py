@@ -19,6 +19,8 @@ from vector.compiler.passes import parallel
 from vector.runtime import matmul
 from vector.runtime import threads as workers
 
+pytestmark = pytest.mark.usefixtures("only_replays")
+
 FUNCTIONS = (np.add, np.subtract, np.multiply, np.maximum)
 WHAT = (
     "product",

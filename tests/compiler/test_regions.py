@@ -18,6 +18,8 @@ from vector.compiler.passes import parallel
 from vector.runtime import matmul
 from vector.runtime import threads as workers
 
+pytestmark = pytest.mark.usefixtures("only_replays")
+
 
 @pytest.mark.parametrize(
     "shape, threads, tiles",

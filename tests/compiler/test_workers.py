@@ -18,6 +18,8 @@ from vector.compiler import passes
 from vector.runtime import matmul
 from vector.runtime import threads as workers
 
+pytestmark = pytest.mark.usefixtures("only_replays")
+
 
 @pytest.fixture
 def eager(monkeypatch):
