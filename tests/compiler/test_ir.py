@@ -1,11 +1,12 @@
 """Programs: what holds of each is checked, a broken one is convicted, and what is put in the place of another is."""
 
 import operator
+import sys
 
 import numpy as np
 import pytest
 from programs import record
-from recorded import same
+from recorded import OPTIMIZERS, same
 
 import vector
 from vector.compiler import passes
@@ -199,3 +200,55 @@ def test_where_in_its_root_a_variable_begins():
     flat = Var("view", x.array.reshape(2, 3), "", x, (np.reshape, ((2, 3),), {}))
     assert first_element(x) == first_element(flat) == 0
     assert first_element(part(x, slice(2, 4))) is None  # who knows
+
+
+# --- many parameters --------------------------------------------------------------------------------------------------
+
+
+def instructions(f):
+    """How many of Python's instructions a call takes."""
+    count = 0
+
+    def trace(frame, event, arg):
+        nonlocal count
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        count += event == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        f()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def layers(n, optimizer):
+    """A step of n layers, and the same of n parameters beside each other that do not lie so."""
+    model = vector.nn.Sequential(*[vector.nn.Dense(2, 2, "tanh", seed=i) for i in range(n)])
+    others = [vector.Tensor(np.ones(3), f"p{i}") for i in range(n)]
+    update = OPTIMIZERS[optimizer]([*model.parameters(), *others])
+
+    def step(x, y):
+        loss = vector.sum(model(x))
+        for p in others:
+            loss = loss + vector.sum(p * y)
+        update.zero_grad()
+        loss.backward()
+        update.step()
+        p = model.parameters()[0]
+        p.data = p.data * 0.5 + p.data  # a new array, which is copied at the end
+        return loss
+
+    return step
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_passes_and_source_take_as_long_as_the_program_is(optimizer, monkeypatch):
+    monkeypatch.setattr(passes, "apply", lambda change, program: change(program))  # without the check
+    taken = []
+    for n in (10, 40):
+        made = record(layers(n, optimizer), np.ones((4, 2)), np.ones(3))
+        taken.append(instructions(lambda made=made: build(passes.optimize(made, exact=False), "step")) / len(made))
+    assert taken[1] < 1.15 * taken[0], taken

@@ -87,21 +87,21 @@ def clock(monkeypatch):
     return now
 
 
-def followed(experience, clock, steps):
+def followed(tuner, clock, steps):
     """The advice before each step that takes so long, alone and shared: `steps` are pairs of seconds."""
     advices = []
     for alone, shared in steps:
-        advices.append(experience.advice())
+        advices.append(tuner.advice())
         clock[0] += shared if advices[-1] else alone
     return advices
 
 
 def test_what_makes_the_quicker_step_is_done(clock):
     """Each way is tried again in every round, so that it is seen when the other one becomes quicker."""
-    experience, rest = workers.Autotuner(), workers.ROUND - workers.TRIALS
+    tuner, rest = workers.Autotuner(), workers.ROUND - workers.TRIALS
     turns = ([False] * workers.RUN + [True] * workers.RUN) * (workers.TRIALS // (2 * workers.RUN))
     for alone, shared, wins in [(3.0, 2.0, True), (2.0, 3.0, False), (1.0, 1.0, False), (1.0, 0.99, True)]:
-        assert followed(experience, clock, [(alone, shared)] * workers.ROUND) == turns + [wins] * rest
+        assert followed(tuner, clock, [(alone, shared)] * workers.ROUND) == turns + [wins] * rest
 
 
 @pytest.mark.parametrize("seconds", [0.1, 9.0])
@@ -112,46 +112,46 @@ def test_a_few_other_steps_decide_nothing(wins, seconds, clock):
     usual = (1.0, 0.9) if wins else (1.0, 1.1)
     few = (workers.TRIALS // 2 - 1) // 2
     odd = [few if way is (wins is (seconds > 1.0)) else 0 for way in (False, True)]
-    experience, seen = workers.Autotuner(), [0, 0]
+    tuner, seen = workers.Autotuner(), [0, 0]
     for _ in range(workers.TRIALS):
-        way = experience.advice()
+        way = tuner.advice()
         seen[way] += 1
         clock[0] += seconds if seen[way] <= odd[way] else usual[way]
-    assert experience.advice() is wins
-    assert [len(took) for took in experience.took] == [workers.TRIALS // 2] * 2
+    assert tuner.advice() is wins
+    assert [len(took) for took in tuner.took] == [workers.TRIALS // 2] * 2
 
 
 def test_a_pause_between_two_rounds_counts_for_neither(clock):
-    experience = workers.Autotuner()
-    followed(experience, clock, [(1.0, 2.0)] * workers.ROUND)
+    tuner = workers.Autotuner()
+    followed(tuner, clock, [(1.0, 2.0)] * workers.ROUND)
     clock[0] += 1000.0
-    followed(experience, clock, [(1.0, 2.0)])
-    assert experience.took == ([], [])
-    followed(experience, clock, [(1.0, 2.0)])
-    assert experience.took == ([1.0], [])
+    followed(tuner, clock, [(1.0, 2.0)])
+    assert tuner.took == ([], [])
+    followed(tuner, clock, [(1.0, 2.0)])
+    assert tuner.took == ([1.0], [])
 
 
 def test_what_is_no_trial_is_not_kept(clock):
-    experience = workers.Autotuner()
-    followed(experience, clock, [(1.0, 2.0)] * workers.ROUND)
-    assert experience.took == ([1.0] * (workers.TRIALS // 2), [2.0] * (workers.TRIALS // 2))
+    tuner = workers.Autotuner()
+    followed(tuner, clock, [(1.0, 2.0)] * workers.ROUND)
+    assert tuner.took == ([1.0] * (workers.TRIALS // 2), [2.0] * (workers.TRIALS // 2))
 
 
 def test_a_signal_in_the_middle_of_a_decision(clock, monkeypatch):
     """Its handler computes such a product, too, which is another call: alone, as long as nothing is decided."""
-    experience, within = workers.Autotuner(), []
+    tuner, within = workers.Autotuner(), []
 
     def interrupted(seconds):
-        within.append(experience.advice())
+        within.append(tuner.advice())
         return list(seconds)
 
     monkeypatch.setattr(workers, "sorted", interrupted, raising=False)
-    assert followed(experience, clock, [(3.0, 2.0)] * (workers.TRIALS + 1))[-1] is True
+    assert followed(tuner, clock, [(3.0, 2.0)] * (workers.TRIALS + 1))[-1] is True
     assert within == [False, False]
-    assert experience.calls == workers.TRIALS + 3
+    assert tuner.calls == workers.TRIALS + 3
 
 
-def test_products_of_one_size_share_an_experience():
+def test_products_of_one_size_share_an_autotuner():
     x, y = np.zeros((16, 8, 784), np.float32), np.zeros((784, 128), np.float32)
 
     def calls(helpers=1):
@@ -344,6 +344,37 @@ def test_a_child_process_starts_its_own(eager):
         os._exit(0 if fresh and np.array_equal(shared(2, x, y), np.matmul(x, y)) and workers.team else 1)
     workers.turn.release()
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # that it has threads
+def test_a_child_process_while_another_thread_uses_the_team(eager):
+    """Wherever that thread is, nobody in the child waits for it."""
+    x, y = stacks(4)
+    expected, stop, in_use = np.matmul(x, y), threading.Event(), 0
+
+    def other():
+        out = np.empty_like(expected)
+        while not stop.is_set():
+            matmul.shared_matmul(x, y, out=out)
+
+    with workers.use_threads(2):
+        thread = threading.Thread(target=other)
+        thread.start()
+        try:
+            for i in range(40):
+                time.sleep(0.0001 * (i % 7))
+                in_use += workers.turn.locked()
+                child = os.fork()
+                if child == 0:
+                    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+                    signal.alarm(20)
+                    os._exit(not all(np.array_equal(shared(n, x, y), expected) for n in (2, 3)))
+                assert os.waitpid(child, 0)[1] == 0
+        finally:
+            stop.set()
+            thread.join()
+    assert in_use
 
 
 def test_workers_do_not_keep_a_program_from_ending(eager):

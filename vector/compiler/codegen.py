@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import keyword
 import linecache
 import math
@@ -38,9 +39,10 @@ def without_examples(program: Program) -> Program:
     return rewrite(program, program.calls, {x: Var(x.kind, None, x.label, like=x) for x in changing})
 
 
-def remark(x: Var) -> str:
+@functools.lru_cache(maxsize=256)
+def remark(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
     """Shape and dtype of an array."""
-    return f"{'x'.join(map(str, x.shape)) or 'scalar'} {x.dtype}"
+    return f"{'x'.join(map(str, shape)) or 'scalar'} {dtype}"
 
 
 def place_of(array: np.ndarray) -> tuple[Any, ...]:
@@ -99,7 +101,7 @@ class Source:
         self.names = Names()
         self.plan = Plan(program)
         self.places: dict[Any, Any] = {}  # arrays of one place, shape and dtype share one name, and so do their parts
-        self.local = {var: self.names.new(identifier(var.label)) for var in program.inputs}
+        self.known = {var: self.names.new(identifier(var.label)) for var in program.inputs}  # the name of each variable
         self.lines: list[Line] = []
         self.parts: dict[str, tuple[str, list[Line]]] = {}  # other functions: their arguments, their lines
         if any(call.parts for call in program.calls):
@@ -110,11 +112,13 @@ class Source:
             if call.parts:
                 self.write_parts([*zip(*(part.calls for part in call.parts), strict=True)])
             else:
-                self.lines.append((statement(call, self.show, self.function(call.function)), remark(call.out)))
+                self.lines.append(
+                    (statement(call, self.show, self.function(call.function)), remark(call.out.shape, call.out.dtype))
+                )
         outputs = [f"{self.show(var)}.copy()" for var in variables(program.outputs)]
         self.lines.append((f"return ({', '.join(outputs)}{',' * (len(outputs) == 1)})", ""))
         title = self.names.new(identifier(title))
-        self.functions = {title: (", ".join(self.local[var] for var in program.inputs), self.lines), **self.parts}
+        self.functions = {title: (", ".join(self.known[var] for var in program.inputs), self.lines), **self.parts}
         self.text, self.listing = self.texts()
         self.run = self.compile(title)
 
@@ -151,7 +155,7 @@ class Source:
         for parts in statements:
             operands: list[Any] = [*zip(*[(*part.args, part.out) for part in parts], strict=True)]
             one = Call(parts[0].function, tuple(operands[:-1]), {}, operands[-1], parts[0].writes)
-            about = " or ".join(dict.fromkeys(map(remark, operands[-1])))
+            about = " or ".join(dict.fromkeys(remark(x.shape, x.dtype) for x in operands[-1]))
             lines.append((statement(one, lambda xs: self.show_parts(xs, given), self.function(one.function)), about))
         name, run, number = self.names.new("part"), self.names.bind("parallel_for", parallel_for), len(statements[0])
         self.parts[name] = ", ".join(["i", *given]), lines
@@ -193,22 +197,25 @@ class Source:
                 return self.names.bind(x.name, x)
             plain = x is None or x is Ellipsis or type(x) in (bool, int, str, slice)
             return repr(x) if plain or (type(x) is float and math.isfinite(x)) else self.names.bind("value", x)
+        if x in self.known:
+            return self.known[x]
         array = self.plan.fixed(x)
         if array is not None:
-            known = self.places.get(place_of(array))
-            if known is None:
+            place = place_of(array)
+            if place not in self.places:
                 wanted = self.wanted(x)  # which may name the array of a base at the same place
-                known = self.places.setdefault(place_of(array), array)
-                return self.names.bind(wanted, known)
-            return self.names.of[id(known)]
-        if x not in self.local:
+                self.names.bind(wanted, self.places.setdefault(place, array))
+            self.known[x] = self.names.of[id(self.places[place])]
+        else:
             if x.base is not None:
                 self.show(x.base)
-            self.local[x] = self.names.new(self.wanted(x))
+            self.known[x] = self.names.new(self.wanted(x))
             if x.base is not None:
                 f, args, kwargs = x.view
-                self.lines.append((statement(Call(f, (x.base, *args), kwargs, x, into=False), self.show), remark(x)))
-        return self.local[x]
+                self.lines.append(
+                    (statement(Call(f, (x.base, *args), kwargs, x, into=False), self.show), remark(x.shape, x.dtype))
+                )
+        return self.known[x]
 
     def wanted(self, var: Var) -> str:
         """The name that a variable would like to have."""

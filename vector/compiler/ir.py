@@ -96,6 +96,7 @@ class Call:
     parts   of a parallel call: what each thread does, a program a part; `function` runs them, and `out` is one of the
             arrays that they compute
     reads   the variables among the arguments, those of all parts among them
+    outs    what the call writes: `out`, or what its parts write
     """
 
     function: Callable[..., Any]
@@ -106,20 +107,20 @@ class Call:
     into: bool = True
     parts: tuple[Program, ...] = ()
     reads: tuple[Var, ...] = field(init=False)
+    outs: tuple[Var, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        inner = (var for part in self.parts for call in part.calls for var in call.reads) if self.parts else ()
-        object.__setattr__(self, "reads", (*variables((self.args, self.kwargs)), *inner))
+        reads, outs = [*variables(self.args), *variables(self.kwargs)], [self.out]
+        if self.parts:
+            reads += (var for call in self.statements for var in call.reads)
+            outs = [call.out for call in self.statements]
+        object.__setattr__(self, "reads", tuple(reads))
+        object.__setattr__(self, "outs", tuple(outs))
 
     @property
     def statements(self) -> tuple[Call, ...]:
         """The call itself, or those that its parts make."""
-        return tuple(call for part in self.parts for call in part.calls) or (self,)
-
-    @property
-    def outs(self) -> tuple[Var, ...]:
-        """What the call writes: `out`, or what its parts write."""
-        return tuple(call.out for call in self.statements)
+        return tuple(call for part in self.parts for call in part.calls) if self.parts else (self,)
 
     @property
     def allocates(self) -> bool:
@@ -163,15 +164,18 @@ class Program:
         return self.listing or "\n".join(map(repr, self.calls))
 
 
-def variables(structure: Any) -> Iterator[Var]:
+def variables(structure: Any) -> list[Var]:
     """Every Var in tuples, lists and dicts in each other."""
     if isinstance(structure, Var):
-        yield structure
-    elif isinstance(structure, (tuple, list)):
-        for x in structure:
-            yield from variables(x)
-    elif isinstance(structure, dict):
-        yield from variables(tuple(structure.values()))
+        return [structure]
+    found: list[Var] = []
+    if isinstance(structure, (tuple, list, dict)):
+        for x in structure.values() if isinstance(structure, dict) else structure:
+            if isinstance(x, Var):
+                found.append(x)
+            elif isinstance(x, (tuple, list, dict)):
+                found += variables(x)
+    return found
 
 
 def replace(structure: Any, new: Callable[[Any], Any]) -> Any:
@@ -196,7 +200,8 @@ def in_place(call: Call, target: Var) -> Call:
 
 
 class Substitution:
-    """Variables, each with an alias that stands for it from now on; views of it become views of the alias."""
+    """Results and arrays from outside, each with an alias that stands for it from now on; views of it become views of
+    the alias."""
 
     def __init__(self, aliases: Mapping[Var, Var]) -> None:
         self.aliases = aliases
@@ -204,25 +209,22 @@ class Substitution:
 
     def __call__(self, x: Any) -> Any:
         """What stands for x: any argument of a call."""
-        if not isinstance(x, Var):
+        if not isinstance(x, Var) or x.root not in self.aliases:
             return x
-        chain: list[tuple[Var, bool]] = []  # variables on the way to a root without alias, and whether by an alias
-        while (x in self.aliases or x.base is not None) and x not in self.known:
-            chain.append((x, x in self.aliases))
-            x = self.aliases.get(x) or x.base
-        new = self.known.get(x, x)
-        for old, by_alias in reversed(chain):
-            if not by_alias and new is not old.base:
-                array = None if new.array is None else old.array
-                new = Var("view", array, old.label, new, old.view, like=old)
-            elif not by_alias:
-                new = old
-            self.known[old] = new
+        chain = []
+        while x.base is not None and x not in self.known:
+            chain.append(x)
+            x = x.base
+        new = self.known.get(x) or self(self.aliases[x])
+        for view in reversed(chain):
+            array = None if new.array is None else view.array
+            new = self.known[view] = Var("view", array, view.label, new, view.view, like=view)
         return new
 
     def call(self, call: Call) -> Call:
         """The call on what stands for its variables."""
-        if all(self(x) is x for x in (call.out, *call.outs, *call.reads)):
+        aliases = self.aliases
+        if not any([x.root in aliases for x in call.reads] + [x.root in aliases for x in (call.out, *call.outs)]):
             return call
         parts = tuple(rewrite(part, part.calls, self) for part in call.parts)
         args, kwargs = replace(call.args, self), replace(call.kwargs, self)

@@ -35,20 +35,22 @@ def row_tiles(x: Any, y: Any) -> int:
     1 MB; where x lies column by column, only for a short k. Else one for each thread that may take part.
     """
     (n, k), m = x.shape, y.shape[1]
+    if n < 8:
+        return 1
     total, size = n * k * m, y.dtype.itemsize
     fits = y.strides[1] == size and k * m * size <= 2**20 and (x.strides[1] == size or k <= 128)
     if SMALL < total < LARGE and fits and small_products_at_once():
         least = -(-total // SMALL)
     else:
         least = thread_count(x, y)
-    return next((t for t in range(least, n // 4 + 1) if n % t == 0), 1)
+    return 1 if least == 1 else next((t for t in range(least, n // 4 + 1) if n % t == 0), 1)
 
 
 def work(x: Any, y: Any) -> int:
     """The multiply-adds of a product of matrices, or of stacks of them, in units of 4 bytes. It takes as long to
     multiply a few columns, or to add up a few products, as 16 of them."""
-    k, m = (-(-size // 16) * 16 for size in (x.shape[-1], y.shape[-1]))
-    return math.prod(x.shape[:-1]) * k * m * x.dtype.itemsize // 4
+    columns = -(-x.shape[-1] // 16) * -(-y.shape[-1] // 16) * 256
+    return math.prod(x.shape[:-1]) * columns * x.dtype.itemsize // 4
 
 
 def thread_count(x: Any, y: Any) -> int:

@@ -72,7 +72,8 @@ before: list[Any] = []  # for each of them, what BLAS and `threads` are set back
 
 
 class Autotuner:
-    """Whether it is quicker to share a product: two processors may be the halves of one, or have other things to do.
+    """Finds out whether it is quicker to share a product: two processors may be the halves of one, or have other things
+    to do.
 
     What counts is the time from one such product to the next, a whole training step: what one processor wrote the other
     has to fetch, which is felt after the product. Of each ROUND calls, in the first TRIALS the two ways take turns, for
@@ -88,11 +89,11 @@ class Autotuner:
         self.calls, self.shared, self.quicker = 0, False, False
 
     def helpers(self) -> int:
-        """How many workers to share with this time."""
+        """Say how many workers to share with this time."""
         return threads - 1 if threads > 1 and self.advice() else 0
 
     def advice(self) -> bool:
-        """Whether to share this time."""
+        """Say whether to share this time."""
         now = time.perf_counter()
         place = self.calls % ROUND
         self.calls += 1  # before anything is called: a signal's handler may come here too
@@ -113,7 +114,7 @@ ROUND, TRIALS, RUN = 256, 16, 4
 
 @functools.lru_cache(maxsize=1024)
 def autotuner_for(thread: int, *size: Any) -> Autotuner:
-    """Of one Python thread with products of one size: the same object for the same arguments."""
+    """The autotuner of one Python thread for products of one size: the same object for the same arguments."""
     return Autotuner()
 
 
@@ -207,12 +208,12 @@ def take_control() -> None:
         clear(force=True)
 
 
-def forget() -> None:
-    """In a child process there are no workers, and nobody holds a lock."""
+def reset_after_fork() -> None:
+    """Begin anew in a child process: it has no workers, and whoever held a lock is not there."""
     global turn, LOCK
     team.clear()
     turn, LOCK = threading.Lock(), threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=forget)
+    os.register_at_fork(after_in_child=reset_after_fork)

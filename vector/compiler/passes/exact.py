@@ -106,7 +106,8 @@ def eliminate_common_subexpressions(program: Program) -> Program:
         if call.writes:
             versions.update(overlaps(call.out.root))
         elif call.allocates and call.out not in updated and not is_random(call):
-            call = with_arguments(call, new)
+            if any(v.root in aliases for v in call.reads):
+                call = with_arguments(call, new)
             like = call.out.dtype, call.out.strides
             does = (call.function, key(call.args, versions), key(call.kwargs, versions), *like)
             same = first.setdefault(does, call.out)

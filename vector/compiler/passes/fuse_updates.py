@@ -126,9 +126,10 @@ class Search:
             return roots[0]
         if any(x.shape != out.shape or x.dtype != roots[0].dtype for x, out in zip(roots, outs, strict=True)):
             return None
-        makers = tuple(self.made[x] for x in roots if x in self.made)
-        if len(makers) == len(roots) and depth < DEEP:
-            self.join(makers, group, depth + 1)
+        if roots not in self.together:
+            makers = tuple(self.made[x] for x in roots if x in self.made)
+            if len(makers) == len(roots) and depth < DEEP:
+                self.join(makers, group, depth + 1)
         if roots not in self.together:
             self.gather(roots, group)
         return self.together.get(roots)
