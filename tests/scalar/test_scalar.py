@@ -72,6 +72,11 @@ def test_data_is_a_float():
     assert type(x.grad) is float
 
 
+def test_ops_of_one_number_are_methods():
+    for name, op in scalar.ops.OPS.items():
+        assert hasattr(Value, name) == (len(op.inputs) == 1 and not op.over), name
+
+
 def test_ops_on_plain_numbers_just_compute():
     for name, op in scalar.ops.OPS.items():
         if not op.over and not op.defaults:

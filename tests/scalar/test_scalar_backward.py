@@ -149,6 +149,20 @@ def test_numbers_of_numpys_do_not_stay():
     with pytest.warns(RuntimeWarning, match="overflow"):
         assert (x * 1e308 * 10.0).data == math.inf
 
+    (x * y).backward()
+    (y * x).backward()
+    assert (x.grad, y.grad) == (4.0, 6.0) and type(x.grad) is type(y.grad) is float
+
+
+def test_gradients_that_overflow_where_they_add_up():
+    """Each contribution is finite."""
+    for root in (lambda x: x + x, lambda x: scalar.sum([x, x]), lambda x: scalar.dot([x, x], [1.0, 1.0])):
+        for overflows in (lambda x, f: f(x).backward(1e308), lambda x, f: (f(x * 1.0) * 1e308).backward()):
+            x = Value(0.5)
+            with pytest.warns(RuntimeWarning, match="overflow encountered in add"):
+                overflows(x, root)
+            assert x.grad == math.inf
+
 
 def test_copies_of_leaves_and_of_graphs():
     import copy
