@@ -60,6 +60,33 @@ def written_before(p, x, y):
     return (x[:, :1] @ p.data) * 2.0
 
 
+def written_between_two(p, x, y):
+    first = (x[:, :1] @ p.data) * 2.0
+    p.data += 1.0
+    return first, (x[:, :1] @ p.data) * 2.0
+
+
+def by_a_number_that_changes(p, x, y):
+    first, second = x[:, :1] @ y[:1], x[:, 1:2] @ y[1:2]
+    first = first * p.data
+    p.data += 1.0
+    return first, second * p.data
+
+
+def by_a_computed_number(x, y):
+    rate = np.exp2(x[0, 0])
+    return (x[:, :1] @ y[:1]) * rate
+
+
+def by_a_number_computed_later(x, y):
+    product = x[:, :1] @ y[:1]
+    return product * np.exp2(x[0, 0])
+
+
+def by_two_numbers(p, q, x, y):
+    return ((x[:, :1] @ y[:1]) * p.data) * q.data
+
+
 def scaled_in_place(x, y):
     product = x[:, :1] @ y[:1]
     product *= 2.0
@@ -124,6 +151,26 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
         [np.ones((1, 3))],
         "add 1x3, copyto 1x3, multiply 1x3, matmul 4x3",
     ),
+    "two products of what is written in between": (
+        SCALE,
+        written_between_two,
+        [np.ones((1, 3))],
+        "multiply 1x3, matmul 4x3, add 1x3, multiply 1x3, matmul 4x3",
+    ),
+    "a product by a number that changes": (
+        SCALE,
+        by_a_number_that_changes,
+        [4.0],
+        "matmul 4x3, matmul 4x3, multiply 4x3, add, multiply 4x3",
+    ),
+    "a product by a computed number": (SCALE, by_a_computed_number, [], "getitem, exp2, multiply 1x3, matmul 4x3"),
+    "a product by a number computed later": (
+        SCALE,
+        by_a_number_computed_later,
+        [],
+        "matmul 4x3, getitem, exp2, multiply 4x3",
+    ),
+    "a product by two numbers": (SCALE, by_two_numbers, [2.0, 4.0], "multiply, multiply 1x3, matmul 4x3"),
     "a product scaled in place": (SCALE, scaled_in_place, [], "matmul 4x3, multiply 4x3"),
     "a product to a single number": (SCALE, lambda x, y: (x[0] @ y[0]) * 2.0, [], "matmul, multiply"),
     "a product of single numbers": (
@@ -371,6 +418,70 @@ def test_what_a_pass_that_reorders_makes(name):
     made = after(record(step, *copied(calls[0])), *changes)
     assert ", ".join(names(made)) == expected
     unchanged(made_of(f, *tensors), calls, *changes)
+
+
+WHAT = ("scale", "scale", "scale", "product", "product", "sum", "times", "plus", "turned", "part", "padded", "joined")
+WHAT += ("number", "updated", "in place", "column")
+
+
+def interpreted(lines):
+    """A maker of a step on 4 by 4 arrays of whole numbers, and some batches: a line is what to do and with which of the
+    arrays and numbers that there are. Nothing is rounded: scales are powers of two, other numbers stay small."""
+
+    def make():
+        own = [vector.Tensor(np.arange(16.0).reshape(4, 4) % 3 + i, f"p{i}") for i in range(2)]
+        rates = [vector.Tensor(x, f"s{x}") for x in (2.0, 0.5)]
+
+        def step(x, y):
+            arrays, numbers = [x, y, *(p.data for p in own)], [4.0, *(r.data for r in rates)]
+            for what, i, j, k in lines:
+                a, b, s = arrays[-1 - i % len(arrays)], arrays[j % len(arrays)], numbers[k % len(numbers)]
+                if what == "scale":
+                    arrays.append(a * s if k % 2 else s * a)
+                elif what == "product":
+                    arrays.append(np.matmul(a, b))
+                elif what == "sum":
+                    arrays.append(np.add.reduce(a, axis=0, keepdims=True) * np.ones((4, 1)))
+                elif what == "times":
+                    arrays.append(a * b)
+                elif what == "plus":
+                    arrays.append(a + b)
+                elif what == "turned":
+                    arrays.append(a.T)
+                elif what == "part":
+                    arrays.append(np.concatenate([(a[1:] * s), b[:1]]))
+                elif what == "padded":
+                    arrays.append(np.concatenate([a, np.zeros_like(a)])[2:6])
+                elif what == "joined":
+                    arrays.append(np.concatenate([a[:2], b[2:]]))
+                elif what == "number":
+                    numbers.append(s * 2.0)
+                elif what == "updated":
+                    (rates[k % 2] if k % 3 else own[k % 2]).data[...] *= 2.0
+                elif what == "in place":
+                    np.multiply(a, s, out=a)
+                else:
+                    arrays.append(np.matmul(a[:, :1], b[:1]) * s)
+                if i % 5 == 0:  # another reader
+                    arrays.append(arrays[-1] + 1.0)
+            return arrays[-3:]
+
+        return step, [*own, *rates]
+
+    rng = np.random.default_rng(0)
+    return make, [[rng.integers(0, 2, (4, 4)).astype(float) for _ in "xy"] for _ in range(3)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [SCALE, (passes.eliminate_common_subexpressions, *SCALE), (*SCALE, *SUMS)],
+    ids=["alone", "after", "before"],
+)
+@part(2)
+@given(lines=st.lists(st.tuples(st.sampled_from(WHAT), *[st.integers(0, 11)] * 3), min_size=2, max_size=9))
+def test_scales_in_any_program(changes, lines):
+    with np.errstate(all="ignore"):
+        unchanged(*interpreted(lines), *changes)
 
 
 def matrices(x, y):

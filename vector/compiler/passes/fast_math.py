@@ -31,8 +31,9 @@ def hoist_scale(program: Program) -> Program:
 class Cell:
     """A call on its way to its place: the one of call number `at`, or just before it."""
 
-    def __init__(self, call: Call, at: int) -> None:
+    def __init__(self, call: Call, at: int, which: Any = None) -> None:
         self.call, self.at, self.dropped = call, at, False
+        self.which = which  # its key among the scalings
 
 
 class Scales:
@@ -71,6 +72,11 @@ class Scales:
         cell.dropped, self.aliases[cell.call.out] = True, alias
         self.readers[alias.root] += self.readers[cell.call.out]
 
+    def forget(self, cell: Cell) -> None:
+        """No other call is to read what a cell makes."""
+        if self.scalings.get(cell.which) is cell:
+            del self.scalings[cell.which]
+
     def resolved(self, x: Any) -> Any:
         """What stands for an operand by now."""
         while isinstance(x, Var) and x.root in self.aliases:
@@ -102,13 +108,17 @@ class Scales:
             return -1
         return self.maker[root].at if root in self.maker else len(self.program.calls)
 
+    def key(self, scale: Any, operand: Any, at: int) -> Any:
+        """What two scalings have in common that can be one: of what is written to, each call reads its own."""
+        return key((scale, operand), Counter()), self.stays(operand) or at
+
     def scaled(self, scale: Any, operand: Any, at: int) -> Cell:
         """The cell that scales an operand, for call number `at` to read."""
-        which = key((scale, operand), Counter())
+        which = self.key(scale, operand, at)
         if which not in self.scalings:
             with np.errstate(all="ignore"):
                 out = Var("result", np.asarray(np.multiply(value(scale), value(operand))))
-            cell = Cell(Call(np.multiply, (scale, operand), {}, out), at)
+            cell = Cell(Call(np.multiply, (scale, operand), {}, out), at, which)
             self.cells.append(cell)
             self.scalings[which] = self.maker[out] = cell
             if isinstance(operand, Var):
@@ -132,15 +142,16 @@ class Scales:
         whole = self.is_whole(target)
         new = self.scaled(scale, target.root if whole else target, source.at)
         out = moved(target, new.call.out) if whole else new.call.out
-        del self.scalings[key(cell.call.args, Counter())]
+        self.forget(cell)
         self.readers[x] -= 1
         self.drop(cell, x)
         self.readers[out.root] += 1
-        scaling = self.scalings.pop(key(source.call.args, Counter()), None)
         source.call = with_arguments(source.call, lambda arg: out if arg is operand else arg)
         again = [new]
-        if scaling is source:
-            self.scalings[key(source.call.args, Counter())] = source
+        if source.which is not None:
+            self.forget(source)
+            source.which = self.key(source.call.args[0], source.call.args[1], source.at)
+            self.scalings[source.which] = source
             again.append(source)
         if isinstance(target, Var):
             self.readers[target.root] -= 1
@@ -158,8 +169,7 @@ class Scales:
             return min([x for x in small if self.comes_from(x, LINEAR)] or small, key=lambda x: x.size, default=None)
         if f == np.add.reduce and "where" not in call.kwargs:
             target = self.resolved(args[0])
-            is_scaled = key((scale, target.root), Counter()) in self.scalings and self.is_whole(target)
-            return args[0] if is_scaled else None
+            return args[0] if self.is_whole(target) and self.key(scale, target.root, 0) in self.scalings else None
         if f is np.concatenate:  # padding with zeros
             padded = [x for x in args[0] if not (x.kind == "constant" and not np.any(x.array))]
             return padded[0] if len(padded) == 1 else None
