@@ -15,8 +15,11 @@ there the maximum is with 1 as well.) The derivatives are the op's own rules, wh
 Gradients are nodes too (`create_graph`), so that the same pass bounds first and second derivatives. The derivatives of
 x + x, of a sum or of leaky_relu are constants, whose history no engine keeps; but they are products and sums, rounded
 like any other. So the gradient that a backward pass starts from is here a leaf that requires a gradient itself
-(`slopes`): every number of the pass depends on it, and so has its history in the graph, and its error. Each engine's graph is analysed on its own, in its own order of summation with its own formulas. Both approximate one exact value, so
-they are at most e_scalar + e_vector apart; twice that is allowed, for the analysis is of first order in eps.
+(`slopes`): every number of the pass depends on it, and so has its history in the graph, and its error.
+
+Each engine's graph is analysed on its own, in its own order of summation with its own formulas. Both approximate one
+exact value, so they are at most e_scalar + e_vector apart; twice that is allowed, for the analysis is of first order in
+eps.
 """
 
 from collections.abc import Mapping, Sequence

@@ -447,7 +447,8 @@ class Source:
             if base:
                 f, args, kwargs = x.view
                 look = Call(f, (x.base, *args), kwargs, x, into=False)
-                self.lines.append((statement(look, self.show), remark(x)))
+                name = "" if f is operator.getitem or f in METHODS else self.function(f)
+                self.lines.append((statement(look, self.show, name), remark(x)))
         return self.local[x]
 
     def wanted(self, var: Var) -> str:

@@ -91,7 +91,11 @@ def quick(*args):
     @property
     def results(self) -> Callable[[Any], Any]:
         """What makes the step's result of the arrays: tensors for arrays, constants without a graph."""
-        outputs, constant = self.program.outputs, Tensor.constant
+        outputs = self.program.outputs
+
+        def constant(x: Any) -> Tensor:
+            return Tensor.constant(x if type(x) is np.ndarray else np.asarray(x))  # numpy gives numbers for some
+
         if isinstance(outputs, Var):
             return lambda arrays: constant(arrays[0])
 
