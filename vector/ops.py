@@ -210,7 +210,7 @@ def where(condition: Any, x: Any, y: Any) -> Any:
 
     Raises TypeError when the condition is not of bools, as comparisons give them.
     """
-    plain = hasattr(condition, "dtype") and not hasattr(condition, "op")
+    plain = isinstance(getattr(condition, "dtype", None), np.dtype) and not hasattr(condition, "op")
     name = condition.dtype.name if plain else type(condition).__name__
     if name != "bool":
         raise TypeError(f"where: expected a bool condition such as x > 0, got {name}")
@@ -265,7 +265,12 @@ def scatter_(x, key, shape):
 
 
 def take(x: Any, indices: Any, axis: int = 0) -> Any:
-    """The slices of x at integer `indices` along `axis`; a slice taken twice gets both gradients."""
+    """The slices of x at integer `indices` along `axis`; a slice taken twice gets both gradients. Raises TypeError for
+    indices that are no integers."""
+    dtype = indices.dtype if hasattr(indices, "dtype") else np.asarray(indices, None if np.size(indices) else int).dtype
+    if dtype.kind not in "iu":
+        raise TypeError(f"take: expected integer indices, got {dtype}; use x[mask] in place of vector.take for bools")
+    x = x if np.ndim(x) else reshape(x, (1,))  # as numpy has it, an array without axes has one in name
     return index_(x, (slice(None),) * normalize_axis_index(axis, np.ndim(x)) + (indices,))
 
 

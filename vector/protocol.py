@@ -1,4 +1,9 @@
-"""numpy's own functions on tensors: which of them are ops here, by numpy's arguments and defaults."""
+"""numpy's own functions on tensors: which of them are ops here, by numpy's arguments and defaults.
+
+One rule decides what becomes of a function of numpy called with tensors. What is an op here gives tensors. What gives
+bools or whole numbers moves in jumps, its derivative is 0: comparisons, predicates and positions are plain. All else
+raises TypeError, for a plain answer would cut the graph in silence.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,8 @@ import numpy as np
 from . import ops
 from .op import OPS
 
-COMPARISONS = {np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal}
+COMPARISONS: set[Any] = {np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal}
+COMPARISONS |= {np.isfinite, np.isinf, np.isnan, np.signbit}
 UFUNCS: dict[Any, Callable[..., Any]] = {
     **{getattr(np, name): op for name, op in OPS.items() if isinstance(getattr(np, name, None), np.ufunc)},
     np.absolute: ops.abs,
@@ -21,10 +27,8 @@ UFUNCS: dict[Any, Callable[..., Any]] = {
 def only(name: str, **unsupported: Any) -> None:
     """Raise TypeError for an argument of numpy's function that tensors do not take."""
     for argument, value in unsupported.items():
-        if value is not None:
-            raise TypeError(
-                f"np.{name}: expected no {argument}= with tensors; use vector.{name}, or .data for the plain array"
-            )
+        if value is not (True if argument == "where" else None):
+            raise TypeError(f"np.{name}: expected no {argument}= with tensors; use an op of vector, or .data")
 
 
 def reduction(name: str) -> Callable[..., Any]:
@@ -46,14 +50,27 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, min: Any
     only("clip", out=out)
     low, high = (x if y is None else y for x, y in ((a_min, min), (a_max, max)))
     if low is None and high is None:
-        raise ValueError("np.clip: expected a lower or an upper bound, got none")
+        raise TypeError("np.clip: expected a lower or an upper bound with tensors, got none; use .data to copy it")
+    if any(hasattr(x, "op") or np.ndim(x) for x in (low, high)):
+        raise TypeError("np.clip: expected numbers as bounds with tensors; use vector.maximum and vector.minimum")
     return ops.clip(a, -np.inf if low is None else low, np.inf if high is None else high)
+
+
+def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
+    """np.broadcast_to."""
+    only("broadcast_to", subok=subok or None)
+    return ops.broadcast_to(array, shape)
 
 
 def reshape(a: Any, shape: Any, order: str = "C", copy: Any = None) -> Any:
     """np.reshape, row by row."""
     only("reshape", order=None if order == "C" else order, copy=copy)
     return ops.reshape(a, tuple(shape) if isinstance(shape, (list, tuple)) else (shape,))
+
+
+def transpose(a: Any, axes: Any = None) -> Any:
+    """np.transpose."""
+    return ops.transpose(a, axes if axes is None else tuple(np.atleast_1d(axes).tolist()))
 
 
 def take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: str = "raise") -> Any:
@@ -91,12 +108,24 @@ def dot(a: Any, b: Any, out: Any = None) -> Any:
     return ops.matmul(a, b)
 
 
+def plain(f: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of numpy on the arrays of the tensors among its arguments."""
+
+    def peeked(x: Any) -> Any:
+        return type(x)(map(peeked, x)) if type(x) in (list, tuple) else x.peek() if hasattr(x, "op") else x
+
+    return lambda *args, **kwargs: f(*peeked(args), **{name: peeked(x) for name, x in kwargs.items()})
+
+
+POSITIONS = (np.argmax, np.argmin, np.argsort, np.argwhere, np.count_nonzero, np.flatnonzero, np.nonzero)
+PREDICATES = (np.all, np.allclose, np.any, np.array_equal, np.isclose)
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    **{f: plain(f) for f in (*POSITIONS, *PREDICATES)},
     **{getattr(np, name): reduction(name) for name in ("sum", "mean", "max", "min")},
     np.clip: clip,
     np.reshape: reshape,
-    np.transpose: lambda a, axes=None: ops.transpose(a, None if axes is None else tuple(axes)),
-    np.broadcast_to: lambda array, shape: ops.broadcast_to(array, shape),
+    np.transpose: transpose,
+    np.broadcast_to: broadcast_to,
     np.take: take,
     np.concatenate: concatenate,
     np.stack: stack,
@@ -104,5 +133,5 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.dot: dot,
     np.shape: lambda a: a.shape,
     np.ndim: lambda a: a.ndim,
-    np.size: lambda a, axis=None: a.size if axis is None else a.shape[axis],
+    np.size: lambda a, axis=None: a.size if axis is None else np.size(a._data, axis),
 }

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
 from . import autodiff, ops, pickling
 from .autodiff import mode
 from .op import OPS, Op, Settings, array, node_in
-from .protocol import COMPARISONS, FUNCTIONS, UFUNCS
+from .protocol import COMPARISONS, FUNCTIONS, UFUNCS, only
 from .storage import Saved, invalidate
 
 
@@ -214,12 +214,24 @@ class Tensor:
     def __float__(self) -> float:
         return self.item()
 
+    def __int__(self) -> int:
+        return int(self.item())
+
     def __bool__(self) -> bool:
         return bool(self.peek())
 
     def __getitem__(self, key: Any) -> Tensor:
         """self[key], for any key that numpy takes."""
         return ops.index_(self, key)
+
+    def __setitem__(self, key: Any, new: Any) -> NoReturn:
+        raise TypeError(
+            "a tensor does not take assignment to its elements, of which the graph would not know; choose by "
+            "vector.where, or assign to elements of .data between a backward pass and the next forward pass"
+        )
+
+    def __contains__(self, y: Any) -> bool:
+        return bool(np.any(self == y))
 
     def __add__(self, y: Any) -> Tensor:
         return apply(ops.add, (self, y))
@@ -297,11 +309,11 @@ class Tensor:
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         """numpy's own functions on tensors: `np.tanh(t)` and `array * t` are tensors."""
-        if method == "__call__" and not kwargs:
+        if method == "__call__" and (ufunc in COMPARISONS or ufunc in UFUNCS):
+            only(ufunc.__name__, **kwargs)
             if ufunc in COMPARISONS:
                 return ufunc(*(plain(x, ufunc.__name__, self) for x in inputs))
-            if ufunc in UFUNCS:
-                return UFUNCS[ufunc](*inputs)
+            return UFUNCS[ufunc](*inputs)
         raise TypeError(
             f"numpy's {ufunc.__name__}{'' if method == '__call__' else '.' + method} is not differentiable here; "
             f"use an op of vector, or .data for the plain array"

@@ -6,7 +6,7 @@ import numpy as np
 import spelt
 from bounds import close, errors
 from engines import undecided
-from hypothesis import assume, event, given
+from hypothesis import assume, event, example, given
 from judging import ZERO_SIGN_FREE, same
 from strategies import Lines, array_expressions, expressions
 
@@ -33,6 +33,18 @@ def test_single_numbers_to_the_last_bit(lines: Lines):
         assert same(a, b, signed_zeros=False).all(), f"slope of {name}: scalar {a!r}, vector {float(b)!r}"
 
 
+SUMS_OF_CONSTANTS = """x0 = node(-1.0)
+x1 = node([0.0, 0.0, -1.0])
+v0 = minimum(x0, x1)
+v1 = leaky_relu(v0, slope=0.01)
+v2 = leaky_relu(v1, slope=0.01)
+out = sum(v2)
+out = add(out, sum(x0))
+out = add(out, sum(v0))
+slopes = grad(out, [x0, x1, v0, v1, v2], create_graph=True, gradient=node(1.0))"""
+
+
+@example(lines=Lines("", SUMS_OF_CONSTANTS.splitlines()))  # 1 + 1.0001 + 1.0001 + 1.0001 / 2, in any order
 @given(lines=array_expressions())
 def test_arrays_within_the_bound(lines: Lines):
     with np.errstate(all="ignore"):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from bounds import close, errors
+from bounds import close, errors, slopes
 from engines import undecided
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -38,14 +38,14 @@ def through_both(lines: Lines) -> None:
         assume(np.isfinite(slow["loss"].data))
         slow_inputs = [*slow["model"].parameters(), *flat(slow["x"])]
         fast_inputs = [*fast["model"].parameters(), fast["x"]]
-        slow_slopes = scalar.grad(slow["loss"], slow_inputs, create_graph=True)
-        fast_slopes = vector.grad(fast["loss"], fast_inputs, create_graph=True)
+        slow_slopes = slopes(scalar, slow["loss"], slow_inputs)
+        fast_slopes = slopes(vector, fast["loss"], fast_inputs)
         v = np.random.default_rng(0).normal(size=len(slow_inputs)).round(2)
         along = np.split(v, np.cumsum([x.size for x in fast_inputs])[:-1])
-        slow_hvp = scalar.grad(scalar.dot(slow_slopes, v.tolist()), slow_inputs, create_graph=True)
+        slow_hvp = slopes(scalar, scalar.dot(slow_slopes, v.tolist()), slow_inputs)
         directions = [d.reshape(x.shape) for d, x in zip(along, fast_inputs, strict=True)]
         products = [vector.sum(s * d) for s, d in zip(fast_slopes, directions, strict=True)]
-        fast_hvp = vector.grad(sum(products[1:], products[0]), fast_inputs, create_graph=True)
+        fast_hvp = slopes(vector, sum(products[1:], products[0]), fast_inputs)
     e_slow = errors([slow["loss"], *slow_slopes, *slow_hvp])
     e_fast = errors([fast["loss"], *fast_slopes, *fast_hvp])
     assume(np.isfinite([e_slow[v] for v in (*slow_slopes, *slow_hvp)]).all())  # towers of exp overflow
@@ -83,8 +83,8 @@ def test_optimizers(name, lines: Lines):
     for _ in range(4):
         slow_loss = last.run({**SCALAR, "model": slow["model"], "x": slow["x"]})["loss"]
         fast_loss = last.run({**VECTOR, "model": fast["model"], "x": fast["x"]})["loss"]
-        slow_slopes = scalar.grad(slow_loss, slow_parameters, create_graph=True)
-        fast_slopes = vector.grad(fast_loss, fast_parameters, create_graph=True)
+        slow_slopes = slopes(scalar, slow_loss, slow_parameters)
+        fast_slopes = slopes(vector, fast_loss, fast_parameters)
         e_slow, e_fast = errors([slow_loss, *slow_slopes]), errors([fast_loss, *fast_slopes])
         assume(not undecided(e_slow) and not undecided(e_fast))
         compare("gradient", slow_slopes, fast_slopes, e_slow, e_fast)
@@ -118,13 +118,13 @@ def test_training_apart(lines: Lines, momentum: float):
         drift = dict(error)
         for _ in range(4):
             loss = Lines("", lines.lines[-1:]).run({**names, "model": found["model"], "x": found["x"]})["loss"]
-            slopes = engine.grad(loss, parameters, create_graph=True)
-            e = errors(slopes, error)
+            gradients = slopes(engine, loss, parameters)
+            e = errors(gradients, error)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             assume(all(np.max(np.abs(p.data)) < 1e20 for p in parameters))  # else it diverges, until it overflows
-            for p, s in zip(parameters, slopes, strict=True):
+            for p, s in zip(parameters, gradients, strict=True):
                 drift[p] = momentum * drift[p] + e[s] + 4 * 2.0**-52 * np.abs(s.data)
                 error[p] = error[p] + 0.05 * drift[p] + 4 * 2.0**-52 * np.abs(p.data)
         ends.append(

@@ -57,6 +57,9 @@ def views(name):
     def diagonal(x):
         return Tensor(np.diagonal(x * 2.0) * 1.5)
 
+    def functions_of_linalg(x):
+        return Tensor(np.linalg.diagonal(x) * 2.0), Tensor(np.linalg.matrix_transpose(x) * 2.0)
+
     def rows_by_numpy_integers(x):
         for i in np.arange(3):
             row = p.data[i]
@@ -93,6 +96,20 @@ def numbers(name):
 
     def power_in_float64(x):
         return Tensor(np.float_power(np.abs(x).astype(np.float32), 0.1) * 1.0)
+
+    def stacks_in_lists(x):
+        return Tensor(np.matmul(x, [np.eye(4).tolist()] * 2) * 1.0), Tensor(np.matmul([x, x + 1.0], x.T) * 1.0)
+
+    def numbers_for_a_condition(x):
+        return Tensor(np.where(np.round(x), x, -1.0) * 1.0)
+
+    def bounds_of_a_method(x):
+        return Tensor(x.clip(0.25) * 1.0), Tensor(x.clip(max=0.25) * 1.0), Tensor(x.clip(-0.5, 0.5) * 1.0)
+
+    def copied_and_asked(x):
+        y = np.zeros_like(x)
+        assert np.copyto(y, x) is None
+        return Tensor(y * 1.0)
 
     def power_of_two(x):
         return Tensor(np.ldexp(x, 3) * 1.0)
@@ -322,3 +339,17 @@ def test_zeros_of_both_signs_are_two_numbers():
     for z in (0.0, 0.0, -0.0, 0.0):
         np.testing.assert_array_equal(np.signbit(step(np.ones(2), z).data), np.signbit(z))
     assert step.traces == 1
+
+
+@pytest.mark.parametrize("f", [np.mean, np.median, np.linalg.norm, lambda x: x[1, 2] * 1.0])
+def test_a_result_of_one_number_is_an_array(f):
+    step = vector.compile(lambda x: Tensor(f(x)))
+    for _ in range(3):
+        out = step(np.ones((3, 4)))
+        assert type(out.data) is np.ndarray
+        out.data[...] = 9.0
+
+
+def test_an_array_without_axes_is_not_gone_through():
+    with pytest.raises(TypeError, match="len"):
+        vector.compile(lambda x: [Tensor(y) for y in x])(np.array(1.0))

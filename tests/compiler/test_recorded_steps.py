@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 from recorded import same
 
 import vector
@@ -231,3 +232,20 @@ def test_keys_that_are_filled_anew_between_runs():
         at[:] = k, (k + 2) % 5
         assert same(eager(at).data, step(at).data)
         assert same(tensors[0].data, twins[0].data)
+
+
+def test_functions_that_are_not_of_numpys_own_namespace():
+    """A view made by numpy.lib, and a ufunc of another library."""
+    cube = np.frompyfunc(lambda x: x * x * x, 1, 1)
+
+    def make():
+        w = weights((2, 2))
+        return lambda x: vector.sum(sliding_window_view(x, (2, 2)).reshape(-1, 2, 2) * w), [w]
+
+    agree(make)
+
+    def foreign():
+        w = weights((3,))
+        return lambda x: vector.sum(w * cube(x).astype(float)), [w]
+
+    agree(foreign)

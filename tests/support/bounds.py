@@ -12,9 +12,14 @@ n eps/2 sum |terms| of their sum, the terms being dv/dx_i x_i for sums, means an
 take the logarithm of a sum of n numbers that is at least 1: the error of this sum is one in their value, so
 there the maximum is with 1 as well.) The derivatives are the op's own rules, which are tested elsewhere.
 
-Gradients are nodes too (`create_graph`), so that the same pass bounds first and second derivatives. Each engine's
-graph is analysed on its own, in its own order of summation with its own formulas. Both approximate one exact value, so
-they are at most e_scalar + e_vector apart; twice that is allowed, for the analysis is of first order in eps.
+Gradients are nodes too (`create_graph`), so that the same pass bounds first and second derivatives. The derivatives of
+x + x, of a sum or of leaky_relu are constants, whose history no engine keeps; but they are products and sums, rounded
+like any other. So the gradient that a backward pass starts from is here a leaf that requires a gradient itself
+(`slopes`): every number of the pass depends on it, and so has its history in the graph, and its error.
+
+Each engine's graph is analysed on its own, in its own order of summation with its own formulas. Both approximate one
+exact value, so they are at most e_scalar + e_vector apart; twice that is allowed, for the analysis is of first order in
+eps.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,11 +38,20 @@ SHIFTED = {"logsumexp", "log_softmax", "cross_entropy"}
 ELEMENTWISE = {name for name, op in scalar.ops.OPS.items() if not op.over}
 
 
+def slopes(engine: Any, output: Any, inputs: Sequence[Any]) -> list[Any]:
+    """d output / d input as nodes with their whole history, also where they are constants."""
+    one = (scalar.Value if engine is scalar else vector.Tensor)(1.0)
+    return engine.grad(output, inputs, create_graph=True, gradient=one)
+
+
 def errors(outputs: Sequence[Any], given: Mapping[Any, Any] | None = None) -> dict[Any, Any]:
-    """e for every node under `outputs`; leaves have the error `given` for them, or none."""
+    """e for every node under `outputs`; leaves have the error `given` for them, or none. Raises ValueError for an
+    output that is a constant other than 0: its history, and with it its error, is lost."""
     e: dict[Any, Any] = dict(given or {})
     with np.errstate(all="ignore"):
         for output in outputs:
+            if not output.requires_grad and np.any(output.data) and output not in e:
+                raise ValueError("errors: expected a node with its history, got a constant; differentiate by slopes()")
             engine = scalar if isinstance(output, scalar.Value) else vector
             for node in engine.topological_order(output):
                 if node not in e:

@@ -1,7 +1,7 @@
 """What agreement tests of both engines share."""
 
 import numpy as np
-from bounds import errors
+from bounds import errors, slopes
 
 import scalar
 import vector
@@ -17,8 +17,8 @@ def both(name, sequences):
         rows = isinstance(slow, list)
         slow_out = scalar.dot(slow, weights[: len(slow)]) if rows else slow * 1.7
         fast_out = vector.sum(fast * weights[: len(slow)]) if rows else fast * 1.7
-        slow_slopes = scalar.grad(slow_out, [x for xs in numbers for x in xs], create_graph=True)
-        fast_slopes = vector.grad(fast_out, arrays, create_graph=True)
+        slow_slopes = slopes(scalar, slow_out, [x for xs in numbers for x in xs])
+        fast_slopes = slopes(vector, fast_out, arrays)
         slow_all = [*(slow if rows else [slow]), *slow_slopes]
         e_slow, e_fast = errors(slow_all), errors([fast, *fast_slopes])
     return (

@@ -64,6 +64,9 @@ def matmul(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return boxed([scalar.dot(row.tolist(), column.tolist()) for row in x for column in y.T], (len(x), y.shape[1]))
 
 
-def grad(output: np.ndarray, inputs: Sequence[np.ndarray], create_graph: bool = False) -> list[np.ndarray]:
-    slopes = iter(scalar.grad(output.item(), [v for x in inputs for v in x.ravel().tolist()], create_graph))
+def grad(
+    output: np.ndarray, inputs: Sequence[np.ndarray], create_graph: bool = False, gradient: Any = None
+) -> list[np.ndarray]:
+    numbers = [v for x in inputs for v in x.ravel().tolist()]
+    slopes = iter(scalar.grad(output.item(), numbers, create_graph, None if gradient is None else gradient.item()))
     return [boxed([next(slopes) for _ in range(x.size)], x.shape) for x in inputs]

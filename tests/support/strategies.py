@@ -134,7 +134,7 @@ def array_expressions(draw: Any) -> Lines:
     lines += [
         f"out = sum({last[0]})",
         *(f"out = add(out, sum({x}))" for x in last[1:]),
-        f"slopes = grad(out, [{', '.join(shapes)}], create_graph=True)",
+        f"slopes = grad(out, [{', '.join(shapes)}], create_graph=True, gradient=node(1.0))",  # see bounds.py
     ]
     return Lines("from vector import *; node = Tensor    # and, in tests/: from spelt import *", lines)
 

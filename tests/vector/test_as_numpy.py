@@ -1,7 +1,9 @@
 """What stands for a function of numpy takes numpy's arguments and defaults, or says which it does not."""
 
 import copy
+import operator
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -65,6 +67,8 @@ CALLS = [
     lambda t: np.broadcast_to(t, (2, 2, 3)),
     lambda t: np.stack([t, t], axis=1),
     lambda t: np.where(GRID > 2, t, 0.0),
+    lambda t: np.transpose(np.take(t, [3, 1]), 0),
+    lambda t: np.take(np.take(t, 1), [0, 0], axis=-1),
 ]
 
 
@@ -78,6 +82,7 @@ def test_numpys_arguments(call):
 
 REFUSED = {
     "where": lambda t: np.sum(t, where=GRID > 1),
+    "where, None being false": lambda t: np.sum(t, where=None),
     "dtype": lambda t: np.sum(t, dtype=np.float32),
     "initial": lambda t: np.max(t, initial=3.0),
     "out": lambda t: np.mean(t, out=np.zeros(())),
@@ -86,10 +91,61 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("argument", REFUSED)
-def test_arguments_that_tensors_do_not_take(argument):
-    with pytest.raises(TypeError, match=rf"np\.\w+: expected no {argument}= with tensors; use vector\.\w+, or \.data"):
-        REFUSED[argument](Tensor(GRID))
+@pytest.mark.parametrize("name", REFUSED)
+def test_arguments_that_tensors_do_not_take(name):
+    argument = name.partition(",")[0]
+    with pytest.raises(
+        TypeError, match=rf"np\.\w+: expected no {argument}= with tensors; use an op of vector, or \.data"
+    ):
+        REFUSED[name](Tensor(GRID))
+
+
+PLAIN = [
+    lambda t: np.isnan(t),
+    lambda t: np.isfinite(t),
+    lambda t: np.signbit(t),
+    lambda t: np.argmax(t, axis=1),
+    lambda t: np.argsort(t),
+    lambda t: np.nonzero(t),
+    lambda t: np.any(t, axis=0),
+    lambda t: np.allclose(t, GRID),
+    lambda t: np.array_equal(t, GRID),
+    lambda t: np.size(t, (0, 1)),
+    lambda t: 3.0 in t,
+    lambda t: 7.0 in t,
+]
+
+
+@pytest.mark.parametrize("call", PLAIN)
+def test_what_moves_in_jumps_is_plain(call):
+    found, expected = call(Tensor(GRID)), call(GRID)
+    assert type(found) is type(expected)
+    assert_array_equal(found, expected)
+
+
+WAYS = {
+    "np.add: expected no out= with tensors; use an op of vector, or .data": lambda t: operator.iadd(GRID.copy(), t),
+    "np.less: expected no out= with tensors": lambda t: np.less(t, 1.0, out=np.zeros((2, 3), bool)),
+    "use vector.maximum and vector.minimum": lambda t: np.clip(t, GRID, 9.0),
+    "expected numbers as bounds": lambda t: np.clip(GRID, 0.0, Tensor(1.0)),
+    "np.clip: expected a lower or an upper bound with tensors, got none; use .data": lambda t: np.clip(t),
+    "np.broadcast_to: expected no subok= with tensors": lambda t: np.broadcast_to(t, (2, 2, 3), subok=True),
+    "take: expected integer indices, got bool; use x[mask]": lambda t: np.take(t[0], [True, False, True]),
+    "take: expected integer indices, got float64": lambda t: vector.take(t, [0.5]),
+    "choose by vector.where, or assign to elements of .data": lambda t: operator.setitem(t, 0, 1.0),
+    "where: expected a bool condition such as x > 0, got type": lambda t: vector.where(np.float64, t, t),
+}
+
+
+@pytest.mark.parametrize("words", WAYS)
+def test_an_error_names_the_way(words):
+    with pytest.raises(TypeError, match=re.escape(words)):
+        WAYS[words](Tensor(GRID))
+
+
+def test_a_tensor_without_axes_is_a_number():
+    t = Tensor(2.75)
+    assert (float(t), int(t)) == (2.75, 2)
 
 
 def test_methods_take_numbers_one_by_one_or_as_a_list():

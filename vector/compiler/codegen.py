@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..runtime.threads import Autotuner, parallel_for
-from .ir import Call, Program, Var, function_name, rewrite, statement, variables
+from .ir import METHODS, Call, Program, Var, function_name, rewrite, statement, variables
 from .memory import Plan
 
 Line = tuple[str, str]  # a statement, and a remark
@@ -185,7 +185,10 @@ class Source:
         if isinstance(owner, np.random.Generator):
             return f"{self.names.bind('rng', owner)}.{f.__name__}"
         name = function_name(f)
-        return name if name.startswith("np.") else self.names.bind(name, f)
+        found: Any = np
+        for part in name.removeprefix("np.").split("."):  # ufuncs of other libraries look like numpy's
+            found = getattr(found, part, None)
+        return name if found == f else self.names.bind(name.rpartition(".")[2], f)
 
     def show(self, x: Any) -> str:
         """A variable's name, or a plain argument as Python."""
@@ -212,9 +215,9 @@ class Source:
             self.known[x] = self.names.new(self.wanted(x))
             if x.base is not None:
                 f, args, kwargs = x.view
-                self.lines.append(
-                    (statement(Call(f, (x.base, *args), kwargs, x, into=False), self.show), remark(x.shape, x.dtype))
-                )
+                name = "" if f is operator.getitem or f in METHODS else self.function(f)
+                view = Call(f, (x.base, *args), kwargs, x, into=False)
+                self.lines.append((statement(view, self.show, name), remark(x.shape, x.dtype)))
         return self.known[x]
 
     def wanted(self, var: Var) -> str:

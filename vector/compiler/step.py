@@ -115,9 +115,14 @@ class Replay:
 def returned(outputs: Any, arrays: Any) -> Any:
     """The step's result: the structure of its outputs, with tensors, constants without a graph, for the arrays."""
     if type(outputs) is Var:
-        return Returned.constant(arrays[0])
+        return constant(arrays[0])
     values = iter(arrays)
-    return replace(outputs, lambda x: Returned.constant(next(values)) if isinstance(x, Var) else x)
+    return replace(outputs, lambda x: constant(next(values)) if isinstance(x, Var) else x)
+
+
+def constant(x: Any) -> Returned:
+    """An array, or a number as some functions of numpy return it, as a constant without a graph."""
+    return Returned.constant(x if type(x) is np.ndarray else np.asarray(x))
 
 
 class CompiledStep:

@@ -33,6 +33,7 @@ TAKES_OUT = {np.take}
 # An array's methods that are numpy's functions of that name.
 SAME = "all any argmax argmin clip cumsum dot max mean min prod ravel repeat round squeeze std sum swapaxes take var"
 METHODS = {name: getattr(np, name) for name in SAME.split()}
+METHODS["clip"] = lambda x, min=None, max=None, **more: np.clip(x, min, max, **more)
 METHODS["flatten"] = lambda x, order="C": np.ravel(x, order).copy()
 
 
@@ -58,8 +59,11 @@ class TracedArray(NDArrayOperatorsMixin):
         if any(hasattr(x, "op") for x in inputs):
             return NotImplemented  # for the tensor among them, which makes a node
         if method not in ("__call__", "reduce") or ufunc.nout != 1:
-            refuse(f"call np.{ufunc.__name__}{'' if method == '__call__' else '.' + method}")
+            refuse(
+                f"call np.{ufunc.__name__}{'' if method == '__call__' else '.' + method}", "call it outside the step"
+            )
         function = ufunc if method == "__call__" else getattr(ufunc, method)
+        inputs = tuple([self.tracer.joined(x) if isinstance(x, (list, tuple)) else x for x in inputs])
         out = kwargs.pop("out", (None,))
         kwargs = {key: x for key, x in kwargs.items() if x is not None or key == "axis"}
         number = isinstance(out[0], TracedArray) and out[0].number  # s += 1: a new one
@@ -75,7 +79,8 @@ class TracedArray(NDArrayOperatorsMixin):
         if function is np.where and len(args) == 3:
             return self.tracer.choose(*args)
         if function is np.copyto:
-            return self.tracer.copyto(*args, **kwargs)
+            self.tracer.copyto(*args, **kwargs)
+            return None
         if function is np.concatenate:
             return self.tracer.join(*args, **kwargs)
         if function in (np.shape, np.ndim, np.size):
@@ -139,6 +144,9 @@ class TracedArray(NDArrayOperatorsMixin):
     def __len__(self) -> int:
         return len(self.value)
 
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self.value)))  # the TypeError of an array without axes is numpy's
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name == "op":
             raise AttributeError(name)
@@ -149,7 +157,7 @@ class TracedArray(NDArrayOperatorsMixin):
     def __bool__(self) -> bool:
         refuse("branch on a value", "use vector.where")
 
-    def __float__(self) -> float:
+    def __float__(self, *at: Any) -> float:
         refuse("turn a value into a number", "return the tensor from the step and look at it outside")
 
     __int__ = __index__ = item = tolist = __float__
@@ -230,7 +238,7 @@ class Tracer:
         if out is None:
             value = f(*values, **named)
             if not isinstance(value, (np.ndarray, np.generic)) or f in OF_VALUES:
-                refuse(f"call {f.__name__}, whose result is no array of a fixed shape")
+                refuse(f"call {f.__name__}, whose result is no array of a fixed shape", "call it outside the step")
             number, value = isinstance(value, np.generic), np.asarray(value)
             looked_at = [x for x in leaves((traced_args, traced_kwargs)) if np.may_share_memory(x.value, value)]
             if looked_at and not getattr(f, "checks", False):
@@ -267,9 +275,17 @@ class Tracer:
             return TracedArray(self, x._var.base, value)
         return TracedArray(self, Var("view", value, base=x._var, view=(f, args, kwargs)), value)
 
+    def joined(self, x: Any) -> Any:
+        """Lists of numbers and arrays as one array, as numpy takes them; the passes know arrays and numbers."""
+        if not isinstance(x, (list, tuple)):
+            return x
+        return np.stack([self.joined(part) for part in x]) if leaves(x) else self.constant(np.asarray(x))
+
     def choose(self, condition: Any, x: Any, y: Any) -> TracedArray:
         """np.where has no `out=`: copy y, then x where the condition holds."""
         condition, x, y = self.traced(condition), self.traced(x), self.traced(y)
+        if getattr(condition, "dtype", np.dtype(bool)).kind != "b":  # np.copyto wants bools
+            condition = np.not_equal(condition, 0)
         value = np.where(unwrap(condition), unwrap(x), unwrap(y))
         traced = TracedArray(self, Var("result", value), value)
         self.emit(Call(np.copyto, (variable(y),), {}, traced._var))
