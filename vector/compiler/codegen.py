@@ -188,7 +188,7 @@ class Source:
         found: Any = np
         for part in name.removeprefix("np.").split("."):  # ufuncs of other libraries look like numpy's
             found = getattr(found, part, None)
-        return name if found == f else self.names.bind(name.rpartition(".")[2], f)
+        return name if found == f else self.names.bind(identifier(name.rpartition(".")[2]), f)
 
     def show(self, x: Any) -> str:
         """A variable's name, or a plain argument as Python."""
