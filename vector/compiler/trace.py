@@ -240,6 +240,8 @@ class Tracer:
             if not isinstance(value, (np.ndarray, np.generic)) or f in OF_VALUES:
                 refuse(f"call {f.__name__}, whose result is no array of a fixed shape", "call it outside the step")
             number, value = isinstance(value, np.generic), np.asarray(value)
+            if value.dtype.hasobject:  # planned memory is plain bytes
+                refuse(f"call {f.__name__}, whose result holds objects", "compute with numbers, or call it outside")
             looked_at = [x for x in leaves((traced_args, traced_kwargs)) if np.may_share_memory(x.value, value)]
             if looked_at and not getattr(f, "checks", False):
                 return self.look(f, traced_args, traced_kwargs, value, looked_at)
