@@ -526,6 +526,7 @@ AS_EAGER = {  # what passes that round in another order must leave as it is
     "the mean of an argument": lambda x, y: vector.mean(vector.Tensor(x)),
     "the sum of a row": lambda x, y: vector.sum(vector.Tensor(x)[:1] * 2.0),
     "a sum that is changed": lambda x, y: vector.Tensor(changed_between(x, y)),
+    "two numbers, two dtypes": lambda x, y: vector.Tensor(x.astype(np.float32)) * 0.5 * 0.25,
     "two dtypes": lambda x, y: vector.Tensor(0.1) * (vector.Tensor(x.astype(np.float32)) @ y.astype(np.float32)),
 }
 
