@@ -82,10 +82,10 @@ class Tensor:
             autodiff.observer(node, op, nodes)
         return node
 
-    @staticmethod
-    def constant(data: Any) -> Tensor:
+    @classmethod
+    def constant(cls, data: Any) -> Tensor:
         """A constant leaf around an array as it is."""
-        node = Tensor.__new__(Tensor)
+        node = cls.__new__(cls)
         node._data, node._grad, node.label, node.memory, node.saved = data, None, "", None, NOTHING
         node.op, node.inputs, node.params, node._requires_grad = None, (), None, False
         return node

@@ -42,6 +42,9 @@ class Returned(Tensor):
         refuse("differentiate what it returned, which has no graph", "call backward() inside the step")
 
 
+RETURNED = Returned.constant  # bound once, for replays
+
+
 class Run(NamedTuple):
     """A run of a step as Python, written down."""
 
@@ -72,17 +75,20 @@ class Replay:
         arrays = [x for _, x in arguments.leaves if type(x) is np.ndarray]
         simple = len(arrays) == len(arguments.args) and not (arguments.named or arguments.overlaps) and mode.graph
         self.layouts = [(x.shape, x.strides, x.dtype) for x in arrays] if simple else None
-        self.run = run.program.build(title)
+        self.run, self.single = run.program.build(title), isinstance(run.program.outputs, Var)
 
     def takes(self, args: tuple[Any, ...]) -> bool:
         """Whether these are arguments like those of the recording, at a glance."""
         layouts = self.layouts
         if layouts is None or len(args) != len(layouts):
             return False
-        for x, (shape, strides, dtype) in zip(args, layouts, strict=True):
+        for x, (shape, strides, dtype) in zip(args, layouts):  # noqa: B905  (it takes longer)
             if type(x) is not np.ndarray or x.shape != shape or x.strides != strides or x.dtype is not dtype:
                 return False
-        return len(args) < 2 or len({id(x if (base := x.base) is None else base) for x in args}) == len(args)
+        if len(args) == 2:  # do they share memory? spelt out, as it is the usual case
+            x, y = args
+            return x is not y and x.base is not y and y.base is not x and (x.base is None or x.base is not y.base)
+        return len(args) < 2 or len({id(x if x.base is None else x.base) for x in args}) == len(args)
 
     def schedule(self, every: int) -> None:
         """Say when to record again: at calls 2, 4, 8, ... and every so many."""
@@ -93,13 +99,19 @@ class Replay:
     def replay(self, inputs: Any) -> Any:
         """Take one step. The tensors' gradients are left as the step would have left them."""
         self.count += 1
+        if self.carried:
+            self.carry_on()
+        for tensor, after in self.left:
+            tensor._grad = after
+        arrays = self.run(*inputs)
+        return RETURNED(arrays[0]) if self.single else returned(self.program.outputs, arrays)
+
+    def carry_on(self) -> None:
+        """Let gradients that go on from step to step start from what the tensors have."""
         for tensor, (gradient, empty) in self.carried.items():
             if tensor._grad is not gradient:
                 gradient[...] = empty if tensor._grad is None else tensor.grad
                 tensor._grad = gradient
-        for tensor, after in self.left:
-            tensor._grad = after
-        return returned(self.program.outputs, self.run(*inputs))
 
     def spend(self, arguments: Arguments) -> None:
         """Mark the gradients of tensors among the arguments as used up: the step alone has seen them."""
@@ -109,16 +121,8 @@ class Replay:
 
 def returned(outputs: Any, arrays: Any) -> Any:
     """The step's result: the structure of its outputs, with tensors, constants without a graph, for the arrays."""
-    if isinstance(outputs, Var):
-        return constant(arrays[0])
     values = iter(arrays)
-    return replace(outputs, lambda x: constant(next(values)) if isinstance(x, Var) else x)
-
-
-def constant(array: np.ndarray) -> Tensor:
-    node = Tensor.constant(array)
-    node.__class__ = Returned
-    return node
+    return replace(outputs, lambda x: RETURNED(next(values)) if isinstance(x, Var) else x)
 
 
 class CompiledStep:
