@@ -17,7 +17,6 @@ import types
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from operator import is_
 from sys import stdlib_module_names
 from typing import Any
 
@@ -68,7 +67,8 @@ class GuardSet:
 
     def take(self, walk: Walk) -> None:
         self.found, self.names = walk.found, walk.names
-        self.guarded, self.contents, self.epoch = walk.guarded, walk.contents, epoch.now
+        self.guarded, self.contents, self.lengths = walk.guarded, walk.contents, walk.lengths
+        self.guarded_contents, self.epoch = walk.guarded_contents, epoch.now
 
     def unchanged(self) -> bool:
         """Whether everything is the same object as at the recording."""
@@ -76,16 +76,22 @@ class GuardSet:
             for read, key, value in self.names:
                 if read(key) is not value:
                     return False
-            for x, length, parts, values in self.contents:
-                if len(x) != length or not all(map(is_, parts(x), values)):
+            for parts, x, ids, _ in self.contents:
+                if [*map(id, parts(x))] != ids:
                     return False
-            if self.epoch != epoch.now:
+            for x, length in self.lengths:
+                if len(x) != length:
+                    return False
+            if self.epoch != epoch.now:  # what else is compared changes it
                 now = epoch.now
                 for tensor, array, wanted in self.tensors:
                     if tensor._data is not array or tensor.requires_grad is not wanted:
                         return False
                 for read, key, value in self.guarded:
                     if read(key) is not value:
+                        return False
+                for parts, x, ids, _ in self.guarded_contents:
+                    if [*map(id, parts(x))] != ids:
                         return False
                 self.epoch = now
         except (ValueError, AttributeError, RuntimeError):  # an empty cell or slot; a container that changes just now
@@ -140,7 +146,10 @@ class Walk:
         self.found: list[tuple[str, Any]] = []
         self.names: list[tuple[Callable[[Any], Any], Any, Any]] = []  # read(key) is the value
         self.guarded: list[tuple[Callable[[Any], Any], Any, Any]] = []  # the same, of a `Guarded`: told by the epoch
-        self.contents: list[tuple[Any, int, Callable[[Any], Any], tuple[Any, ...]]] = []  # parts(x) are the values
+        self.contents: list[tuple[Callable[[Any], Any], Any, list[int], Any]] = []  # the ids of parts(x), and these
+        self.guarded_contents: list[tuple[Callable[[Any], Any], Any, list[int], Any]] = []  # of an optimizer's memory
+        self.lengths: list[tuple[Any, int]] = []  # of long containers
+        self.memory: set[int] = set()  # ids of what optimizers and layers of this package hold
         self.seen: dict[int, Any] = {}
         self.left = deque(roots)
         self.steps = [x for _, x in roots]
@@ -204,14 +213,15 @@ class Walk:
         length = kind.__len__(x)
         self.found.append((name, length))
         if length > LIMIT:
-            self.contents.append((x, length, kind.__iter__, ()))
+            self.lengths.append((x, length))
             return
         items = [*dict.items(x)] if kind is dict else [*enumerate(kind.__iter__(x))]
+        keys, values = [key for key, _ in items], [value for _, value in items]
+        contents = self.guarded_contents if id(x) in self.memory else self.contents
         if kind not in (tuple, frozenset):
-            values = tuple(value for _, value in items)
-            self.contents.append((x, length, dict.values if kind is dict else kind.__iter__, values))
+            contents.append((dict.values if kind is dict else kind.__iter__, x, [*map(id, values)], values))
         if kind is dict:
-            self.contents.append((x, length, dict.__iter__, tuple(key for key, _ in items)))
+            contents.append((dict.__iter__, x, [*map(id, keys)], keys))
         for key, value in items:
             self.found.append((f"{name}[{key!r}]", value))
             self.left.append((f"{name}[{key!r}]", value))
@@ -222,6 +232,8 @@ class Walk:
         attributes = getattr(x, "__dict__", None)
         own = attributes if isinstance(attributes, dict) else {}
         self.attributes(name, own, isinstance(x, Guarded))
+        if isinstance(x, Guarded) and stays(type(x)):
+            self.memory.update(map(id, own.values()))
         for kind in type(x).__mro__:
             if stays(kind):
                 continue

@@ -44,6 +44,9 @@ class Returned(Tensor):
         refuse("differentiate what it returned, which has no graph", "call backward() inside the step")
 
 
+RETURNED = Returned.constant  # bound once, for replays
+
+
 class Run(NamedTuple):
     """A run of a step as Python, written down."""
 
@@ -74,20 +77,20 @@ class Replay:
         arrays = [x for _, x in arguments.leaves if type(x) is np.ndarray]
         simple = len(arrays) == len(arguments.args) and not (arguments.named or arguments.overlaps) and mode.graph
         self.layouts = [(x.shape, x.strides, x.dtype) for x in arrays] if simple else None
-        self.program, self.run = build(run.program, title)
+        self.run, self.single = run.program.build(title), isinstance(run.program.outputs, Var)
 
     def takes(self, args: tuple[Any, ...]) -> bool:
         """Whether these are arguments like those of the recording, at a glance."""
         layouts = self.layouts
         if layouts is None or len(args) != len(layouts):
             return False
-        owners = set()
-        for x, (shape, strides, dtype) in zip(args, layouts):  # noqa: B905  (of one length; strict costs as much again)
-            if type(x) is not ndarray or x.shape != shape or x.strides != strides or x.dtype is not dtype:
+        for x, (shape, strides, dtype) in zip(args, layouts):  # noqa: B905  (it takes longer)
+            if type(x) is not np.ndarray or x.shape != shape or x.strides != strides or x.dtype is not dtype:
                 return False
-            base = x.base
-            owners.add(id(x if base is None else base))
-        return len(owners) == len(layouts)
+        if len(args) == 2:  # do they share memory? spelt out, as it is the usual case
+            x, y = args
+            return x is not y and x.base is not y and y.base is not x and (x.base is None or x.base is not y.base)
+        return len(args) < 2 or len({id(x if x.base is None else x.base) for x in args}) == len(args)
 
     def schedule(self, every: int) -> None:
         """Say when to record again: at calls 2, 4, 8, ... and every so many."""
@@ -98,13 +101,19 @@ class Replay:
     def replay(self, inputs: Any) -> Any:
         """Take one step. The tensors' gradients are left as the step would have left them."""
         self.count += 1
+        if self.carried:
+            self.carry_on()
+        for tensor, after in self.left:
+            tensor._grad = after
+        arrays = self.run(*inputs)
+        return RETURNED(arrays[0]) if self.single else returned(self.program.outputs, arrays)
+
+    def carry_on(self) -> None:
+        """Let gradients that go on from step to step start from what the tensors have."""
         for tensor, (gradient, empty) in self.carried.items():
             if tensor._grad is not gradient:
                 gradient[...] = empty if tensor._grad is None else tensor.grad
                 tensor._grad = gradient
-        for tensor, after in self.left:
-            tensor._grad = after
-        return returned(self.program.outputs, self.run(*inputs))
 
     def spend(self, arguments: Arguments) -> None:
         """Mark the gradients of tensors among the arguments as used up: the step alone has seen them."""
@@ -114,15 +123,8 @@ class Replay:
 
 def returned(outputs: Any, arrays: Any) -> Any:
     """The step's result: the structure of its outputs, with tensors, constants without a graph, for the arrays."""
-    if type(outputs) is Var:
-        return constant(arrays[0])
     values = iter(arrays)
-    return replace(outputs, lambda x: constant(next(values)) if isinstance(x, Var) else x)
-
-
-def constant(x: Any) -> Returned:
-    """An array, or a number as some functions of numpy return it, as a constant without a graph."""
-    return Returned.constant(x if type(x) is np.ndarray else np.asarray(x))
+    return replace(outputs, lambda x: RETURNED(next(values)) if isinstance(x, Var) else x)
 
 
 class CompiledStep:
