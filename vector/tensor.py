@@ -83,7 +83,7 @@ class Tensor:
         return node
 
     @classmethod
-    def constant(cls, data: Any) -> Tensor:
+    def constant(cls, data: Any) -> Self:
         """A constant leaf around an array as it is."""
         node = cls.__new__(cls)
         node._data, node._grad, node.label, node.memory, node.saved = data, None, "", None, NOTHING

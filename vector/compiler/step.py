@@ -77,7 +77,8 @@ class Replay:
         arrays = [x for _, x in arguments.leaves if type(x) is np.ndarray]
         simple = len(arrays) == len(arguments.args) and not (arguments.named or arguments.overlaps) and mode.graph
         self.layouts = [(x.shape, x.strides, x.dtype) for x in arrays] if simple else None
-        self.run, self.single = run.program.build(title), isinstance(run.program.outputs, Var)
+        self.program, self.run = build(run.program, title)
+        self.single = isinstance(run.program.outputs, Var)
 
     def takes(self, args: tuple[Any, ...]) -> bool:
         """Whether these are arguments like those of the recording, at a glance."""
@@ -85,7 +86,7 @@ class Replay:
         if layouts is None or len(args) != len(layouts):
             return False
         for x, (shape, strides, dtype) in zip(args, layouts):  # noqa: B905  (it takes longer)
-            if type(x) is not np.ndarray or x.shape != shape or x.strides != strides or x.dtype is not dtype:
+            if type(x) is not ndarray or x.shape != shape or x.strides != strides or x.dtype is not dtype:
                 return False
         if len(args) == 2:  # do they share memory? spelt out, as it is the usual case
             x, y = args
@@ -106,7 +107,9 @@ class Replay:
         for tensor, after in self.left:
             tensor._grad = after
         arrays = self.run(*inputs)
-        return RETURNED(arrays[0]) if self.single else returned(self.program.outputs, arrays)
+        if self.single and type(arrays[0]) is ndarray:
+            return RETURNED(arrays[0])
+        return returned(self.program.outputs, arrays)
 
     def carry_on(self) -> None:
         """Let gradients that go on from step to step start from what the tensors have."""
@@ -124,7 +127,7 @@ class Replay:
 def returned(outputs: Any, arrays: Any) -> Any:
     """The step's result: the structure of its outputs, with tensors, constants without a graph, for the arrays."""
     values = iter(arrays)
-    return replace(outputs, lambda x: RETURNED(next(values)) if isinstance(x, Var) else x)
+    return replace(outputs, lambda x: RETURNED(np.asarray(next(values))) if isinstance(x, Var) else x)
 
 
 class CompiledStep:
