@@ -355,7 +355,7 @@ class Engines(RuleBasedStateMachine):
         k = np.reshape(data.draw(st.lists(NUMBERS, min_size=x.slow.size, max_size=x.slow.size)), x.slow.shape)
         for _ in range(times):
             before = x.numbers()
-            held = [*fast.latest.held.values()] if fast.latest else []
+            held = [*fast.latest.tensors.values()] if fast.latest else []
             if held and not any(array is x.fast._data for array in held):
                 kind, text = outcome(lambda: fast(k))[1]
                 assert kind is vector.RecordingError and "to another array" in text

@@ -225,7 +225,7 @@ REFUSED = {
     "clip_into": "call clip so that it returns its argument",
     "cumsum_into": "call cumsum so that it returns its argument",
     "nan_to_num_in_place": "call nan_to_num so that it returns its argument",
-    "another_array_where_two_look_at_one": "give w another array, while a second tensor looks at the one it has",
+    "another_array_where_two_look_at_one": "give w another array, while a second tensor views the one it has",
     "draws_in_a_helper": "draw random numbers by itself",
     "draws_of_the_old_kind": "draw random numbers by itself",
     "draws_of_python": "draw random numbers by itself",

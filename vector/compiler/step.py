@@ -27,7 +27,7 @@ from .floats import TracedFloat
 from .guards import GuardSet, Method
 from .ir import Program, Var, replace
 from .passes import optimize
-from .trace import SPENT, TracedArray, Tracer
+from .trace import DONATED, TracedArray, Tracer
 from .verify import Signature, StaleRecording, stale
 
 NEVER = 2**62
@@ -50,12 +50,12 @@ RETURNED = Returned.constant  # bound once, for replays
 class Run(NamedTuple):
     """A run of a step as Python, written down."""
 
-    recorder: Tracer
+    tracer: Tracer
     program: Program
     result: Any
     signature: Signature
     left: list[tuple[Any, Any]]  # leaf tensors, and what the step leaves as their gradient
-    spent: list[int]  # the arguments whose gradient the step used up
+    donated: list[int]  # the arguments whose gradient the step used up
 
 
 class Replay:
@@ -69,9 +69,9 @@ class Replay:
 
     def __init__(self, run: Run, guards: GuardSet, arguments: Arguments, title: str) -> None:
         self.signature, self.guards, self.left = run.signature, guards, run.left
-        self.spent, self.plain = run.spent, arguments.plain  # whose ids are in the key
-        self.held, self.carried = run.recorder.held, run.recorder.carried
-        guards.tensors = [(tensor, array, tensor.requires_grad) for tensor, array in self.held.items()]
+        self.donated, self.plain = run.donated, arguments.plain  # whose ids are in the key
+        self.tensors, self.accumulated = run.tracer.tensors, run.tracer.accumulated
+        guards.tensors = [(tensor, array, tensor.requires_grad) for tensor, array in self.tensors.items()]
         self.count = self.checked = 1
         self.due, self.confirmed = NEVER, False
         arrays = [x for _, x in arguments.leaves if type(x) is np.ndarray]
@@ -102,8 +102,8 @@ class Replay:
     def replay(self, inputs: Any) -> Any:
         """Take one step. The tensors' gradients are left as the step would have left them."""
         self.count += 1
-        if self.carried:
-            self.carry_on()
+        if self.accumulated:
+            self.accumulate()
         for tensor, after in self.left:
             tensor._grad = after
         arrays = self.run(*inputs)
@@ -111,17 +111,17 @@ class Replay:
             return RETURNED(arrays[0])
         return returned(self.program.outputs, arrays)
 
-    def carry_on(self) -> None:
+    def accumulate(self) -> None:
         """Let gradients that go on from step to step start from what the tensors have."""
-        for tensor, (gradient, empty) in self.carried.items():
+        for tensor, (gradient, empty) in self.accumulated.items():
             if tensor._grad is not gradient:
                 gradient[...] = empty if tensor._grad is None else tensor.grad
                 tensor._grad = gradient
 
-    def spend(self, arguments: Arguments) -> None:
+    def donate(self, arguments: Arguments) -> None:
         """Mark the gradients of tensors among the arguments as used up: the step alone has seen them."""
-        for i in self.spent:
-            arguments.leaves[i][1]._grad = SPENT
+        for i in self.donated:
+            arguments.leaves[i][1]._grad = DONATED
 
 
 def returned(outputs: Any, arrays: Any) -> Any:
@@ -219,7 +219,7 @@ class CompiledStep:
             with self.lock:  # an interrupt between acquire() and try would leave it locked
                 if replay.count + 1 < replay.due and replay.takes(args) and replay.guards.unchanged():
                     return replay.replay(args)
-        if mode.store is not EAGER or mode.check is not None:  # part of another recorded step, or to be looked at
+        if mode.store is not EAGER or mode.check is not None:  # part of another recorded step, or checked for anomalies
             return self.step(*args, **named)
         if self.lock.locked():
             refuse("run in two threads at once", "give each thread a recorded step of its own")
@@ -233,7 +233,7 @@ class CompiledStep:
             if replay.count + 1 >= replay.due:
                 return self.record_again(replay, arguments)
             result = replay.replay(arguments.inputs)
-            replay.spend(arguments)
+            replay.donate(arguments)
             return result
 
     def check(self, replay: Replay, arguments: Arguments) -> None:
@@ -248,7 +248,7 @@ class CompiledStep:
                 "hold what changes in a tensor or an argument, or call clear() on the step to record anew",
             )
         for name, x in arguments.leaves:
-            if isinstance(x, Tensor) and x in replay.held:
+            if isinstance(x, Tensor) and x in replay.tensors:
                 refuse(f"find its argument {x.label or name} outside, too", INSTEAD)
 
     def record(self, arguments: Arguments, key: Any) -> Any:
@@ -260,7 +260,7 @@ class CompiledStep:
         run = self.run(arguments, guards)
         run = run._replace(program=optimize(run.program, self.exact))
         replay = Replay(run, guards, arguments, self.__name__)
-        replay.spend(arguments)
+        replay.donate(arguments)
         self.plan(replay)
         while len(self.replays) >= self.recordings:
             self.replays.pop(next(iter(self.replays)))
@@ -282,7 +282,7 @@ class CompiledStep:
             self.forget(lambda other: other is replay)
             self.verify_next()
             raise
-        replay.spend(arguments)
+        replay.donate(arguments)
         replay.count += 1
         replay.confirmed = True
         self.plan(replay)
@@ -295,22 +295,22 @@ class CompiledStep:
 
     def run(self, arguments: Arguments, guards: GuardSet) -> Run:
         """Run the step as Python, written down. Raises RecordingError for what cannot be recorded."""
-        recorder = Tracer(find_generators([self.step, arguments.args, arguments.named, guards.values()], GENERATORS))
+        tracer = Tracer(find_generators([self.step, arguments.args, arguments.named, guards.values()], GENERATORS))
         tensors: dict[Tensor, Tensor] = {}  # the arguments, and what the step is given for them
         try:
-            start(recorder)
-            args, named = arguments.rebuild(given(arguments, recorder, tensors))
+            start(tracer)
+            args, named = arguments.rebuild(given(arguments, tracer, tensors))
             result = self.step(*args, **named)
-            check_tensors(tensors, recorder)
+            check_tensors(tensors, tracer)
             leaves = [x for _, x in arguments.leaves]
-            spent = [i for i, x in enumerate(leaves) if isinstance(x, Tensor) and tensors[x]._grad is not None]
-            program, values = recorder.finish(result)
+            donated = [i for i, x in enumerate(leaves) if isinstance(x, Tensor) and tensors[x]._grad is not None]
+            program, values = tracer.finish(result)
             arrays = [np.array(x.value) for x in flatten(values) if isinstance(x, TracedArray)]
             if refusals.seen:  # and swallowed by the step
                 raise refusals.seen[0]
-            left = recorder.close()
+            left = tracer.close()
         except BaseException as error:
-            recorder.close()
+            tracer.close()
             if isinstance(error, Exception) and refusals.seen and error not in refusals.seen:
                 raise refusals.seen[0] from error
             raise
@@ -319,47 +319,47 @@ class CompiledStep:
                 start(None)
             finally:  # again, where an interrupt came in the midst of that
                 start(None)
-        signature = Signature(recorder, program, [*left, ("arguments", *spent)])
+        signature = Signature(tracer, program, [*left, ("arguments", *donated)])
         result = returned(program.outputs, arrays)
         if name := guards.changed():
             refuse(
                 f"change {name!r} by itself, which a replay would not; the step just taken is right",
                 "hold what changes in a tensor, or change it outside the step; if the step does it once, call it again",
             )
-        return Run(recorder, program, result, signature, left, spent)
+        return Run(tracer, program, result, signature, left, donated)
 
 
-def start(recorder: Tracer | None) -> None:
+def start(tracer: Tracer | None) -> None:
     """From now on write down what tensors do, or with None no longer."""
-    mode.store = EAGER if recorder is None else recorder
-    refusals.seen = None if recorder is None else []
+    mode.store = EAGER if tracer is None else tracer
+    refusals.seen = None if tracer is None else []
 
 
-def given(arguments: Arguments, recorder: Tracer, tensors: dict[Tensor, Tensor]) -> Iterator[Any]:
+def given(arguments: Arguments, tracer: Tracer, tensors: dict[Tensor, Tensor]) -> Iterator[Any]:
     """What the step gets for each input: the same for the same object."""
     arrays: dict[int, Any] = {}
     for (name, x), array in zip(arguments.leaves, arguments.inputs, strict=True):
-        traced = recorder.input(array, (isinstance(x, Tensor) and x.label) or name)
+        traced = tracer.input(array, (isinstance(x, Tensor) and x.label) or name)
         if isinstance(x, Tensor):
             yield tensors.setdefault(x, Tensor(traced, x.label, x.requires_grad))
         elif isinstance(x, np.ndarray):
             yield arrays.setdefault(id(x), traced)
         elif isinstance(x, np.floating):
-            yield TracedArray(recorder, traced._var, traced.value, number=True)
+            yield TracedArray(tracer, traced._var, traced.value, number=True)
         else:
-            yield TracedFloat(recorder, traced._var, traced.value, number=True)
+            yield TracedFloat(tracer, traced._var, traced.value, number=True)
 
 
 INSTEAD = "let the step find the tensor outside instead, or pass its array"
 
 
-def check_tensors(tensors: dict[Tensor, Tensor], recorder: Tracer) -> None:
+def check_tensors(tensors: dict[Tensor, Tensor], tracer: Tracer) -> None:
     """A replay takes arrays: what a step does to a tensor that is an argument is not to be lost."""
     for x, inside in tensors.items():
         name = f"its argument {x.label}" if x.label else "an argument"
-        if x in recorder.held:
+        if x in tracer.tensors:
             what = f"find {name} outside, too"
-        elif getattr(inside._data, "_var", None) not in recorder.inputs:
+        elif getattr(inside._data, "_var", None) not in tracer.inputs:
             what = f"give {name} another array"
         elif x.op and x.requires_grad and mode.graph:
             what = f"differentiate what {name} was made of"

@@ -1,6 +1,6 @@
 """Recording: arrays that compute as numpy does and write down every call.
 
-A `TracedArray` stands for an array while a step is recorded. numpy hands each function called on it to the recorder
+A `TracedArray` stands for an array while a step is recorded. numpy hands each function called on it to the tracer
 (`__array_ufunc__`, `__array_function__`), so whatever the op page, the backward pass and the optimizer do with arrays
 is written down as the numpy calls that they make; none of them knows of it.
 """
@@ -26,7 +26,7 @@ from ..op import node_in
 from ..storage import EAGER, Saved, address
 from .ir import Call, Program, Var, replace
 
-SPENT = "a gradient that was used up inside a recorded step"
+DONATED = "a gradient that was used up inside a recorded step"
 VIEWS = {np.reshape, np.transpose, np.broadcast_to, np.squeeze, np.expand_dims, np.swapaxes, np.moveaxis, np.ravel}
 OF_VALUES = {np.unique, np.flatnonzero, np.argwhere, np.extract, np.compress}  # shapes that depend on values
 TAKES_OUT = {np.take}
@@ -132,11 +132,11 @@ class TracedArray(NDArrayOperatorsMixin):
         target = self[(*keys, ...)] if single else self[key]
         if target._var.root is not self._var.root:
             refuse("assign at an index that is an array")
-        if not (isinstance(new, TracedArray) and new.looks_like(target)):  # x[...] += y assigns to x[...] what it is
+        if not (isinstance(new, TracedArray) and new.is_view_like(target)):  # x[...] += y assigns to x[...] what it is
             np.copyto(target, new)
 
-    def looks_like(self, other: TracedArray) -> bool:
-        """Whether two arrays are one look at the same memory."""
+    def is_view_like(self, other: TracedArray) -> bool:
+        """Whether two arrays are one view of the same memory."""
         a, b = self.value, other.value
         there = address(a) == address(b) and self._var.root is other._var.root
         return there and (a.shape, a.strides, a.dtype) == (b.shape, b.strides, b.dtype)
@@ -158,7 +158,7 @@ class TracedArray(NDArrayOperatorsMixin):
         refuse("branch on a value", "use vector.where")
 
     def __float__(self, *at: Any) -> float:
-        refuse("turn a value into a number", "return the tensor from the step and look at it outside")
+        refuse("turn a value into a number", "return the tensor from the step and read it outside")
 
     __int__ = __index__ = item = tolist = __float__
 
@@ -206,16 +206,16 @@ class Tracer:
         self.calls: list[Call] = []
         self.places: list[Place] = []  # of each call, the user's line that it comes from
         self.inputs: list[Var] = []
-        self.known: dict[int, TracedArray] = {}  # arrays from outside, by id; the TracedArray keeps its array alive
-        self.held: dict[Any, np.ndarray] = {}  # tensors from outside, and the array each had
+        self.captured: dict[int, TracedArray] = {}  # arrays from outside, by id; the TracedArray keeps its array alive
+        self.tensors: dict[Any, np.ndarray] = {}  # tensors from outside, and the array each had
         self.versions: Counter[Var] = Counter()  # how often the memory of each root was written to
         self.extents = Extents()
         self.contents: dict[int, int] = {}  # checksums of the user's plain arrays as the step found them, by id
-        self.owned: set[int] = set()  # ids of arrays that belong to a tensor: these may be written to
+        self.writable: set[int] = set()  # ids of arrays that belong to a tensor: these may be written to
         self.gradients: dict[Any, Any] = {}  # leaf tensors whose gradient was set or reset inside the step
-        self.rebound: dict[Any, TracedArray] = {}  # tensors from outside that were given another array
+        self.pending_writes: dict[Any, TracedArray] = {}  # tensors from outside that were given another array
         # Leaf tensors whose gradient goes on from the step before; its array; what it starts from where there is none.
-        self.carried: dict[Any, tuple[np.ndarray, float]] = {}
+        self.accumulated: dict[Any, tuple[np.ndarray, float]] = {}
 
     # --- what TracedArray arrays ask for
 
@@ -242,15 +242,15 @@ class Tracer:
             number, value = isinstance(value, np.generic), np.asarray(value)
             if value.dtype.hasobject:  # planned memory is plain bytes
                 refuse(f"call {f.__name__}, whose result holds objects", "compute with numbers, or call it outside")
-            looked_at = [x for x in leaves((traced_args, traced_kwargs)) if np.may_share_memory(x.value, value)]
-            if looked_at and not getattr(f, "checks", False):
-                return self.look(f, traced_args, traced_kwargs, value, looked_at)
+            viewed = [x for x in leaves((traced_args, traced_kwargs)) if np.may_share_memory(x.value, value)]
+            if viewed and not getattr(f, "checks", False):
+                return self.view_of(f, traced_args, traced_kwargs, value, viewed)
             traced = TracedArray(self, Var("result", value), value, number)
             self.emit(Call(f, args, kwargs, traced._var, into=into))
-            return looked_at[0] if looked_at else traced  # a check: its array goes on as it is
+            return viewed[0] if viewed else traced  # a check: its array goes on as it is
         target = self.traced(out)
         root = target._var.root
-        if root.kind == "constant" or (root.kind == "state" and id(root.array) not in self.owned):
+        if root.kind == "constant" or (root.kind == "state" and id(root.array) not in self.writable):
             refuse("write into a plain numpy array", "hold what changes in a Tensor made outside the step")
         if f is np.copyto:
             np.copyto(target.value, *values, **named)
@@ -261,15 +261,15 @@ class Tracer:
         self.emit(Call(f, args, kwargs, target._var, writes=True))
         return target
 
-    def look(self, f: Any, args: Any, kwargs: Any, value: np.ndarray, looked_at: list[TracedArray]) -> TracedArray:
-        """What a function of numpy gives that is no new array: a look at its first argument."""
-        first = looked_at[0]
+    def view_of(self, f: Any, args: Any, kwargs: Any, value: np.ndarray, viewed: list[TracedArray]) -> TracedArray:
+        """What a function of numpy gives that is no new array: a view of its first argument."""
+        first = viewed[0]
         if not args or args[0] is not first or first.value is value or len(leaves((args, kwargs))) > 1:
             refuse(f"call {f.__name__} so that it returns its argument, changed or not", "write to an array by out=")
         return TracedArray(self, Var("view", value, base=first._var, view=(f, args[1:], kwargs)), value)
 
     def view(self, x: TracedArray, f: Any, args: Any, kwargs: Any) -> TracedArray:
-        """Another look at the memory of `x`, which costs nothing at a replay; a copy where numpy must copy."""
+        """Another view of the memory of `x`, which costs nothing at a replay; a copy where numpy must copy."""
         value = f(x.value, *args, **kwargs)
         if not np.may_share_memory(value, x.value):
             return self.call(f, (x, *args), kwargs, into=False)
@@ -336,7 +336,7 @@ class Tracer:
 
     def check_contents(self) -> None:
         """Nobody but recorded calls may write to an array from outside: a replay would not do so."""
-        for traced in self.known.values():
+        for traced in self.captured.values():
             before = self.contents.get(id(traced.value))
             if before is not None and not self.versions[traced._var] and checksum(traced.value) != before:
                 refuse(
@@ -352,25 +352,25 @@ class Tracer:
             return x.settled() if x.number else x
         return self.traced(np.asarray(x))
 
-    def traced(self, x: Any, label: str = "", owned: bool = False) -> Any:
+    def traced(self, x: Any, label: str = "", writable: bool = False) -> Any:
         """An array from outside as a TracedArray; a tensor's array; anything else as it is."""
         if hasattr(x, "op"):
             return self.read(x)
         if not issubclass(type(x), np.ndarray):
             return x
-        if id(x) not in self.known:
-            self.known[id(x)] = TracedArray(self, Var("state", x, label), x)
-            self.extents.add(x, self.known[id(x)]._var)
-            if not owned:
+        if id(x) not in self.captured:
+            self.captured[id(x)] = TracedArray(self, Var("state", x, label), x)
+            self.extents.add(x, self.captured[id(x)]._var)
+            if not writable:
                 self.contents[id(x)] = checksum(x)
-        return self.known[id(x)]
+        return self.captured[id(x)]
 
     def constant(self, x: Any) -> TracedArray:
         """An array that the engine made, or a plain number: the recording keeps it as it is."""
         x = np.asarray(x)
-        if id(x) not in self.known:
-            self.known[id(x)] = TracedArray(self, Var("constant", x), x)
-        return self.known[id(x)]
+        if id(x) not in self.captured:
+            self.captured[id(x)] = TracedArray(self, Var("constant", x), x)
+        return self.captured[id(x)]
 
     def value(self, op: Any, nodes: Any, settings: Any) -> Any:
         """The op's value, recorded."""
@@ -381,15 +381,15 @@ class Tracer:
 
     def read(self, tensor: Any) -> TracedArray:
         """The tensor's array."""
-        if tensor in self.rebound:
-            return self.rebound[tensor]
+        if tensor in self.pending_writes:
+            return self.pending_writes[tensor]
         array = tensor._data
         if isinstance(array, TracedArray):
             return array
         EAGER.expose(tensor)  # a replay may write to it
-        self.held.setdefault(tensor, array)
-        self.owned.add(id(array))
-        return self.traced(array, tensor.label, owned=True)
+        self.tensors.setdefault(tensor, array)
+        self.writable.add(id(array))
+        return self.traced(array, tensor.label, writable=True)
 
     expose = read
 
@@ -402,7 +402,7 @@ class Tracer:
         if isinstance(tensor._data, TracedArray):
             tensor._data = new
         elif new is not self.read(tensor):
-            self.rebound[tensor] = new
+            self.pending_writes[tensor] = new
 
     def keep(self, settings: Any) -> Any:
         """An op's settings, as its derivatives will read them: what the forward pass reads."""
@@ -436,7 +436,7 @@ class Tracer:
         """`tensor.grad = new`: its own, changed in place, or another one."""
         plain = new is not None and not hasattr(new, "dtype")
         new = self.filled(tensor.shape, new, tensor.dtype) if plain else new
-        own = self.carried.get(tensor, (None,))[0]
+        own = self.accumulated.get(tensor, (None,))[0]
         if isinstance(new, TracedArray) and new.value is own and not self.inside(tensor):
             tensor._grad = own
         else:
@@ -449,18 +449,18 @@ class Tracer:
 
     def gradient(self, tensor: Any, empty: float = 0.0) -> Any:
         """`tensor.grad`: what this step put there, or what goes on from step to step, from `empty` if there is none."""
-        if tensor._grad is SPENT:
+        if tensor._grad is DONATED:
             refuse(f"read the gradient of {tensor.label or 'a tensor'}, which the last recorded step used up")
         if self.inside(tensor):
             if tensor._grad is None:
                 tensor._grad = self.filled(tensor.shape, 0.0, tensor.dtype)
             return self.traced(tensor._grad)
-        if tensor not in self.carried:
+        if tensor not in self.accumulated:
             given = np.full(tensor.shape, empty, tensor.dtype) if tensor._grad is None else tensor._grad
             tensor._grad = np.array(given)  # one's own: it is changed in place
-            self.carried[tensor] = tensor._grad, empty
-            self.owned.add(id(tensor._grad))
-        return self.traced(tensor._grad, f"{tensor.label}.grad" if tensor.label else "", owned=True)
+            self.accumulated[tensor] = tensor._grad, empty
+            self.writable.add(id(tensor._grad))
+        return self.traced(tensor._grad, f"{tensor.label}.grad" if tensor.label else "", writable=True)
 
     def accumulate(self, tensor: Any, g: Any) -> None:
         """Add to a leaf's gradient: to what this step put there, or to what goes on from step to step."""
@@ -478,17 +478,17 @@ class Tracer:
         self.check_draws()
         self.check_contents()
         self.carry()
-        rebound = {tensor: self.kept(new) for tensor, new in self.rebound.items()}
+        rebound = {tensor: self.kept(new) for tensor, new in self.pending_writes.items()}
         result = replace(result, self.kept if rebound else self.traced)
-        self.rebound.clear()
+        self.pending_writes.clear()
         extents = Extents()
-        for tensor, array in self.held.items() if rebound else ():
+        for tensor, array in self.tensors.items() if rebound else ():
             extents.add(array, tensor)
         for tensor, new in rebound.items():
-            array = self.held[tensor]
+            array = self.tensors[tensor]
             if any(other is not tensor for other in extents.overlapping(array)):
                 refuse(
-                    f"give {tensor.label or 'a tensor'} another array, while a second tensor looks at the one it has",
+                    f"give {tensor.label or 'a tensor'} another array, while a second tensor views the one it has",
                     "write into it, as in p.data[...] = new, or copy the second tensor before",
                 )
             self.call(np.copyto, (new,), {}, self.read(tensor))
@@ -496,13 +496,13 @@ class Tracer:
 
     def carry(self) -> None:
         """Leave the gradients that the step goes on from at its next run where it will find them."""
-        for tensor in [tensor for tensor in self.carried if isinstance(tensor._grad, TracedArray)]:
-            gradient, tensor._grad = tensor._grad, self.carried[tensor][0]
+        for tensor in [tensor for tensor in self.accumulated if isinstance(tensor._grad, TracedArray)]:
+            gradient, tensor._grad = tensor._grad, self.accumulated[tensor][0]
             self.call(np.copyto, (gradient,), {}, self.traced(tensor._grad))
             del self.gradients[tensor]
 
     def kept(self, x: Any) -> Any:
-        """x, copied if it looks at an array from outside, which may be about to change."""
+        """x, copied if it views an array from outside, which may be about to change."""
         x = self.traced(x)
         return self.cast(x, x.dtype) if isinstance(x, TracedArray) and x._var.root.kind in ("state", "input") else x
 
@@ -511,9 +511,9 @@ class Tracer:
         leaves there: None, or a mark that the gradient is used up."""
         for tensor in self.gradients:
             if isinstance(tensor._grad, TracedArray):
-                tensor._grad = SPENT
+                tensor._grad = DONATED
         left = [(tensor, tensor._grad) for tensor in self.gradients if not isinstance(tensor._data, TracedArray)]
-        for held in (self.known, self.gradients, self.rebound):
+        for held in (self.captured, self.gradients, self.pending_writes):
             held.clear()
         return left
 

@@ -99,16 +99,16 @@ class Signature:
     """What a recording wrote down, for comparison with another one of the same step. `ends` are the tensors whose
     gradients it leaves, and how."""
 
-    def __init__(self, recorder: Tracer, program: Program, ends: list[tuple[Any, ...]]) -> None:
+    def __init__(self, tracer: Tracer, program: Program, ends: list[tuple[Any, ...]]) -> None:
         self.owners: dict[int, tuple[str, Any]] = {}
-        for tensor, array in reversed(recorder.held.items()):
+        for tensor, array in reversed(tracer.tensors.items()):
             self.owners[id(array)] = "data", tensor
-        for tensor, (array, _) in recorder.carried.items():
+        for tensor, (array, _) in tracer.accumulated.items():
             self.owners[id(array)] = "gradient", tensor
         self.numbers: dict[Var, Number] = {}
-        inputs = self.token(recorder.inputs)
-        self.calls = [self.call(call) for call in recorder.calls]
-        self.places = recorder.places[:]
+        inputs = self.token(tracer.inputs)
+        self.calls = [self.call(call) for call in tracer.calls]
+        self.places = tracer.places[:]
         self.outputs = inputs, self.token(program.outputs)
         self.ends = tuple(ends)
         self.owners.clear()  # these hold the arrays
