@@ -1,5 +1,5 @@
-"""Random programs with repeated (zero-stride), turned and reduced arrays: recorded, with gradients of gradients, they give
-the same bits as the Python step."""
+"""Random programs with zero-stride, turned and reduced arrays, and gradients of gradients: recorded, they give the same
+bits as the Python step."""
 
 import random
 
