@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+ndarray = np.ndarray
 Rule = Callable[..., Any]
 Settings = dict[str, Any]
 OPS: dict[str, Op] = {}
@@ -38,6 +39,7 @@ class Op:
         self.defaults = {p.name: p.default for p in settings}
         self.numbers = {p.name for p in settings if p.annotation == "float"}
         self.known = ("g", "out", *self.inputs, *(f"{x}_shape" for x in self.inputs), *self.defaults)
+        self.complete = inspect.Parameter.empty not in self.defaults.values()  # nothing must be given
         self.rules = rules
         self.__doc__ = forward.__doc__
 
@@ -72,6 +74,9 @@ class Op:
             settings = self.bind(args, settings)
         like = None  # the array of floats whose dtype a plain number takes
         for x in inputs:
+            if type(x) is ndarray:
+                like = x if x.dtype in FLOATS else like
+                continue
             if hasattr(x, "op"):
                 return x.apply(self, inputs, settings)
             if isinstance(x, (list, tuple)) and (node := node_in(x)) is not None:
@@ -93,6 +98,8 @@ class Op:
     def bind(self, args: tuple[Any, ...], given: Settings) -> Settings:
         """All settings by name: those given by position or name, and the defaults."""
         n = len(args) if self.over else len(self.rules)
+        if not given and len(args) == n and self.complete:
+            return self.defaults
         if not n <= len(args) <= n + len(self.defaults):
             raise TypeError(f"{self.name}: expected {n} input{'s' * (n > 1)}, got {len(args)}")
         bound = self.defaults | dict(zip(self.defaults, args[n:], strict=False)) | given
@@ -182,6 +189,8 @@ def array(x: Any, where: str, like: Any = None) -> Any:
     naming the type for bool, complex, str, None, another library's tensors and whatever else, ValueError for lists that
     are ragged.
     """
+    if type(x) is ndarray and x.dtype in FLOATS:
+        return x
     weak, dtype = getattr(like, "dtype", np.float64), getattr(x, "dtype", None)
     if isinstance(x, (list, tuple)):
         if (node := node_in(x)) is not None:

@@ -90,7 +90,8 @@ class Replay:
                 return False
         if len(args) == 2:  # do they share memory? spelt out, as it is the usual case
             x, y = args
-            return x is not y and x.base is not y and y.base is not x and (x.base is None or x.base is not y.base)
+            below, beneath = x.base, y.base
+            return x is not y and below is not y and beneath is not x and (below is None or below is not beneath)
         return len(args) < 2 or len({id(x if x.base is None else x.base) for x in args}) == len(args)
 
     def schedule(self, every: int) -> None:
