@@ -12,8 +12,9 @@ from typing import Any
 
 from . import checkpoint, datasets, nn, ops, optim
 from .anomaly import detect_anomaly
-from .autodiff import backward_steps, grad, gradcheck, no_grad, topological_order
+from .autodiff import backward_steps, grad, no_grad, topological_order
 from .errors import RecordingError
+from .gradcheck import gradcheck
 from .losses import categorical_cross_entropy, cross_entropy, mse
 from .ops import *  # noqa: F403  (every op that is not another one's inside)
 from .tensor import Tensor

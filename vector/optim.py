@@ -1,4 +1,4 @@
-"""Optimizers: what to do with a parameter's gradient; and schedules: which learning rate when.
+"""Optimizers: what to do with a parameter's gradient. The schedules are here by their public path.
 
 All that changes from step to step (velocities, powers of beta, the learning rate) is held in tensors, so that a
 recorded step goes on from where it stands.
@@ -7,13 +7,17 @@ recorded step goes on from where it stands.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from .op import array, number
 from .runtime.memory import side_by_side
+from .schedules import Schedule as Schedule
+from .schedules import constant as constant
+from .schedules import cosine as cosine
+from .schedules import stepped as stepped
 from .storage import Guarded
 from .tensor import Tensor
 
@@ -253,29 +257,3 @@ class AdamW(Adam):
         weight_decay: float = 1e-2,
     ) -> None:
         super().__init__(parameters, lr, betas, eps, weight_decay)
-
-
-Schedule = Callable[[int], float]
-
-
-def constant(lr: float) -> Schedule:
-    """The same learning rate at every step."""
-    return lambda step: lr
-
-
-def stepped(lr: float, every: int, factor: float = 0.1) -> Schedule:
-    """lr times `factor` after each `every` steps."""
-    return lambda step: lr * factor ** (step // every)
-
-
-def cosine(lr: float, steps: int, warmup: int = 0, final: float = 0.0) -> Schedule:
-    """Up to lr in a straight line over `warmup` steps, then down to `final` along half a cosine wave until `steps`
-    (Loshchilov and Hutter, 2017)."""
-
-    def at(step: int) -> float:
-        if step < warmup:
-            return lr * (step + 1) / warmup
-        progress = min(1.0, (step - warmup) / max(1, steps - warmup))
-        return final + (lr - final) * (1.0 + math.cos(math.pi * progress)) / 2.0
-
-    return at

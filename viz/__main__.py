@@ -66,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         root = parse(given.expression, _values(given.values), FUNCTIONS, scalar.Value)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # the table shows infinite slopes
-            root.backward()
+            if root.requires_grad:  # not so of numbers alone
+                root.backward()
         show("\n".join(map(str, viz.steps(root))) if given.steps else table(root))
         for path in paths:
             try:

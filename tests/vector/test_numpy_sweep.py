@@ -86,12 +86,14 @@ def test_counts():
     assert of[RIGHT] >= {"add", "clip", "concatenate", "dot", "matmul", "mean", "operator.matmul", "reshape", "where"}
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_recorded(name):
     check_recorded(name, 0, 2)
 
 
 @pytest.mark.slow
+@pytest.mark.compiler
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_recorded_in_all_calls(name):
     check_recorded(name, 2, None)
