@@ -178,8 +178,17 @@ def backward(output: Any, gradient: float) -> None:
             node.grad = g if node.op else plus(node.grad, g)
         return
     zero = float("-0.0")  # another object in each pass, so that it marks what is reached; -0.0 + g is g, whatever g
-    order = inner_nodes(output, zero)
+    order, leaves = inner_nodes(output, zero)
     output.grad = gradient
+    try:
+        hand_on(order)
+    finally:
+        for x, before in leaves:
+            x.grad = plus(before, x.grad)
+
+
+def hand_on(order: list[Any]) -> None:
+    """Let each node, the last first, add to the gradients of its inputs."""
     for node in reversed(order):
         g = node.grad
         rules = node.op.pair
@@ -210,9 +219,11 @@ def backward(output: Any, gradient: float) -> None:
             y.grad = total if type(total) is float and total - total == 0.0 else carefully(node, 1)
 
 
-def inner_nodes(output: Any, mark: float) -> list[Any]:
-    """The nodes with an op whose gradient is needed, inputs first; each is given `mark` for its gradient."""
+def inner_nodes(output: Any, mark: float) -> tuple[list[Any], list[tuple[Any, float]]]:
+    """The nodes with an op whose gradient is needed, inputs first; and the leaves, with the gradients that they had.
+    Each is given `mark` for its gradient."""
     order: list[Any] = []
+    leaves: list[tuple[Any, float]] = []
     stack = [output]
     while stack:
         node = stack.pop()
@@ -221,16 +232,15 @@ def inner_nodes(output: Any, mark: float) -> list[Any]:
         elif node.grad is not mark:
             node.grad = mark
             stack += (node, None)
-            if node.op.pair is None:
-                stack += [x for x in node.many if x.requires_grad and x.op is not None and x.grad is not mark]
-                continue
-            x = node.x
-            if x.requires_grad and x.op is not None and x.grad is not mark:
-                stack.append(x)
-            x = node.y
-            if x.requires_grad and x.op is not None and x.grad is not mark:
-                stack.append(x)
-    return order
+            inputs = node.many if node.op.pair is None else (node.x, node.y)
+            for x in inputs:
+                if x.requires_grad and x.grad is not mark:
+                    if x.op is not None:
+                        stack.append(x)
+                    else:
+                        leaves.append((x, x.grad))
+                        x.grad = mark
+    return order, leaves
 
 
 def carefully(node: Any, i: int) -> float:
