@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from .epoch import Guarded
 from .op import array, number
 from .runtime.memory import side_by_side
 from .schedules import Schedule as Schedule
 from .schedules import constant as constant
 from .schedules import cosine as cosine
 from .schedules import stepped as stepped
-from .storage import Guarded
 from .tensor import Tensor
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from .epoch import invalidate
 from .op import Op, Settings, array
 
 Saved = tuple[int, Any, Any]
@@ -156,34 +157,3 @@ def same(a: np.ndarray, b: np.ndarray) -> bool:
         return False
     bits = f"i{a.itemsize}"
     return bool(((a.view(bits) == b.view(bits)) | ((a != a) & (b != b))).all())
-
-
-# --- what recorded steps watch ----------------------------------------------------------------------------------------
-
-
-class Epoch:
-    """A count of the changes to what recorded steps read without being told: attributes of layers and optimizers, a
-    tensor's array and `requires_grad`. A replay compares one integer."""
-
-    now = 0
-
-
-epoch = Epoch()
-
-
-def invalidate() -> None:
-    """Make every recorded step evaluate its guards at its next call."""
-    epoch.now += 1
-
-
-class Guarded:
-    """A layer or an optimizer: setting or deleting an attribute invalidates recorded steps."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name in self.__dict__:  # else it is a property
-            invalidate()
-
-    def __delattr__(self, name: str) -> None:
-        super().__delattr__(name)
-        invalidate()

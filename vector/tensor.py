@@ -10,9 +10,10 @@ import numpy as np
 
 from . import autodiff, ops, pickling
 from .autodiff import mode
+from .epoch import invalidate
 from .op import OPS, Op, Settings, array, node_in
 from .protocol import COMPARISONS, FUNCTIONS, UFUNCS, only
-from .storage import Saved, invalidate
+from .storage import Saved
 
 
 class Tensor:

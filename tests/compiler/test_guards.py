@@ -12,8 +12,8 @@ import vector
 from vector import nn, optim
 from vector.compiler.guards import GuardSet
 from vector.compiler.step import NEVER
+from vector.epoch import epoch
 from vector.errors import RecordingError
-from vector.storage import epoch
 
 X, Y = np.random.default_rng(0).normal(size=(8, 3)), np.array([0, 1] * 4)
 FACTOR = 1.0

@@ -165,17 +165,17 @@ HOLDERS = {
     "argument's attribute": ("a = Holder(); a.held = old", "more.held", "a.held = new"),
     "argument's list": ("a = types.SimpleNamespace(held=[old])", "more.held[0]", "a.held[0] = new"),
     "layer": (
-        "class A(vector.storage.Guarded):\n    def __init__(self):\n        self.held = old\na = A()",
+        "class A(vector.epoch.Guarded):\n    def __init__(self):\n        self.held = old\na = A()",
         "a.held",
         "a.held = new",
     ),
     "list of a layer": (
-        "class A(vector.storage.Guarded):\n    def __init__(self):\n        self.held = [old]\na = A()",
+        "class A(vector.epoch.Guarded):\n    def __init__(self):\n        self.held = [old]\na = A()",
         "a.held[0]",
         "a.held[0] = new",
     ),
     "class of a layer": (
-        "class A(vector.storage.Guarded):\n    held = old\na = A()",
+        "class A(vector.epoch.Guarded):\n    held = old\na = A()",
         "a.held",
         "A.held = new",
     ),

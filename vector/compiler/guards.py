@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from ..epoch import Guarded, epoch
 from ..op import Op
 from ..random import GENERATORS
-from ..storage import Guarded, epoch
 from ..tensor import Tensor
 
 PLAIN = (int, float, complex, str, bytes, np.generic, np.dtype, type(None), type(Ellipsis))

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from ..epoch import Guarded
 from ..op import array
-from ..storage import Guarded
 from ..tensor import Tensor
 from .hidden import check_shown
 

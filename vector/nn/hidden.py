@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..autodiff import topological_order
+from ..epoch import Guarded
 from ..op import Op
 from ..random import GENERATORS
-from ..storage import Guarded
 from ..tensor import Tensor
 
 CONTAINERS = (list, tuple, set, frozenset, deque)
