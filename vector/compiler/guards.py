@@ -68,7 +68,7 @@ class GuardSet:
     def take(self, walk: Walk) -> None:
         self.found, self.names = walk.found, walk.names
         self.guarded, self.contents, self.lengths = walk.guarded, walk.contents, walk.lengths
-        self.guarded_contents, self.epoch = walk.guarded_contents, epoch.now
+        self.epoch = epoch.now
 
     def unchanged(self) -> bool:
         """Whether everything is the same object as at the recording."""
@@ -89,9 +89,6 @@ class GuardSet:
                         return False
                 for read, key, value in self.guarded:
                     if read(key) is not value:
-                        return False
-                for parts, x, ids, _ in self.guarded_contents:
-                    if [*map(id, parts(x))] != ids:
                         return False
                 self.epoch = now
         except (ValueError, AttributeError, RuntimeError):  # an empty cell or slot; a container that changes just now
@@ -147,9 +144,7 @@ class Walk:
         self.names: list[tuple[Callable[[Any], Any], Any, Any]] = []  # read(key) is the value
         self.guarded: list[tuple[Callable[[Any], Any], Any, Any]] = []  # the same, of a `Guarded`: told by the epoch
         self.contents: list[tuple[Callable[[Any], Any], Any, list[int], Any]] = []  # the ids of parts(x), and these
-        self.guarded_contents: list[tuple[Callable[[Any], Any], Any, list[int], Any]] = []  # of an optimizer's memory
         self.lengths: list[tuple[Any, int]] = []  # of long containers
-        self.memory: set[int] = set()  # ids of what optimizers and layers of this package hold
         self.seen: dict[int, Any] = {}
         self.left = deque(roots)
         self.steps = [x for _, x in roots]
@@ -217,11 +212,10 @@ class Walk:
             return
         items = [*dict.items(x)] if kind is dict else [*enumerate(kind.__iter__(x))]
         keys, values = [key for key, _ in items], [value for _, value in items]
-        contents = self.guarded_contents if id(x) in self.memory else self.contents
         if kind not in (tuple, frozenset):
-            contents.append((dict.values if kind is dict else kind.__iter__, x, [*map(id, values)], values))
+            self.contents.append((dict.values if kind is dict else kind.__iter__, x, [*map(id, values)], values))
         if kind is dict:
-            contents.append((dict.__iter__, x, [*map(id, keys)], keys))
+            self.contents.append((dict.__iter__, x, [*map(id, keys)], keys))
         for key, value in items:
             self.found.append((f"{name}[{key!r}]", value))
             self.left.append((f"{name}[{key!r}]", value))
@@ -232,8 +226,6 @@ class Walk:
         attributes = getattr(x, "__dict__", None)
         own = attributes if isinstance(attributes, dict) else {}
         self.attributes(name, own, isinstance(x, Guarded))
-        if isinstance(x, Guarded) and stays(type(x)):
-            self.memory.update(map(id, own.values()))
         for kind in type(x).__mro__:
             if stays(kind):
                 continue
