@@ -115,7 +115,7 @@ class TracedArray(NDArrayOperatorsMixin):
         return self.tracer.cast(self, self.dtype, "C")
 
     def __getitem__(self, key: Any) -> Any:
-        keys = tuple(int(k) if isinstance(k, np.integer) else k for k in (key if isinstance(key, tuple) else (key,)))
+        keys = tuple(map(one_key, key if isinstance(key, tuple) else (key,)))
         key = keys if isinstance(key, tuple) else keys[0]
         advanced = [k for k in keys if hasattr(k, "dtype") or isinstance(k, list)]
         if not advanced:
@@ -143,6 +143,9 @@ class TracedArray(NDArrayOperatorsMixin):
 
     def __len__(self) -> int:
         return len(self.value)
+
+    def __contains__(self, x: Any) -> bool:
+        return bool(np.any(self == x))
 
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self.value)))  # the TypeError of an array without axes is numpy's
@@ -285,8 +288,10 @@ class Tracer:
 
     def choose(self, condition: Any, x: Any, y: Any) -> TracedArray:
         """np.where has no `out=`: copy y, then x where the condition holds."""
-        condition, x, y = self.traced(condition), self.traced(x), self.traced(y)
-        if getattr(condition, "dtype", np.dtype(bool)).kind != "b":  # np.copyto wants bools
+        condition, x, y = (self.traced(self.joined(part)) for part in (condition, x, y))
+        if not isinstance(condition, TracedArray):
+            condition = self.constant(np.asarray(condition, bool))
+        if condition.dtype != np.bool_:  # np.copyto wants bools
             condition = np.not_equal(condition, 0)
         value = np.where(unwrap(condition), unwrap(x), unwrap(y))
         traced = TracedArray(self, Var("result", value), value)
@@ -553,6 +558,11 @@ def leaves(structure: Any) -> list[TracedArray]:
     found: list[Any] = []
     replace(structure, found.append)
     return [x for x in found if isinstance(x, TracedArray)]
+
+
+def one_key(k: Any) -> Any:
+    """What stands for one axis in an index, in one form: an int, and a list where it is a tuple."""
+    return int(k) if isinstance(k, np.integer) else list(k) if isinstance(k, tuple) else k
 
 
 def unwrap(x: Any) -> Any:
