@@ -186,20 +186,20 @@ def backward(output: Any, gradient: Any = None) -> None:
             "backward: expected the result of ops on nodes that require a gradient, got a constant: all that it was "
             "made of is constant, or it was made inside no_grad()"
         )
-    taken: set[int] = set()
+    taken: dict[int, Any] = {}  # by id, and kept: another array may not get the id of one that is gone
     for node, g, _ in backward_steps(output, gradient):
         if node.op:
             node._grad = g
-            taken.add(id(g))
+            taken[id(g)] = g
         else:
             node.accumulate(own(g, taken))
 
 
-def own(g: Any, taken: set[int]) -> Any:
+def own(g: Any, taken: dict[int, Any]) -> Any:
     """g, or a copy if it is a view or `taken` already: whoever gets it may change it in place."""
     if id(g) in taken or g.base is not None:
         return g.copy()
-    taken.add(id(g))
+    taken[id(g)] = g
     return g
 
 
@@ -222,7 +222,7 @@ def grad(output: Any, inputs: Any, create_graph: bool = False, gradient: Any = N
     for node, g, _ in backward_steps(output, gradient, create_graph):
         if node in found:
             found[node] = g
-    taken: set[int] = set()
+    taken: dict[int, Any] = {}  # by id, and kept: another array may not get the id of one that is gone
     results = [found[x] if hasattr(found[x], "op") else own(found[x], taken) for x in wanted]
     results = [output.lift(g, "grad") for g in results] if create_graph else results
     return results if several else results[0]

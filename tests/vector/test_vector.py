@@ -376,7 +376,7 @@ def test_the_usual_mode_is_one_look_for_three():
 
 def test_a_gradient_that_fits_goes_on_as_it_is():
     """Neither summed nor copied, unless somebody else has it."""
-    g, x, taken = np.ones((2, 3)), Tensor(np.zeros((2, 3))), set()
+    g, x, taken = np.ones((2, 3)), Tensor(np.zeros((2, 3))), {}
     assert autodiff.unbroadcast(g, x, x, 0) is g
     assert autodiff.own(g, taken) is g
     assert autodiff.own(g, taken) is not g
