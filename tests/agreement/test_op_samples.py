@@ -77,7 +77,7 @@ def test_recorded(sample, layout):
 
     recorded = vector.compile(step)
     for scale in (1.0, 0.9, 1.0):
-        given = [LAYOUTS[layout](x * scale) for x in sample.inputs]
+        given = [LAYOUTS[layout](np.asarray(x * scale)) for x in sample.inputs]
         expected = step(*given)
         if not sample.recordable:
             with pytest.raises(vector.RecordingError, match="mask"):
