@@ -178,14 +178,18 @@ def variables(structure: Any) -> list[Var]:
     return found
 
 
+NESTED = (tuple, list, dict)
+
+
 def replace(structure: Any, new: Callable[[Any], Any]) -> Any:
     """The same structure of tuples, lists and dicts, with `new(x)` for each x that is none of these."""
-    if isinstance(structure, (tuple, list)):
-        parts = [replace(x, new) for x in structure]
-        return type(structure)(*parts) if hasattr(structure, "_fields") else type(structure)(parts)
-    if isinstance(structure, dict):
+    kind = type(structure)  # isinstance() would ask arrays of a recording for their class, which takes a while
+    if not issubclass(kind, NESTED):
+        return new(structure)
+    if issubclass(kind, dict):
         return {key: replace(x, new) for key, x in structure.items()}
-    return new(structure)
+    parts = [replace(x, new) if issubclass(type(x), NESTED) else new(x) for x in structure]
+    return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
 
 
 def with_arguments(call: Call, new: Callable[[Any], Any]) -> Call:

@@ -154,7 +154,7 @@ class Search:
         old = self.program.calls
         at = {call: i for i, call in enumerate(old)}
         last = {row: max(at[call] for call in row) for row in self.rows}
-        at |= {call: last[row] for row in self.rows for call in row}
+        at |= {call: place for row, place in last.items() for call in row}  # a row is long to hash
         if not self.rows or not stay_in_order(old, at):
             return self.program
         instead = {last[row]: call for row, call in self.rows.items()}
