@@ -1,5 +1,7 @@
 """What people write in a step gives what the step gives, or a refusal that names the way out."""
 
+import os
+
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
@@ -247,3 +249,20 @@ def test_objects_are_refused():
     cube = np.frompyfunc(lambda x: x * x * x, 1, 1)
     with pytest.raises(RecordingError, match="whose result holds objects; compute with numbers"):
         vector.compile(lambda x: vector.sum(Tensor(cube(x).astype(float))))(np.ones(3))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_process_runs_a_step_that_another_thread_was_in():
+    w = weights((3,))
+    step = vector.compile(lambda x: vector.sum(w * x))
+    step(np.ones(3))
+    with step.lock:  # as a replay in another thread would hold it
+        child = os.fork()
+        if not child:
+            try:
+                right = step(np.ones(3)).item() == 6.0
+            except RecordingError:
+                right = False
+            os._exit(0 if right else 1)
+    assert os.waitpid(child, 0)[1] == 0

@@ -57,7 +57,7 @@ MODULES = {
         "agreement_ops readme viz_steps compile fit workers anomaly twins",
     ],
     "vector/autodiff.py": ["vector memory errors", "semantics mutation", "anomaly judges compile compile_refusals"],
-    "vector/outside.py": ["outside recorded_numpy", "compile_refusals fit", "compile compile_memory"],
+    "vector/compiler/guards.py": ["guards recorded_numpy", "compile_refusals fit", "compile compile_memory"],
     "vector/compiler/ir.py": ["ir codegen exact_passes", "plan regions", "compile compile_results"],
     "vector/compiler/alias.py": ["ir exact_passes fuse_updates", "plan regions parallel", "compile compile_results"],
     "vector/compiler/memory.py": ["plan parallel", "compile long"],

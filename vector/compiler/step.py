@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ from .trace import DONATED, TracedArray, Tracer
 from .verify import Signature, StaleRecording, stale
 
 NEVER = 2**62
+STEPS: weakref.WeakSet[CompiledStep] = weakref.WeakSet()
 ndarray = np.ndarray
 
 
@@ -155,6 +157,7 @@ class CompiledStep:
         self.current: Replay | None = None  # the last one used
         self.values = Values()
         self.lock = threading.Lock()
+        STEPS.add(self)
         self.bound: dict[int, tuple[weakref.ref[Any], CompiledStep]] = {}
         self.names = [p.name for p in inspect.signature(step).parameters.values()]
 
@@ -405,3 +408,13 @@ def compile(
     if step is None:
         return functools.partial(CompiledStep, exact=exact, verify=verify, recordings=recordings)
     return CompiledStep(step, exact, verify, recordings)
+
+
+def unlock() -> None:
+    """In a child process nobody else runs a step, whoever did when it was forked."""
+    for step in STEPS:
+        step.lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=unlock)
