@@ -15,6 +15,7 @@ ndarray = np.ndarray
 Rule = Callable[..., Any]
 Settings = dict[str, Any]
 OPS: dict[str, Op] = {}
+FUNCTIONS: dict[str, Callable[..., Any]] = {}  # that are made of ops
 
 
 class Op:
@@ -160,6 +161,19 @@ def op(*rules: Rule) -> Callable[[Callable[..., Any]], Op]:
         return made
 
     return declare
+
+
+def function(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Write a function that is made of ops into the table `FUNCTIONS`: it is exported as an op is."""
+    FUNCTIONS[f.__name__] = f
+    return f
+
+
+def methods() -> dict[str, Callable[..., Any]]:
+    """The public ops and functions of one input, x."""
+    ops = {name: op for name, op in OPS.items() if op.public and len(op.rules) == 1 and not op.over}
+    first = {name: list(inspect.signature(f).parameters)[:2] for name, f in FUNCTIONS.items()}
+    return ops | {name: FUNCTIONS[name] for name, names in first.items() if names[0] == "x" and "y" not in names}
 
 
 def named(name: str) -> Op:

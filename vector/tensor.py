@@ -11,7 +11,7 @@ import numpy as np
 from . import autodiff, ops, pickling
 from .autodiff import mode
 from .epoch import invalidate
-from .op import OPS, Op, Settings, array, node_in
+from .op import Op, Settings, array, methods, node_in
 from .protocol import COMPARISONS, FUNCTIONS, UFUNCS, only
 from .storage import Saved
 
@@ -356,9 +356,9 @@ class Tensor:
 
 apply = Tensor.apply
 NOTHING: tuple[Any, ...] = ()
-for unary in OPS.values():
-    if unary.public and len(unary.rules) == 1 and not unary.over and not hasattr(Tensor, unary.name):
-        setattr(Tensor, unary.name, unary)
+for name, f in methods().items():
+    if not hasattr(Tensor, name):
+        setattr(Tensor, name, f)
 
 
 def given(numbers: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
 """Mutation testing: change one place of a module, run the tests that know it, and see whether one of them minds.
 
     python tests/project/mutants.py                          every mutant of every module in MODULES
-    python tests/project/mutants.py vector/ops.py --sample 100 --seed 1
+    python tests/project/mutants.py vector/ops/axes.py --sample 100 --seed 1
 
 A parent process has everything imported but the packages under test. For each mutant it forks; the child imports the
 changed module in the place of the real one and runs pytest, stage by stage, until a test fails. What outlives all
@@ -37,6 +37,12 @@ HERE = Path(__file__).parent
 TESTS = HERE.parent
 ROOT = TESTS.parent
 
+VECTOR_OPS = [
+    "vector semantics errors",
+    "mutation judges",
+    "agreement_ops readme viz_steps compile fit workers anomaly twins",
+]
+
 # The tests that know a module, in stages: most mutants die in the first and never see the others. The last is slow.
 MODULES = {
     "scalar/op.py": ["scalar scalar_backward errors", "mutation judges", "agreement_ops anomaly twins memory"],
@@ -51,11 +57,11 @@ MODULES = {
         "anomaly judges agreement_graphs",
     ],
     "scalar/value.py": ["scalar scalar_backward memory errors", "mutation twins"],
-    "vector/ops.py": [
-        "vector semantics errors",
-        "mutation judges",
-        "agreement_ops readme viz_steps compile fit workers anomaly twins",
-    ],
+    "vector/op.py": VECTOR_OPS,
+    "vector/ops/elementwise.py": VECTOR_OPS,
+    "vector/ops/shapes.py": VECTOR_OPS,
+    "vector/ops/axes.py": VECTOR_OPS,
+    "vector/ops/products.py": VECTOR_OPS,
     "vector/autodiff.py": ["vector memory errors", "semantics mutation", "anomaly judges compile compile_refusals"],
     "vector/compiler/guards.py": ["guards recorded_numpy", "compile_refusals fit", "compile compile_memory"],
     "vector/compiler/ir.py": ["ir codegen exact_passes", "plan regions", "compile compile_results"],
@@ -299,7 +305,7 @@ def chosen_of(path: str, options: argparse.Namespace) -> tuple[ast.Module, list[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("modules", nargs="*", default=list(MODULES), help="such as vector/ops.py; all without any")
+    parser.add_argument("modules", nargs="*", default=list(MODULES), help="such as vector/ops/axes.py; all without any")
     parser.add_argument("--sample", type=int, help="at most so many mutants of each module, drawn at random")
     parser.add_argument("--seed", type=int, default=0, help="of that draw")
     parser.add_argument("--quick", action="store_true", help="leave out each module's last, slow tests")

@@ -430,8 +430,8 @@ def test_row_tiles(sizes, x_lies, y_lies, tiles, others, monkeypatch):
     monkeypatch.setattr(vector.runtime.matmul, "small_products_at_once", lambda: True)
     assert vector.runtime.matmul.row_tiles(x, y) == tiles
     if n * k * m < 10**7:
-        pieces, tiled = [], vector.ops.tiled
-        monkeypatch.setattr(vector.ops, "tiled", lambda x, y: pieces.append(x.shape) or tiled(x, y))
+        pieces, tiled = [], vector.ops.products.tiled
+        monkeypatch.setattr(vector.ops.products, "tiled", lambda x, y: pieces.append(x.shape) or tiled(x, y))
         out = vector.op.OPS["matmul"].value([x, y], None)
         assert pieces == [(tiles, n // tiles, k)] * (tiles > 1)
         assert out.base is None and out.flags.c_contiguous
