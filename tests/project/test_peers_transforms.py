@@ -1,5 +1,6 @@
 """The transforms against JAX's, on random networks, eager and recorded; printed is what each costs, in gradients."""
 
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +19,7 @@ ACTIVATIONS = ("tanh", "sigmoid", "softplus", "sin")
 def network(rng: np.random.Generator, n: int, m: int) -> Callable[[Any], Callable[[Any], Any]]:
     """A function of n numbers that gives m, in the terms of a library of `matmul` and activations."""
     widths = [n, *rng.integers(3, 9, rng.integers(1, 4)).tolist(), m]
-    weights = [rng.normal(size=(a, b)) / np.sqrt(a) for a, b in zip(widths, widths[1:], strict=False)]
+    weights = [rng.normal(size=(a, b)) / np.sqrt(a) for a, b in itertools.pairwise(widths)]
     biases = [rng.normal(size=b) for b in widths[1:]]
     names = rng.choice(ACTIVATIONS, len(weights)).tolist()
 
