@@ -49,6 +49,13 @@ class Sequential(Layer):
             x = layer(x)
         return x
 
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, i: int) -> Any:
+        """Layer number i."""
+        return self.layers[i]
+
     def _held(self) -> Iterator[tuple[str, Any]]:
         """The layers by number, in place of the attribute that holds them; no name for one without tensors."""
         number = itertools.count()
