@@ -23,6 +23,7 @@ import numpy as np
 import vector
 from vector import checkpoint, files, nn, optim
 from vector.datasets import CLASS_NAMES, FashionMNIST, fashion_mnist, fashion_mnist_sample
+from viz.console import run, say
 
 Row = dict[str, float]
 
@@ -100,21 +101,6 @@ def report(row: Row, epochs: int, seconds: float) -> str:
         f"epoch {row['epoch']:>2}/{epochs}   train loss {row['loss']:.4f} accuracy {row['accuracy']:.4f}   "
         f"test loss {row['test_loss']:.4f} accuracy {row['test_accuracy']:.4f}   {seconds:5.1f} s"
     )
-
-
-def say(text: str, end: str = "\n") -> None:
-    """Print at once, whatever becomes of the output.
-
-    Characters that its encoding lacks are escaped. If nobody reads it any longer, as after `| head`, the rest is
-    dropped: a training goes on.
-    """
-    try:
-        print(text, end=end, flush=True)
-    except UnicodeEncodeError:
-        encoding = sys.stdout.encoding
-        print(text.encode(encoding, "backslashreplace").decode(encoding), end=end, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def gradient_sizes(model: nn.Sequential, data: FashionMNIST) -> Row:
@@ -313,19 +299,6 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         if getattr(args, key) is None:
             setattr(args, key, getattr(RECIPES[args.recipe], key))
     return args
-
-
-def run(name: str, main: Callable[[], int | None]) -> int:
-    """Run a program. Return its exit code; an error is one line on stderr."""
-    try:
-        return main() or 0
-    except (OSError, ValueError, FloatingPointError) as problem:  # no data, no room, a loss of nan: it says what to do
-        print(f"{name}: {problem}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:  # outside of training there is nothing to keep
-        return 130
-    finally:
-        say("", end="")  # what the help has left to print may have no reader, either
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ STOREYS = {
         "training",
         "datasets checkpoint",
     ],
-    "viz": ["nodes theme files", "maths picture expression", "player zoom plots"],
+    "viz": ["nodes theme files console", "maths picture expression", "player zoom plots"],
 }
 PUBLIC = """
 scalar: Value backward_steps categorical_cross_entropy cross_entropy detect_anomaly grad gradcheck log_softmax mse nn
