@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import sys
 import threading
 import warnings
 
@@ -359,7 +360,8 @@ def test_fit_says_that_steps_may_be_wrong():
     assert len(caught) == 1
 
 
-def test_progress_leaves_no_threads(capsys):
+def test_progress_leaves_no_threads(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)  # for a bar
     before = threading.active_count()
     model = nn.Sequential(nn.Dense(3, 2, seed=0))
     x, y = np.ones((20, 3)), np.zeros(20, np.int64)

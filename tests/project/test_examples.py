@@ -326,7 +326,12 @@ def test_a_training_that_was_killed_is_resumed_to_the_same_model_and_history(tmp
     printed = train(tmp_path, *words, "--resume").stdout
     assert re.search(r"^going on from kept/run\.npz, after [\d,]+ steps$", printed, re.MULTILINE)
     histories = [json.loads((tmp_path / name / "history.json").read_text()) for name in ("whole", "x")]
+    seconds = [[row.pop("seconds") for row in history["epochs"]] for history in histories]
     assert histories[0]["epochs"] == histories[1]["epochs"] and len(histories[0]["epochs"]) == 3
+    for took, history in zip(seconds, histories, strict=True):  # of all epochs, also those before the resume
+        assert 0 < took[0] < took[1] < took[2] <= history["seconds"]
+    pictures = [(tmp_path / name / "gradients.png").read_bytes() for name in ("whole", "x")]
+    assert pictures[0] == pictures[1]
     assert histories[0]["settings"] == histories[1]["settings"]
     assert (tmp_path / "x/model.npz").read_bytes() == (tmp_path / "whole/model.npz").read_bytes()
     other = train(tmp_path, *words, "--resume", "--epochs", 2, code=1)

@@ -151,11 +151,27 @@ def test_a_wrong_label_in_a_later_batch_is_named():
         model.fit(DATA.train_images, labels, optim.SGD(model.parameters(), 0.1))
 
 
-def test_a_progress_bar_shows_the_running_loss_and_accuracy(capsys):
+def test_a_progress_bar_shows_the_running_loss_and_accuracy(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     history = train(True, progress=True)[2]
     shown = capsys.readouterr().err
-    assert "epoch 1/2" in shown and "epoch 2/2" in shown
+    assert "epoch 1/2" in shown and "epoch 2/2" in shown and "\r" in shown
     assert history == train(True)[2] and capsys.readouterr().err == ""
+
+
+def test_a_log_file_gets_a_line_an_epoch(capsys):
+    history = train(True, progress=True, validation=(DATA.test_images, DATA.test_labels))[2]
+    assert capsys.readouterr().err.splitlines() == [
+        f"epoch {i}/2  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  "
+        f"test loss {row['test_loss']:.4f}  test accuracy {row['test_accuracy']:.4f}"
+        for i, row in enumerate(history, 1)
+    ]
+
+
+def test_progress_without_any_output(monkeypatch):
+    """As of a program without a console on Windows."""
+    monkeypatch.setattr(sys, "stderr", None)
+    train(True, progress=True)
 
 
 def test_a_constant_schedule_is_no_schedule():
