@@ -22,8 +22,8 @@ from .schedules import stepped as stepped
 from .tensor import Tensor
 
 
-def states(arrays: Iterable[Any], labels: Iterable[str]) -> list[Tensor]:
-    return [Tensor(x, label, requires_grad=False) for x, label in zip(side_by_side(arrays), labels, strict=True)]
+def states(arrays: Iterable[Any], labels: Iterable[str]) -> tuple[Tensor, ...]:
+    return tuple([Tensor(x, label, requires_grad=False) for x, label in zip(side_by_side(arrays), labels, strict=True)])
 
 
 def floor(dtype: Any) -> float:
@@ -67,10 +67,10 @@ class Optimizer(Guarded):
         self.weight_decay = setting(weight_decay, f"{name}: weight_decay")
         dtypes = [np.dtype(np.float64), *{p.dtype for p in self.parameters} - {np.dtype(np.float64)}]
         rates = states([np.asarray(lr, dtype) for dtype in dtypes], ["lr"] * len(dtypes))
-        self.rates = dict(zip(dtypes, rates, strict=True))
         self.rate = rates[0]
+        self.rates = tuple([rates[dtypes.index(p.dtype)] for p in self.parameters])  # in the dtype of each parameter
 
-    def zeros(self, name: str) -> list[Tensor]:
+    def zeros(self, name: str) -> tuple[Tensor, ...]:
         """An array of zeros for each parameter."""
         return states([np.zeros_like(p.data) for p in self.parameters], [f"{p.label}.{name}" for p in self.parameters])
 
@@ -81,7 +81,7 @@ class Optimizer(Guarded):
 
     @lr.setter
     def lr(self, new: float) -> None:
-        for rate in self.rates.values():
+        for rate in {self.rate, *self.rates}:
             rate.data[...] = new
 
     def step(self) -> None:
@@ -97,7 +97,7 @@ class Optimizer(Guarded):
         """The plain numbers that stay, by name: a recorded step has them fixed."""
         raise NotImplementedError
 
-    def memory(self) -> dict[str, list[Tensor]]:
+    def memory(self) -> dict[str, tuple[Tensor, ...]]:
         """By name, what changes from step to step besides `lr`."""
         raise NotImplementedError
 
@@ -151,14 +151,14 @@ class SGD(Optimizer):
             raise ValueError("SGD: expected a momentum above 0 with nesterov=True, got 0")
         super().__init__(parameters, lr, weight_decay)
         self.momentum, self.nesterov = setting(momentum, "SGD: momentum"), nesterov
-        self.velocity = self.zeros("velocity") if momentum else []
+        self.velocity = self.zeros("velocity") if momentum else ()
 
     def step(self) -> None:
         """Move every parameter that is not frozen once, against its gradient."""
         for i, p in enumerate(self.parameters):
             if not p.requires_grad:
                 continue
-            lr = self.rates[p.dtype].data
+            lr = self.rates[i].data
             g = p.grad + self.weight_decay * p.data if self.weight_decay else p.grad
             if self.momentum:
                 v = self.velocity[i].data
@@ -173,7 +173,7 @@ class SGD(Optimizer):
         kept = {"momentum": self.momentum, "nesterov": self.nesterov, "weight_decay": self.weight_decay}
         return {"kind": type(self).__name__, **kept}
 
-    def memory(self) -> dict[str, list[Tensor]]:
+    def memory(self) -> dict[str, tuple[Tensor, ...]]:
         """The velocities, with momentum."""
         return {"velocity": self.velocity} if self.momentum else {}
 
@@ -238,7 +238,7 @@ class Adam(Optimizer):
         kept = {"betas": list(self.betas), "eps": self.eps, "weight_decay": self.weight_decay}
         return {"kind": type(self).__name__, **kept}
 
-    def memory(self) -> dict[str, list[Tensor]]:
+    def memory(self) -> dict[str, tuple[Tensor, ...]]:
         """The sums, the squares, and beta^t for both betas."""
         return {"sums": self.sums, "squares": self.squares, "powers": self.powers}
 

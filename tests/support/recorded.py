@@ -40,7 +40,7 @@ def tensors_of(optimizer):
     """All that an optimizer changes."""
     held = vars(optimizer).values()
     tensors = [t for x in held for t in (x if isinstance(x, list) else [x]) if isinstance(t, vector.Tensor)]
-    return [*tensors, *optimizer.rates.values()]
+    return [*tensors, *dict.fromkeys([optimizer.rate, *optimizer.rates])]
 
 
 def compare(make, calls, traces=None, **options):

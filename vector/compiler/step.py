@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 import os
 import threading
 import weakref
@@ -34,6 +35,7 @@ from .verify import Signature, StaleRecording, stale
 NEVER = 2**62
 STEPS: weakref.WeakSet[CompiledStep] = weakref.WeakSet()
 ndarray = np.ndarray
+layout = operator.attrgetter("shape", "strides", "dtype")
 
 
 class Returned(Tensor):
@@ -78,7 +80,7 @@ class Replay:
         self.due, self.confirmed = NEVER, False
         arrays = [x for _, x in arguments.leaves if type(x) is np.ndarray]
         simple = len(arrays) == len(arguments.args) and not (arguments.named or arguments.overlaps) and mode.graph
-        self.layouts = [(x.shape, x.strides, x.dtype) for x in arrays] if simple else None
+        self.layouts = [*map(layout, arrays)] if simple else None
         self.program, self.run = build(run.program, title)
         self.single = isinstance(run.program.outputs, Var)
 
@@ -87,8 +89,8 @@ class Replay:
         layouts = self.layouts
         if layouts is None or len(args) != len(layouts):
             return False
-        for x, (shape, strides, dtype) in zip(args, layouts):  # noqa: B905  (it takes longer)
-            if type(x) is not ndarray or x.shape != shape or x.strides != strides or x.dtype is not dtype:
+        for x, expected in zip(args, layouts):  # noqa: B905  (it takes longer)
+            if type(x) is not ndarray or layout(x) != expected:
                 return False
         if len(args) == 2:  # do they share memory? spelt out, as it is the usual case
             x, y = args
