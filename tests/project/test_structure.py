@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 STOREYS = {
     "scalar": ["op", "ops", "value autodiff", "losses optim anomaly", "nn"],
     "vector": [
-        "errors epoch files runtime schedules",
+        "errors epoch files held runtime schedules",
         "op",
         "ops",
         "tensor autodiff storage protocol pickling",
