@@ -73,7 +73,7 @@ def test_a_tensor_without_axes_becomes_a_float_where_one_is_asked_for(ask):
     expected = ask(4.0)
     got = ask(Tensor(4.0))
     assert got == expected and not isinstance(got, Tensor)
-    with pytest.raises(vector.RecordingError, match="turn a value into a number|hand a value to code"):
+    with pytest.raises(vector.RecordingError, match=r"turn a value into a number|hand a value to code"):
         vector.compile(lambda x: ask(vector.sum(Tensor(x))))(np.ones(4))
 
 
