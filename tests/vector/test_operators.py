@@ -148,3 +148,13 @@ def test_data_changed_between_the_passes():
             y.backward()
         y = f(x)
         y.backward()  # a new forward pass
+
+
+def test_a_gradient_that_is_assigned_is_that_array():
+    x, g = Tensor([1.0, 2.0]), np.array([3.0, 4.0])
+    x.grad = g
+    assert x.grad is g
+    x.grad = 0.5
+    assert x.grad.tolist() == [0.5, 0.5]
+    x.grad = None
+    assert x.grad.tolist() == [0.0, 0.0]
