@@ -141,6 +141,7 @@ def differing(step):
 
 W = vector.Tensor(np.ones(3), "w")
 TABLES = np.arange(3.0), np.arange(3.0) + 1.0
+GRADIENTS = vector.Tensor(np.ones(3), "p"), vector.Tensor(np.ones(3), "q")
 
 
 def number(read):
@@ -171,6 +172,10 @@ def table(read):
     return lambda x: W * x * vector.Tensor(TABLES[read()])
 
 
+def gradient(read):
+    return lambda x: W * x * vector.Tensor(GRADIENTS[read()].grad)
+
+
 def place(read):
     return lambda x: (W * x)[read()]
 
@@ -195,6 +200,7 @@ DIFFERENT = {
     axis: ((0, 1), "np.add.reduce has 1, where the recording has 0"),
     fresh_array: ((2.0, 3.0), "has [3., 3., 3.], where the recording has [2., 2., 2.]"),
     table: ((0, 1), "has [1., 2., 3.], where the recording has [0., 1., 2.]"),
+    gradient: ((0, 1), "has the gradient of q, where the recording has the gradient of p"),
     place: ((0, 1), "where the recording has"),
     returned: ((1.0, 2.0), "it returns 2.0, where the recording returns 1.0"),
     structure: ((True, False), "it returns"),
