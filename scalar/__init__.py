@@ -14,6 +14,7 @@ from .autodiff import backward_steps, grad, gradcheck, no_grad, topological_orde
 from .losses import categorical_cross_entropy, cross_entropy, log_softmax, mse, softmax
 from .op import OPS
 from .ops import *  # noqa: F403  (every op of the page)
+from .transforms import hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .value import Value
 
 __all__ = [
@@ -24,6 +25,10 @@ __all__ = [
     "detect_anomaly",
     "grad",
     "gradcheck",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
     "log_softmax",
     "mse",
     "nn",
@@ -31,6 +36,8 @@ __all__ = [
     "optim",
     "softmax",
     "topological_order",
+    "value_and_grad",
+    "vjp",
 ]
 __all__ += OPS
 __all__.sort()

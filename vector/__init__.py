@@ -19,6 +19,7 @@ from .losses import categorical_cross_entropy, cross_entropy, mse
 from .ops import *  # noqa: F403  (every op that is not another one's inside)
 from .tensor import Tensor
 from .training import Sequential
+from .transforms import hessian, hvp, jacobian, jvp, per_sample_grads, remat, value_and_grad, vjp
 
 setattr(nn, "Sequential", Sequential)  # noqa: B010  (it stands above the layers: it trains)
 
@@ -34,11 +35,19 @@ __all__ = [
     "detect_anomaly",
     "grad",
     "gradcheck",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
     "mse",
     "nn",
     "no_grad",
     "optim",
+    "per_sample_grads",
+    "remat",
     "topological_order",
+    "value_and_grad",
+    "vjp",
 ]
 __all__ += ops.__all__
 __all__.sort()
