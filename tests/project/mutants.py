@@ -62,7 +62,7 @@ MODULES = {
     "vector/ops/shapes.py": VECTOR_OPS,
     "vector/ops/axes.py": VECTOR_OPS,
     "vector/ops/products.py": VECTOR_OPS,
-    "vector/gradcheck.py": ["judges", "mutation vector errors"],
+    "vector/gradcheck.py": ["judges", "mutation vector errors as_numpy"],
     "vector/storage.py": ["vector kept_gradients operators", "mutation errors", "memory fed_back compile_results"],
     "vector/held.py": ["nn_layer", "fit"],
     "vector/random.py": ["recorded_numpy", "fit"],

@@ -32,8 +32,6 @@ def test_a_number_in_a_text():
     assert f"{Tensor(1.0)}" == str(Tensor(1.0)) == "Tensor(1., shape=(), dtype=float64)"
     with pytest.raises(ValueError, match=r"item: expected one element, got shape \(2,\)"):
         f"{Tensor([1.0, 2.0]):.1f}"
-    with pytest.raises(vector.RecordingError, match="turn a value into a number"):
-        vector.compile(lambda x: f"{vector.sum(Tensor(x)):.3f}")(np.ones(2))
 
 
 def test_what_is_added_in_place_is_another_tensor():
@@ -69,12 +67,10 @@ EXPLICIT += [lambda t: np.zeros(2).sum(initial=t)]
 
 @pytest.mark.parametrize("ask", EXPLICIT)
 def test_a_tensor_without_axes_becomes_a_float_where_one_is_asked_for(ask):
-    """numpy asks like anybody else, by `float(t)`: these leave the graph; inside a recorded step they cannot."""
+    """numpy asks like anybody else, by `float(t)`: these leave the graph."""
     expected = ask(4.0)
     got = ask(Tensor(4.0))
     assert got == expected and not isinstance(got, Tensor)
-    with pytest.raises(vector.RecordingError, match=r"turn a value into a number|hand a value to code"):
-        vector.compile(lambda x: ask(vector.sum(Tensor(x))))(np.ones(4))
 
 
 def assigned_row(t):
