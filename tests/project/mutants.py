@@ -38,7 +38,8 @@ TESTS = HERE.parent
 ROOT = TESTS.parent
 
 VECTOR_OPS = [
-    "vector semantics errors",
+    "vector kept_gradients as_numpy operators errors",
+    "semantics",
     "mutation judges",
     "agreement_ops readme viz_steps compile fit workers anomaly twins",
 ]

@@ -9,6 +9,7 @@ from numpy.testing import assert_array_equal
 import scalar
 import vector
 from vector import Tensor
+from vector.op import Op
 
 ARRAY = np.zeros((2, 3))
 
@@ -154,3 +155,25 @@ def test_a_gradient_that_is_assigned_is_that_array():
     assert x.grad.tolist() == [0.5, 0.5]
     x.grad = None
     assert x.grad.tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("place", [0, 1, "out"])
+def test_an_op_over_a_sequence_of_ones_own_is_watched(place):
+    """Its rule reads all inputs and the result: a change of either between the passes is found."""
+
+    def product(*xs):
+        return math.prod(xs)
+
+    own = Op(product, [lambda g, out, xs: [g * out / x for x in xs]])
+    xs = [Tensor([2.0], "a"), Tensor([3.0], "b"), Tensor([5.0], "c")]
+    own(*xs).backward()
+    assert [x.grad.item() for x in xs] == [15.0, 10.0, 6.0]
+    y = own(*xs)
+    (y if place == "out" else xs[place]).data[...] = 7.0
+    with pytest.raises(RuntimeError, match="the result" if place == "out" else f"input {place}, '{'ab'[place]}',"):
+        y.backward()
+
+
+def test_plain_numbers_take_the_dtype_of_numpys():
+    assert vector.multiply(np.float32(2.0), 3.0).dtype == vector.power(2.0, np.float32(3.0)).dtype == np.float32
+    assert vector.multiply(2.0, 3.0).dtype == np.float64
