@@ -26,6 +26,7 @@ import scalar
 import vector
 from vector.datasets import Batches, fashion_mnist_sample
 from vector.runtime.threads import use_threads
+from viz.console import run, say
 
 Run = Callable[[int], None]  # so many times
 MOMENT = 0.05  # seconds, about, that one engine runs in a round
@@ -134,9 +135,9 @@ def per_node(rounds: int) -> None:
             if name == "scalar":
                 count = sum(node.op is not None for node in scalar.topological_order(loss))
             del loss
-    print(f"the GPT's {count:,} nodes, one by one, microseconds a node")
+    say(f"the GPT's {count:,} nodes, one by one, microseconds a node")
     for name, (forward, backward) in best.items():
-        print(f"  {name:<28}forward {forward / count * 1e6:.2f}   backward {backward / count * 1e6:.2f}")
+        say(f"  {name:<28}forward {forward / count * 1e6:.2f}   backward {backward / count * 1e6:.2f}")
 
 
 def clock(run: Run, times: int) -> float:
@@ -163,14 +164,14 @@ def race(runs: dict[str, Run], rounds: int, least: int = 1) -> dict[str, list[fl
 
 def show(title: str, seconds: dict[str, list[float]], unit: float) -> None:
     """Minimum and median of each, and how the first compares with the best of the others."""
-    print(title)
+    say(title)
     for name, times in seconds.items():
-        print(f"  {name:<28}min {min(times) / unit:8.1f}   median {median(times) / unit:8.1f}")
+        say(f"  {name:<28}min {min(times) / unit:8.1f}   median {median(times) / unit:8.1f}")
     own, *others = seconds.values()
     if others:
         lowest = min(map(min, others)) / min(own)
         middle = min(map(median, others)) / median(own)
-        print(f"  {next(iter(seconds))} is {lowest:.2f} times as fast by minimum, {middle:.2f} by median")
+        say(f"  {next(iter(seconds))} is {lowest:.2f} times as fast by minimum, {middle:.2f} by median")
 
 
 def main(rounds: int) -> None:
@@ -192,10 +193,14 @@ def main(rounds: int) -> None:
     show("784-128-10, one step on 32 images, float32, microseconds", race(arrays, rounds), 1e-6)
     absent = [name for name, module in (("PyTorch", "torch"), ("micrograd", "micrograd")) if not find_spec(module)]
     if absent:
-        print(f"not installed, so not raced: {', '.join(absent)}; pip install 'twograd[race]' brings them")
+        say(f"not installed, so not raced: {', '.join(absent)}; pip install 'twograd[race]' brings them")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Race the engines against PyTorch and micrograd.")
+    parser.add_argument("--rounds", type=int, default=15, help="turns that each engine takes (default: %(default)s)")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Race the engines against PyTorch and micrograd.")
-    parser.add_argument("--rounds", type=int, default=15, help="turns that each engine takes (default: %(default)s)")
-    main(parser.parse_args().rounds)
+    sys.exit(run("speed.py", lambda: main(**vars(parse()))))

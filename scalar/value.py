@@ -158,6 +158,9 @@ class Value:
     def __neg__(self) -> Value:
         return Value.apply(ops.negative, (self,))
 
+    def __pos__(self) -> Value:
+        return self
+
     # Comparisons are plain bools: they choose, they do not differentiate. Nodes are hashed by identity.
     __hash__ = object.__hash__
 

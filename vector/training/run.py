@@ -7,6 +7,7 @@ import errno
 import itertools
 import math
 import os
+import sys
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -75,7 +76,7 @@ class Run:
         batches.epoch = self.start + number
         behind = self.step - number * len(batches)  # batches
         seen = min(behind * batches.batch_size, len(batches.images))
-        bar = progress_bar(len(batches), behind, f"epoch {number + 1}/{self.epochs}", progress)
+        bar = progress_bar(len(batches), behind, f"epoch {number + 1}/{self.epochs}", progress and on_terminal())
         self.plan()
         for x, y in itertools.islice(batches, behind, None):
             if schedule is not None:
@@ -95,9 +96,12 @@ class Run:
             bar.close()
         return {"epoch": number + 1, "loss": self.loss / seen, "accuracy": self.right / seen}
 
-    def end_epoch(self, row: dict[str, float]) -> None:
-        """Take the epoch's row into the history and begin new sums."""
+    def end_epoch(self, row: dict[str, float], progress: bool) -> None:
+        """Take the epoch's row into the history and begin new sums. Print it where no bar can be drawn."""
         self.history.append(row)
+        if progress and not on_terminal():
+            columns = (f"{name.replace('_', ' ')} {x:.4f}" for name, x in row.items() if name != "epoch")
+            print(f"epoch {row['epoch']}/{self.epochs}", *columns, sep="  ", file=sys.stderr, flush=True)
         trained[self.model] = self.start + len(self.history)
         self.loss, self.right = 0.0, 0
 
@@ -219,6 +223,11 @@ def hits(outputs: np.ndarray, labels: np.ndarray) -> int:
     """How many rows have their largest output at the label: a class number, or where the probabilities are largest."""
     expected = labels if labels.ndim < outputs.ndim else labels.argmax(-1)
     return int(np.count_nonzero(outputs.argmax(-1) == expected))
+
+
+def on_terminal() -> bool:
+    """Whether stderr is one: a bar would fill a log file with what it draws over."""
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def progress_bar(total: int, initial: int, text: str, wanted: bool) -> Any:

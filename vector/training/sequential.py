@@ -100,8 +100,9 @@ class Sequential(Layer):
 
         schedule    the learning rate by step number, from 0; without one the optimizer keeps its own
         validation  images and labels to evaluate on after each epoch
-        on_epoch    called with each epoch's row of the history as soon as it is there
-        progress    show a bar with the running loss and accuracy
+        on_epoch    called with each epoch's row of the history as soon as it is there; what it adds to the row, plain
+                    values, is kept in the history and the checkpoint
+        progress    show a bar with the running loss and accuracy; where stderr is no terminal, print a line an epoch
         threads     that share large matrix products while training, with the same results; None: one a core
         compile     record the step at the first batch and replay it, with the same results to the last bit
         checkpoint  file to write after each epoch and, if it is there already, to go on from (remove it to begin
@@ -133,7 +134,7 @@ class Sequential(Layer):
                 row = run.epoch(step, progress)
                 if validation is not None:
                     row["test_loss"], row["test_accuracy"] = self.evaluate(*validation, loss=loss)
-                run.end_epoch(row)
+                run.end_epoch(row, progress)
                 if on_epoch:
                     on_epoch(row)
                     self.train()
