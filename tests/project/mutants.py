@@ -74,7 +74,7 @@ MODULES = {
     "vector/nn/dense.py": ["nn errors", "nn_layer layers", "agreement_networks fit"],
     "vector/nn/dropout.py": ["nn", "nn_layer fit", "compile"],
     "vector/nn/hidden.py": ["nn_layer", "nn layers"],
-    "vector/nn/initial.py": ["nn", "nn_layer layers", "agreement_networks"],
+    "vector/nn/initial.py": ["nn nn_memory", "nn_layer layers", "agreement_networks"],
     "vector/nn/outline.py": ["nn nn_layer", "layers readme"],
     "vector/autodiff.py": ["vector memory errors", "semantics mutation", "anomaly judges compile compile_refusals"],
     "vector/compiler/arguments.py": ["arguments fed_back", "compile_results", "compile compile_refusals"],
