@@ -186,3 +186,16 @@ def test_a_run_of_constants_is_a_constant():
     assert not vector.remat(vector.exp)(constant).requires_grad
     with vector.no_grad():
         assert not vector.remat(vector.exp)(vector.Tensor(X)).requires_grad
+
+
+def test_a_segment_that_runs_again_leaves_generators_where_they_stood():
+    drawn = []
+    for wrap in (lambda f: f, vector.remat):
+        rng = np.random.default_rng(0)
+        segment = wrap(lambda x, rng=rng: x * vector.random.uniform(rng, x.shape))
+        x = vector.Tensor(np.ones(3))
+        out = vector.sum(segment(x))
+        drawn.append(rng.random())
+        out.backward()
+        drawn[-1:] = [drawn[-1], rng.random(), *x.grad]
+    assert drawn[:5] == drawn[5:]
