@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import inspect
+import math
 import numbers
 from collections.abc import Callable, Sequence
+from operator import is_
 from types import MethodType
 from typing import Any
 
@@ -36,9 +39,9 @@ class Op:
                 f"{self.name}: expected inputs and settings by other names than g and out, which rules read"
             )
         self.inputs = tuple(p.name for p in parameters[: len(rules)])
+        self.few = len(rules) in (1, 2) and not over
         self.defaults = {p.name: p.default for p in parameters[len(rules) :]}
         self.numbers = {p.name for p in parameters[len(rules) :] if p.annotation == "float"}
-        self.shapes = {f"{x}_shape": f"(len({x}),)" if over else "()" for x in self.inputs}
         self.rules = rules
         self.__doc__ = forward.__doc__
 
@@ -52,31 +55,47 @@ class Op:
 
     @rules.setter
     def rules(self, rules: Sequence[Rule]) -> None:
-        reads = [self.names(rule) for rule in rules]
-        self._rules, self.reads = tuple(rules), reads
-        self.reads_inputs = any(x in names for names in reads for x in self.inputs)
-        self.calls = [self.call(rule, names) for rule, names in zip(rules, reads, strict=True)]
-        few = len(rules) in (1, 2) and not self.over and not self.defaults
-        self.pair = (self.calls[0], self.calls[-1]) if few else None
+        self._rules, self.reads = tuple(rules), [self.names(rule) for rule in rules]
+        self.reads_inputs = any(x in names for names in self.reads for x in self.inputs)
+        self.turn = self.written_turn() if self.few else turn_of_many
 
     def names(self, rule: Rule) -> list[str]:
         """The names of what a rule reads."""
-        known = ("g", "out", *self.inputs, *self.shapes, *self.defaults)
+        known = ("g", "out", *self.inputs, *(f"{x}_shape" for x in self.inputs), *self.defaults)
         names = [str(p) if p.kind is p.VAR_POSITIONAL else p.name for p in inspect.signature(rule).parameters.values()]
         for name in names:
             if name not in known:
                 raise TypeError(f"{self.name}: expected a rule that reads some of {', '.join(known)}, got {name}")
         return names
 
-    def call(self, rule: Rule, names: Sequence[str]) -> Rule:
-        """`rule` as a function of (g, out, *inputs, *settings), and of a second input where there is but one.
+    def written_turn(self) -> Callable[[Any, float], None]:
+        """What a node of an op of one or two numbers does in a backward pass, as one would write it by hand for this op
+        alone: nothing is looked up by name, and only what the rules read is read. For `multiply` it is
 
-        It is written out, as `lambda g, out, x, y: rule(g, y)`, because nothing picks arguments faster.
+            def turn(node, g):
+                x, y = node.x, node.y
+                a = node.x_saved
+                b = node.y_saved
+                if x.data is not a or y.data is not b:
+                    check_unchanged(node)
+                if x.requires_grad:
+                    x.grad += x_rule(g, b)
+                if y.requires_grad:
+                    y.grad += y_rule(g, a)
         """
-        more = ["_second=None"] if len(self.inputs) == 1 else []
-        everything = ", ".join(["g", "out", *self.inputs, *self.defaults, *more])
-        read = ", ".join(self.shapes.get(name, name) for name in names)
-        return eval(compile(f"lambda {everything}: _rule({read})", __file__, "eval"), {"_rule": rule})
+        local = {"g": "g", "out": "out"} | dict(zip(self.inputs, "ab", strict=False))
+        local |= {f"{x}_shape": "()" for x in self.inputs} | {name: f"node.params[{name!r}]" for name in self.defaults}
+        reads = [[local[name] for name in names] for names in self.reads]
+        kept = [each for each in KEPT if any(each[0] in names for names in reads)]
+        lines = ["x, y = node.x, node.y", *(f"{name} = {then}" for name, then, _ in kept)]
+        if kept:
+            changed = " or ".join(f"{now} is not {name}" for name, _, now in kept)
+            lines.append(f"if {changed}: check_unchanged(node)")
+        for x, names in zip("xy", reads, strict=False):
+            lines.append(f"if {x}.requires_grad: {x}.grad += {x}_rule({', '.join(names)})")
+        space = {"check_unchanged": check_unchanged, "x_rule": self.rules[0], "y_rule": self.rules[-1]}
+        exec("\n    ".join(["def turn(node, g):", *lines]), space)
+        return space["turn"]
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
         """On nodes, build the node of the result; on plain numbers, just compute.
@@ -89,10 +108,10 @@ class Op:
         if self.over:
             inputs = self.sequence(inputs)
         for x in inputs:
-            if isinstance(x, np.ndarray):  # `ieee` below asks again on one-element arrays
-                return self.forward(*self.columns(inputs), **settings)
             if hasattr(x, "op"):
                 return x.apply(self, inputs, settings)
+        if any(isinstance(x, np.ndarray) for x in inputs):  # `ieee` below asks again on one-element arrays
+            return self.forward(*self.columns(inputs), **settings)
         return self.value([number(x, self.name) for x in inputs], settings)
 
     def __get__(self, node: Any, owner: type | None = None) -> Any:
@@ -144,15 +163,62 @@ class Op:
         """dL/dx for each input, None where it is not needed: floats from floats, nodes from nodes."""
         run = ieee if isinstance(out, float) else plainly
         n, columns = len(xs) // len(self.inputs), self.columns(xs)
+        told = settings | {f"{x}_shape": (n,) if self.over else () for x in self.inputs}
         slopes: list[Any] = []
-        for i, call in enumerate(self.calls):
+        for i in range(len(self.rules)):
             if not any(needed[i * n : (i + 1) * n]):
                 slopes += [None] * n
-            elif self.over:
-                slopes += run(call, (g, out, *columns), settings)
             else:
-                slopes.append(run(call, (g, out, *columns), settings))
+                found = run(functools.partial(self.slope, i, told), (g, out, *columns), {})
+                slopes += found if self.over else [found]
         return slopes
+
+    def slope(self, i: int, told: Settings, *numbers: Any) -> Any:
+        """What rule i makes of the numbers (g, out, *inputs) and of what it is told besides."""
+        known = told | dict(zip(("g", "out", *self.inputs), numbers, strict=True))
+        return self.rules[i](*[known[name] for name in self.reads[i]])
+
+    def __reduce__(self) -> Any:
+        """An op of the table is saved by its name, and found there again."""
+        if OPS.get(self.name) is not self:
+            raise TypeError(f"{self.name}: expected an op in the table of ops, to be saved by name; declare it by @op")
+        return OPS.__getitem__, (self.name,)
+
+
+# What a turn reads: its own name for it, where the forward pass has kept it, and where it is now.
+KEPT = [("a", "node.x_saved", "x.data"), ("b", "node.y_saved", "y.data"), ("out", "node.saved", "node.data")]
+
+
+def turn_of_many(node: Any, g: float) -> None:
+    """What a node of any other op does in a backward pass."""
+    for x, c in zip(node.inputs, contributions(node, g), strict=True):
+        if x.requires_grad:
+            x.grad += c
+
+
+def contributions(node: Any, g: Any, create_graph: bool = False) -> list[Any]:
+    """What a node with the gradient `g` hands on to each input, None where no gradient is needed."""
+    inputs, out = node.inputs, node.data
+    xs, needed = [x.data for x in inputs], [x.requires_grad for x in inputs]
+    if out is not node.saved or not all(map(is_, xs, node.inputs_saved)):
+        check_unchanged(node)
+    if create_graph:
+        out, xs = node, inputs
+    return node.op.gradients(g, out, xs, node.params or {}, needed)
+
+
+def check_unchanged(node: Any) -> None:
+    """Raises RuntimeError where a derivative that is needed reads a number that the forward pass saw otherwise."""
+    nodes = (*node.inputs, node)
+    for i in node.op.saves([x.requires_grad for x in node.inputs]):
+        now, then = nodes[i].data, node.saved if nodes[i] is node else node.inputs_saved[i]
+        if not (now == then and math.copysign(1.0, now) == math.copysign(1.0, then)) and (now == now or then == then):
+            what = f"input {i}" if nodes[i] is not node else "the result"
+            label = f", {nodes[i].label!r}," if nodes[i].label else ""
+            raise RuntimeError(
+                f"backward: {node.op.name}: {what}{label} was changed after the forward pass, and the derivative reads "
+                f"it; call backward() before changing data, or run the forward pass again"
+            )
 
 
 def op(*rules: Rule, over: bool = False) -> Callable[[Callable[..., Any]], Op]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import autodiff, ops
@@ -70,35 +71,34 @@ class Value:
         """The Values that the op took, in order."""
         if self.op is None:
             return ()
-        return self.many if self.op.pair is None else (self.x, self.y)[: len(self.op.inputs)]
+        return (self.x, self.y)[: len(self.op.inputs)] if self.op.few else self.many
 
     @property
     def inputs_saved(self) -> tuple[float, ...]:
         """The inputs' numbers as the forward pass saw them, where a derivative reads any."""
-        if self.op is None or self.op.pair is None:
+        if self.op is None or not self.op.few:
             return self.x_saved
         return (self.x_saved, self.y_saved)[: len(self.op.inputs)]
 
     @staticmethod
     def apply(op: Op, inputs: Sequence[Any], params: Settings | None = None) -> Value:
-        """The node of `op` on `inputs`, Values or plain numbers: how every graph grows, but for the short cut `pair`.
+        """The node of `op` on `inputs`, Values or plain numbers: how every graph grows, but for + - * /.
 
         Where no gradient is wanted (all inputs constant, or `no_grad`) the result is a constant leaf.
         """
-        nodes = tuple([Value.lift(x, op.name) for x in inputs])
-        xs = tuple([x.data for x in nodes])
-        node = Value(op.value(xs, params), requires_grad=False)
-        mode = autodiff.mode
-        if mode.graph and any(map(requires_grad, nodes)):  # stops at the first
-            node.op, node.params, node.requires_grad, node.saved = op, params or None, True, node.data
-            if op.pair is None:
-                node.many, node.x_saved = nodes, xs if op.reads_inputs else ()
-            else:
-                node.x, node.y = nodes if len(nodes) == 2 else (*nodes, NOTHING)
-                node.x_saved, node.y_saved = node.x.data, node.y.data
-        if mode.observe is not None:
-            mode.observe(node, op, nodes)
-        return node
+        if not op.few:
+            return record_many(op, tuple([Value.lift(x, op.name) for x in inputs]), params)
+        x, y = inputs if len(inputs) == 2 else (inputs[0], NOTHING)
+        if type(x) is not Value:
+            x = Value.lift(x, op.name)
+        if type(y) is not Value:
+            y = Value.lift(y, op.name)
+        numbers = (x.data, y.data)[: len(inputs)]
+        try:
+            data = op.forward(*numbers, **params) if params else op.forward(*numbers)
+        except ZeroDivisionError:
+            data = math.nan
+        return record(op, x, y, data, params or None)
 
     @staticmethod
     def lift(x: Any, where: str = "Value") -> Value:
@@ -106,7 +106,7 @@ class Value:
         if isinstance(x, Value):
             return x
         node = new(Value)
-        node.data = number(x, where)
+        node.data = x if type(x) is float else number(x, where)
         node.grad = 0.0
         node.label = ""
         node.op = node.params = None
@@ -126,37 +126,45 @@ class Value:
         return Value(self.data, self.label, requires_grad=False)
 
     def __add__(self, y: Any) -> Value:
-        return pair(ops.add, self, y)
-
-    def __radd__(self, x: Any) -> Value:
-        return pair(ops.add, x, self)
+        if type(y) is not Value:
+            y = Value.lift(y, "add")
+        return record(ops.add, self, y, self.data + y.data)
 
     def __sub__(self, y: Any) -> Value:
-        return pair(ops.subtract, self, y)
-
-    def __rsub__(self, x: Any) -> Value:
-        return pair(ops.subtract, x, self)
+        if type(y) is not Value:
+            y = Value.lift(y, "subtract")
+        return record(ops.subtract, self, y, self.data - y.data)
 
     def __mul__(self, y: Any) -> Value:
-        return pair(ops.multiply, self, y)
-
-    def __rmul__(self, x: Any) -> Value:
-        return pair(ops.multiply, x, self)
+        if type(y) is not Value:
+            y = Value.lift(y, "multiply")
+        return record(ops.multiply, self, y, self.data * y.data)
 
     def __truediv__(self, y: Any) -> Value:
-        return pair(ops.divide, self, y)
+        if type(y) is not Value:
+            y = Value.lift(y, "divide")
+        return record(ops.divide, self, y, self.data / y.data if y.data else math.nan)
 
-    def __rtruediv__(self, x: Any) -> Value:
-        return pair(ops.divide, x, self)
+    def __neg__(self) -> Value:
+        return record(ops.negative, self, NOTHING, -self.data)
 
     def __pow__(self, y: Any) -> Value:
         return Value.apply(ops.power, (self, y))
 
-    def __rpow__(self, x: Any) -> Value:
-        return Value.apply(ops.power, (x, self))
+    def __radd__(self, x: Any) -> Value:
+        return Value.lift(x, "add") + self
 
-    def __neg__(self) -> Value:
-        return Value.apply(ops.negative, (self,))
+    def __rsub__(self, x: Any) -> Value:
+        return Value.lift(x, "subtract") - self
+
+    def __rmul__(self, x: Any) -> Value:
+        return Value.lift(x, "multiply") * self
+
+    def __rtruediv__(self, x: Any) -> Value:
+        return Value.lift(x, "divide") / self
+
+    def __rpow__(self, x: Any) -> Value:
+        return Value.lift(x, "power") ** self
 
     # Comparisons are plain bools: they choose, they do not differentiate. Nodes are hashed by identity.
     __hash__ = object.__hash__
@@ -195,36 +203,58 @@ class Value:
         return viz.svg(self) if viz else None
 
 
+def method(op: Op) -> Callable[..., Value]:
+    """An op of one number as a method: `node.tanh()` is `tanh(node)`."""
+
+    @functools.wraps(op.forward)
+    def call(self: Value, *args: Any, **settings: Any) -> Value:
+        return op(self, *args, **settings) if args or settings or op.defaults else Value.apply(op, (self,))
+
+    return call
+
+
 for op in OPS.values():
     if len(op.inputs) == 1 and not op.over:
-        setattr(Value, op.name, op)
+        setattr(Value, op.name, method(op))
 
 
-def pair(op: Op, x: Any, y: Any) -> Value:
-    """What `Value.apply` makes of two numbers, if it is the usual: a finite number in a graph."""
-    if type(x) is not Value:
-        x = Value.lift(x, op.name)
-    if type(y) is not Value:
-        y = Value.lift(y, op.name)
-    a = x.data
-    b = y.data
-    try:
-        data = op.forward(a, b)
-    except ZeroDivisionError:
-        data = math.nan
-    if type(data) is not float or data - data != 0.0 or autodiff.blocks or not (x.requires_grad or y.requires_grad):
-        return Value.apply(op, (x, y))
+def record(op: Op, x: Value, y: Value, data: Any, params: Settings | None = None) -> Value:
+    """The node of an op of one or two numbers. `data` is what Python made of them, NaN where it refused, or numpy."""
+    if type(data) is not float:  # numpy's, which has warned if it had to
+        data = float(data)
+    elif data - data != 0.0:
+        data = op.value([x.data, y.data][: len(op.inputs)], params)
+    others = autodiff.blocks
     node = new(Value)
     node.data = node.saved = data
     node.grad = 0.0
     node.label = ""
-    node.op = op
-    node.params = None
-    node.requires_grad = True
-    node.x = x
-    node.y = y
-    node.x_saved = a
-    node.y_saved = b
+    if (x.requires_grad or y.requires_grad) and not (others and not autodiff.mode.graph):
+        node.op = op
+        node.params = params
+        node.requires_grad = True
+        node.x = x
+        node.y = y
+        node.x_saved = x.data
+        node.y_saved = y.data
+    else:
+        node.op = node.params = None
+        node.requires_grad = False
+    if others and autodiff.mode.observe is not None:
+        autodiff.mode.observe(node, op, (x, y)[: len(op.inputs)])
+    return node
+
+
+def record_many(op: Op, nodes: tuple[Value, ...], params: Settings | None) -> Value:
+    """The node of any other op."""
+    xs = tuple([x.data for x in nodes])
+    node = Value.lift(op.value(xs, params))
+    mode = autodiff.mode
+    if mode.graph and any(map(requires_grad, nodes)):  # stops at the first
+        node.op, node.params, node.requires_grad, node.saved = op, params or None, True, node.data
+        node.many, node.x_saved = nodes, xs if op.reads_inputs else ()
+    if mode.observe is not None:
+        mode.observe(node, op, nodes)
     return node
 
 
