@@ -82,31 +82,27 @@ class Value:
 
     @staticmethod
     def apply(op: Op, inputs: Sequence[Any], params: Settings | None = None) -> Value:
-        """The node of `op` on `inputs`, Values or plain numbers: how every graph grows, but for + - * /.
+        """The node of `op` on `inputs`, Values or plain numbers: how every graph grows, but for operators and methods,
+        which have a shorter way.
 
         Where no gradient is wanted (all inputs constant, or `no_grad`) the result is a constant leaf.
         """
-        if not op.few:
-            return record_many(op, tuple([Value.lift(x, op.name) for x in inputs]), params)
-        x, y = inputs if len(inputs) == 2 else (inputs[0], NOTHING)
-        if type(x) is not Value:
-            x = Value.lift(x, op.name)
-        if type(y) is not Value:
-            y = Value.lift(y, op.name)
-        numbers = (x.data, y.data)[: len(inputs)]
-        try:
-            data = op.forward(*numbers, **params) if params else op.forward(*numbers)
-        except ZeroDivisionError:
-            data = math.nan
-        return record(op, x, y, data, params or None)
+        if op.few and not params:
+            x, y = inputs if len(inputs) == 2 else (*inputs, NOTHING)
+            x, y = lift(x, op.name), lift(y, op.name)
+            return record(op, x, y, op.quick(*(x.data, y.data)[: len(inputs)]))
+        nodes = tuple([lift(x, op.name) for x in inputs])
+        return record_any(op, nodes, op.value([x.data for x in nodes], params), params)
 
     @staticmethod
     def lift(x: Any, where: str = "Value") -> Value:
         """`x` itself if it is a Value, else the plain number as a constant."""
-        if isinstance(x, Value):
-            return x
+        if type(x) is not float:
+            if isinstance(x, Value):
+                return x
+            x = number(x, where)
         node = new(Value)
-        node.data = x if type(x) is float else number(x, where)
+        node.data = x
         node.grad = 0.0
         node.label = ""
         node.op = node.params = None
@@ -127,44 +123,49 @@ class Value:
 
     def __add__(self, y: Any) -> Value:
         if type(y) is not Value:
-            y = Value.lift(y, "add")
+            y = lift(y, "add")
         return record(ops.add, self, y, self.data + y.data)
 
     def __sub__(self, y: Any) -> Value:
         if type(y) is not Value:
-            y = Value.lift(y, "subtract")
+            y = lift(y, "subtract")
         return record(ops.subtract, self, y, self.data - y.data)
 
     def __mul__(self, y: Any) -> Value:
         if type(y) is not Value:
-            y = Value.lift(y, "multiply")
+            y = lift(y, "multiply")
         return record(ops.multiply, self, y, self.data * y.data)
 
     def __truediv__(self, y: Any) -> Value:
         if type(y) is not Value:
-            y = Value.lift(y, "divide")
+            y = lift(y, "divide")
         return record(ops.divide, self, y, self.data / y.data if y.data else math.nan)
 
     def __neg__(self) -> Value:
         return record(ops.negative, self, NOTHING, -self.data)
 
+    def __abs__(self) -> Value:
+        return record(ops.abs, self, NOTHING, abs(self.data))
+
     def __pow__(self, y: Any) -> Value:
-        return Value.apply(ops.power, (self, y))
+        if type(y) is not Value:
+            y = lift(y, "power")
+        return record(ops.power, self, y, ops.power.quick(self.data, y.data))
 
     def __radd__(self, x: Any) -> Value:
-        return Value.lift(x, "add") + self
+        return lift(x, "add") + self
 
     def __rsub__(self, x: Any) -> Value:
-        return Value.lift(x, "subtract") - self
+        return lift(x, "subtract") - self
 
     def __rmul__(self, x: Any) -> Value:
-        return Value.lift(x, "multiply") * self
+        return lift(x, "multiply") * self
 
     def __rtruediv__(self, x: Any) -> Value:
-        return Value.lift(x, "divide") / self
+        return lift(x, "divide") / self
 
     def __rpow__(self, x: Any) -> Value:
-        return Value.lift(x, "power") ** self
+        return lift(x, "power") ** self
 
     # Comparisons are plain bools: they choose, they do not differentiate. Nodes are hashed by identity.
     __hash__ = object.__hash__
@@ -187,7 +188,6 @@ class Value:
     def __ge__(self, y: Any) -> bool:
         return self.data >= plain(y, "greater_equal")
 
-    __abs__ = ops.abs
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Op:
@@ -203,65 +203,62 @@ class Value:
         return viz.svg(self) if viz else None
 
 
-def method(op: Op) -> Callable[..., Value]:
-    """An op of one number as a method: `node.tanh()` is `tanh(node)`."""
-
-    @functools.wraps(op.forward)
-    def call(self: Value, *args: Any, **settings: Any) -> Value:
-        return op(self, *args, **settings) if args or settings or op.defaults else Value.apply(op, (self,))
-
-    return call
-
-
-for op in OPS.values():
-    if len(op.inputs) == 1 and not op.over:
-        setattr(Value, op.name, method(op))
-
-
-def record(op: Op, x: Value, y: Value, data: Any, params: Settings | None = None) -> Value:
+def record(op: Op, x: Value, y: Value, data: Any) -> Value:
     """The node of an op of one or two numbers. `data` is what Python made of them, NaN where it refused, or numpy."""
     if type(data) is not float:  # numpy's, which has warned if it had to
         data = float(data)
     elif data - data != 0.0:
-        data = op.value([x.data, y.data][: len(op.inputs)], params)
-    others = autodiff.blocks
+        data = op.value((x.data, y.data)[: len(op.inputs)])
+    if autodiff.blocks or not (x.requires_grad or y.requires_grad):
+        return record_any(op, (x, y)[: len(op.inputs)], data)
     node = new(Value)
     node.data = node.saved = data
     node.grad = 0.0
     node.label = ""
-    if (x.requires_grad or y.requires_grad) and not (others and not autodiff.mode.graph):
-        node.op = op
-        node.params = params
-        node.requires_grad = True
-        node.x = x
-        node.y = y
-        node.x_saved = x.data
-        node.y_saved = y.data
-    else:
-        node.op = node.params = None
-        node.requires_grad = False
-    if others and autodiff.mode.observe is not None:
-        autodiff.mode.observe(node, op, (x, y)[: len(op.inputs)])
+    node.op = op
+    node.params = None
+    node.requires_grad = True
+    node.x = x
+    node.y = y
+    node.x_saved = x.data
+    node.y_saved = y.data
     return node
 
 
-def record_many(op: Op, nodes: tuple[Value, ...], params: Settings | None) -> Value:
-    """The node of any other op."""
-    xs = tuple([x.data for x in nodes])
-    node = Value.lift(op.value(xs, params))
-    mode = autodiff.mode
-    if mode.graph and any(map(requires_grad, nodes)):  # stops at the first
-        node.op, node.params, node.requires_grad, node.saved = op, params or None, True, node.data
-        node.many, node.x_saved = nodes, xs if op.reads_inputs else ()
+def record_any(op: Op, inputs: tuple[Value, ...], data: float, params: Settings | None = None) -> Value:
+    """The node of any op, in any mode."""
+    node, mode = lift(data), autodiff.mode
+    if mode.graph and any(map(requires_grad, inputs)):  # stops at the first
+        node.op, node.params, node.requires_grad, node.saved = op, params or None, True, data
+        if op.few:
+            node.x, node.y = inputs if len(inputs) == 2 else (*inputs, NOTHING)
+            node.x_saved, node.y_saved = node.x.data, node.y.data
+        else:
+            node.many, node.x_saved = inputs, tuple([x.data for x in inputs]) if op.reads_inputs else ()
     if mode.observe is not None:
-        mode.observe(node, op, nodes)
+        mode.observe(node, op, inputs)
     return node
 
 
-new = object.__new__
+def method(op: Op) -> Callable[..., Value]:
+    """An op of one number as a method: `node.tanh()` is `tanh(node)`."""
+
+    @functools.wraps(op.forward)
+    def call(self: Value) -> Value:
+        return record(op, self, NOTHING, op.quick(self.data))
+
+    return call
+
+
+new, lift = object.__new__, Value.lift
 NOTHING = Value(0.0, requires_grad=False)  # the second input of an op of one
 requires_grad = operator.attrgetter("requires_grad")
 
 
 def plain(x: Any, where: str) -> float:
     return x.data if isinstance(x, Value) else number(x, where)
+
+
+for op in OPS.values():
+    if len(op.inputs) == 1 and not op.over:
+        setattr(Value, op.name, op if op.defaults else method(op))
