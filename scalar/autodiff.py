@@ -1,7 +1,7 @@
 """Reverse-mode automatic differentiation over a graph of nodes.
 
     grad <- backward_steps <- topological_order, op.contributions
-    backward <- hand_on <- inner_nodes, op.turn                    the same numbers, faster
+    backward <- hand_on <- inner_nodes, op.contributions                    the same numbers, faster
 
 Nothing here recurses, so depth has no limit, and nothing here makes a node.
 """
@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 import operator
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ContextDecorator, contextmanager
 from typing import Any, NamedTuple
 
-from .op import contributions, ieee
+from .op import check_unchanged, contributions, ieee
 
 
 class Mode(threading.local):
@@ -156,9 +155,8 @@ def hand_on(output: Any, gradient: float) -> bool:
     """Let each node, from the output on, add to the gradients of its inputs. Where a number is not finite, IEEE 754 and
     numpy's warnings ask for more care: then the leaves are left as they were, and the answer is False."""
     zero = float("-0.0")  # another object in each pass, so that it marks what is reached; -0.0 + g is g, whatever g
-    order, leaves = inner_nodes(output, zero)
-    output.grad = gradient
-    ends = [before for _, before in leaves]
+    order, leaves, before = inner_nodes(output, zero)
+    output.grad, finite = gradient, False
     try:
         for node in reversed(order):
             g = node.grad
@@ -166,24 +164,47 @@ def hand_on(output: Any, gradient: float) -> bool:
                 g = node.grad = float(g)
             if g - g != 0.0:
                 return False
-            node.op.turn(node, g)
-        totals = [float((before or 0.0) + x.grad) for x, before in leaves]
-        if any(total - total != 0.0 for total in totals):
-            return False
-        ends = totals
+            op = node.op
+            rules = op.pair
+            if rules is None:
+                for x, c in zip(node.inputs, contributions(node, g), strict=True):
+                    if x.requires_grad:
+                        x.grad += c
+                continue
+            x = node.x
+            y = node.y
+            if op.linear:
+                if x.requires_grad:
+                    x.grad += rules[0](g)
+                if y.requires_grad:
+                    y.grad += rules[1](g)
+                continue
+            if x.data is not node.x_saved or y.data is not node.y_saved or node.data is not node.saved:
+                check_unchanged(node)
+            if x.requires_grad:
+                x.grad += rules[0](g, node)
+            if y.requires_grad:
+                y.grad += rules[1](g, node)
+        for x, had in zip(leaves, before, strict=True):
+            x.grad = total = float((had or 0.0) + x.grad)
+            if total - total != 0.0:
+                return False
+        finite = True
     except ZeroDivisionError:
-        return False
+        pass
     finally:
-        for (x, _), end in zip(leaves, ends, strict=True):
-            x.grad = end
-    return True
+        if not finite:
+            for x, had in zip(leaves, before, strict=True):
+                x.grad = had
+    return finite
 
 
-def inner_nodes(output: Any, mark: float) -> tuple[list[Any], list[tuple[Any, float]]]:
-    """The nodes with an op whose gradient is needed, inputs first; and the leaves, with the gradients that they had.
-    Each is given `mark` for its gradient."""
+def inner_nodes(output: Any, mark: float) -> tuple[list[Any], list[Any], list[float]]:
+    """The nodes with an op whose gradient is needed, inputs first; the leaves, and the gradients that these had. Each
+    is given `mark` for its gradient."""
     order: list[Any] = []
-    leaves: list[tuple[Any, float]] = []
+    leaves: list[Any] = []
+    before: list[float] = []
     stack = [output]
     while stack:
         node = stack.pop()
@@ -192,7 +213,8 @@ def inner_nodes(output: Any, mark: float) -> tuple[list[Any], list[tuple[Any, fl
         elif node.grad is mark:  # reached before
             continue
         elif node.op is None:
-            leaves.append((node, node.grad))
+            leaves.append(node)
+            before.append(node.grad)
             node.grad = mark
         else:
             node.grad = mark
@@ -206,7 +228,7 @@ def inner_nodes(output: Any, mark: float) -> tuple[list[Any], list[tuple[Any, fl
                     stack.append(y)
             else:
                 stack += [x for x in node.many if x.requires_grad and x.grad is not mark]
-    return order, leaves
+    return order, leaves, before
 
 
 def grad(output: Any, inputs: Any, create_graph: bool = False, gradient: Any = None) -> Any:

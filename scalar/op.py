@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import functools
 import inspect
 import math
 import numbers
@@ -57,7 +56,9 @@ class Op:
     def rules(self, rules: Sequence[Rule]) -> None:
         self._rules, self.reads = tuple(rules), [self.names(rule) for rule in rules]
         self.reads_inputs = any(x in names for names in self.reads for x in self.inputs)
-        self.turn = self.written_turn() if self.few else turn_of_many
+        self.linear = self.few and all(names == ["g"] for names in self.reads)
+        calls = self.rules if self.linear else [self.of_node(i) for i in range(len(rules))]
+        self.pair = (calls[0], calls[-1]) if self.few else None
 
     def names(self, rule: Rule) -> list[str]:
         """The names of what a rule reads."""
@@ -68,34 +69,19 @@ class Op:
                 raise TypeError(f"{self.name}: expected a rule that reads some of {', '.join(known)}, got {name}")
         return names
 
-    def written_turn(self) -> Callable[[Any, float], None]:
-        """What a node of an op of one or two numbers does in a backward pass, as one would write it by hand for this op
-        alone: nothing is looked up by name, and only what the rules read is read. For `multiply` it is
-
-            def turn(node, g):
-                x, y = node.x, node.y
-                a = node.x_saved
-                b = node.y_saved
-                if x.data is not a or y.data is not b:
-                    check_unchanged(node)
-                if x.requires_grad:
-                    x.grad += x_rule(g, b)
-                if y.requires_grad:
-                    y.grad += y_rule(g, a)
-        """
-        local = {"g": "g", "out": "out"} | dict(zip(self.inputs, "ab", strict=False))
-        local |= {f"{x}_shape": "()" for x in self.inputs} | {name: f"node.params[{name!r}]" for name in self.defaults}
-        reads = [[local[name] for name in names] for names in self.reads]
-        kept = [each for each in KEPT if any(each[0] in names for names in reads)]
-        lines = ["x, y = node.x, node.y", *(f"{name} = {then}" for name, then, _ in kept)]
-        if kept:
-            changed = " or ".join(f"{now} is not {name}" for name, _, now in kept)
-            lines.append(f"if {changed}: check_unchanged(node)")
-        for x, names in zip("xy", reads, strict=False):
-            lines.append(f"if {x}.requires_grad: {x}.grad += {x}_rule({', '.join(names)})")
-        space = {"check_unchanged": check_unchanged, "x_rule": self.rules[0], "y_rule": self.rules[-1]}
-        exec("\n    ".join(["def turn(node, g):", *lines]), space)
-        return space["turn"]
+    def of_node(self, i: int) -> Callable[[float, Any], Any]:
+        """Rule i of an op of one or two numbers, as a function of the gradient and the node. The usual ways to read are
+        written out: nothing picks arguments faster."""
+        rule, names = self.rules[i], self.reads[i]
+        if names == ["g"]:
+            return lambda g, node: rule(g)
+        if names == ["g", "out"]:
+            return lambda g, node: rule(g, node.saved)
+        if names == ["g", self.inputs[0]]:
+            return lambda g, node: rule(g, node.x_saved)
+        if names == ["g", self.inputs[-1]]:
+            return lambda g, node: rule(g, node.y_saved)
+        return lambda g, node: self.slope(i, node.params or {}, (g, node.saved, *node.inputs_saved))
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
         """On nodes, build the node of the result; on plain numbers, just compute.
@@ -122,7 +108,8 @@ class Op:
         """All settings by name: those given by position or name, and the defaults."""
         n = len(self.rules)
         if not n <= len(args) <= n + len(self.defaults):
-            raise TypeError(f"{self.name}: expected {n} input{'s' * (n > 1)}, got {len(args)}")
+            what = f"sequence{'s' * (n > 1)}, as in {self.name}([a, b])" if self.over and n == 1 else f"input{'s' * (n > 1)}"
+            raise TypeError(f"{self.name}: expected {n} {what}, got {len(args)}")
         bound = self.defaults | dict(zip(self.defaults, args[n:], strict=False)) | given
         for name, value in bound.items():
             if name not in self.defaults:
@@ -156,7 +143,7 @@ class Op:
         return [i for i, name in enumerate([*places, "out"]) if name in read]
 
     def quick(self, *xs: float) -> Any:
-        """The op on numbers as Python or numpy has it, NaN where Python refuses. What is finite is what `value` gives."""
+        """The op on numbers as Python or numpy has it, NaN where Python refuses: `value`, if that is finite."""
         try:
             return self.forward(*xs)
         except ZeroDivisionError:
@@ -170,19 +157,20 @@ class Op:
         """dL/dx for each input, None where it is not needed: floats from floats, nodes from nodes."""
         run = ieee if isinstance(out, float) else plainly
         n, columns = len(xs) // len(self.inputs), self.columns(xs)
-        told = settings | {f"{x}_shape": (n,) if self.over else () for x in self.inputs}
         slopes: list[Any] = []
         for i in range(len(self.rules)):
             if not any(needed[i * n : (i + 1) * n]):
                 slopes += [None] * n
             else:
-                found = run(functools.partial(self.slope, i, told), (g, out, *columns), {})
+                found = run(lambda *read, i=i: self.slope(i, settings, read), (g, out, *columns), {})
                 slopes += found if self.over else [found]
         return slopes
 
-    def slope(self, i: int, told: Settings, *numbers: Any) -> Any:
-        """What rule i makes of the numbers (g, out, *inputs) and of what it is told besides."""
-        known = told | dict(zip(("g", "out", *self.inputs), numbers, strict=True))
+    def slope(self, i: int, settings: Settings, numbers: Sequence[Any]) -> Any:
+        """What rule i makes of the numbers (g, out, *inputs)."""
+        known = settings | dict(zip(("g", "out", *self.inputs), numbers, strict=True))
+        for name, x in zip(self.inputs, numbers[2:], strict=True):
+            known[f"{name}_shape"] = (len(x),) if self.over else ()
         return self.rules[i](*[known[name] for name in self.reads[i]])
 
     def __reduce__(self) -> Any:
@@ -190,17 +178,6 @@ class Op:
         if OPS.get(self.name) is not self:
             raise TypeError(f"{self.name}: expected an op in the table of ops, to be saved by name; declare it by @op")
         return OPS.__getitem__, (self.name,)
-
-
-# What a turn reads: its own name for it, where the forward pass has kept it, and where it is now.
-KEPT = [("a", "node.x_saved", "x.data"), ("b", "node.y_saved", "y.data"), ("out", "node.saved", "node.data")]
-
-
-def turn_of_many(node: Any, g: float) -> None:
-    """What a node of any other op does in a backward pass."""
-    for x, c in zip(node.inputs, contributions(node, g), strict=True):
-        if x.requires_grad:
-            x.grad += c
 
 
 def contributions(node: Any, g: Any, create_graph: bool = False) -> list[Any]:
@@ -247,7 +224,8 @@ def number(x: Any, where: str) -> float:
         return x
     if type(x) is int or (isinstance(x, numbers.Real) and not isinstance(x, bool)):
         return float(x)
-    raise TypeError(f"{where}: expected a real number, got {type(x).__name__}")
+    advice = "; a Value is one number: take a list of Values, or vector.Tensor" if hasattr(x, "__array__") else ""
+    raise TypeError(f"{where}: expected a real number, got {type(x).__name__}{advice}")
 
 
 def listed(xs: Any, where: str) -> list[Any]:

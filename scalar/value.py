@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from . import autodiff, ops
+from . import autodiff, ops, pickling
 from .op import OPS, Op, Settings, number
 
 
@@ -27,6 +27,11 @@ class Value:
     The rest is the graph as the backward pass wants it: `x` and `y`, the inputs of an op of one or two numbers, or
     `many`, those of any other; and the numbers that the forward pass saw, theirs in `x_saved` and `y_saved`, its own in
     `saved`.
+
+    A node is a thing, two nodes are two, whatever their numbers: among Values `==` asks whether they are the same one,
+    as `in`, `index` and `remove` of a list do, and sets and dicts. (As ever, NaN is not equal to itself.) With a plain
+    number it compares numbers, `x == 2.0`, and so do `<`, `<=`, `>` and `>=` with either; for the numbers of two nodes
+    write `x.data == y.data`.
 
     Raises TypeError when `data` is not a real number.
     """
@@ -91,7 +96,7 @@ class Value:
             x, y = inputs if len(inputs) == 2 else (*inputs, NOTHING)
             x, y = lift(x, op.name), lift(y, op.name)
             return record(op, x, y, op.quick(*(x.data, y.data)[: len(inputs)]))
-        nodes = tuple([lift(x, op.name) for x in inputs])
+        nodes = tuple([x if type(x) is Value else lift(x, op.name) for x in inputs])
         return record_any(op, nodes, op.value([x.data for x in nodes], params), params)
 
     @staticmethod
@@ -108,6 +113,15 @@ class Value:
         node.op = node.params = None
         node.requires_grad = False
         return node
+
+    def keep(self, op: Op, inputs: tuple[Value, ...], params: Settings | None, xs: tuple[float, ...], out: float) -> None:
+        """Be the node of an op whose forward pass saw the numbers `xs` and `out`."""
+        self.op, self.params, self.saved = op, params, out
+        if op.few:
+            self.x, self.y = inputs if len(inputs) == 2 else (*inputs, NOTHING)
+            self.x_saved, self.y_saved = xs if len(inputs) == 2 else (*xs, NOTHING.data)
+        else:
+            self.many, self.x_saved = inputs, xs if op.reads_inputs else ()
 
     def backward(self, gradient: float = 1.0) -> None:
         """Set `.grad` of every node this one depends on to d self / d node; leaves accumulate over calls."""
@@ -167,11 +181,11 @@ class Value:
     def __rpow__(self, x: Any) -> Value:
         return lift(x, "power") ** self
 
-    # Comparisons are plain bools: they choose, they do not differentiate. Nodes are hashed by identity.
+    # Comparisons are plain bools: they choose, they do not differentiate.
     __hash__ = object.__hash__
 
     def __eq__(self, y: object) -> bool:
-        return self.data == y.data if isinstance(y, Value) else self.data == y
+        return self is y and self.data == self.data if isinstance(y, Value) else self.data == y
 
     def __ne__(self, y: object) -> bool:
         return not self == y
@@ -192,6 +206,9 @@ class Value:
 
         def __getattr__(self, name: str) -> Op:
             """Every op of one number is a method, see below."""
+
+    def __reduce__(self) -> Any:
+        return pickling.reduce(self)
 
     def __repr__(self) -> str:
         label = f", label={self.label!r}" if self.label else ""
@@ -229,12 +246,8 @@ def record_any(op: Op, inputs: tuple[Value, ...], data: float, params: Settings 
     """The node of any op, in any mode."""
     node, mode = lift(data), autodiff.mode
     if mode.graph and any(map(requires_grad, inputs)):  # stops at the first
-        node.op, node.params, node.requires_grad, node.saved = op, params or None, True, data
-        if op.few:
-            node.x, node.y = inputs if len(inputs) == 2 else (*inputs, NOTHING)
-            node.x_saved, node.y_saved = node.x.data, node.y.data
-        else:
-            node.many, node.x_saved = inputs, tuple([x.data for x in inputs]) if op.reads_inputs else ()
+        node.requires_grad = True
+        node.keep(op, inputs, params or None, tuple([x.data for x in inputs]), data)
     if mode.observe is not None:
         mode.observe(node, op, inputs)
     return node
