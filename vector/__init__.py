@@ -15,10 +15,21 @@ from .anomaly import detect_anomaly
 from .autodiff import backward_steps, grad, no_grad, topological_order
 from .errors import RecordingError
 from .gradcheck import gradcheck
-from .losses import categorical_cross_entropy, cross_entropy, mse
+from .losses import (
+    binary_cross_entropy,
+    categorical_cross_entropy,
+    cross_entropy,
+    focal,
+    huber,
+    kl_divergence,
+    l1,
+    mse,
+    triplet,
+)
 from .ops import *  # noqa: F403  (every op that is not another one's inside)
 from .tensor import Tensor
 from .training import Sequential
+from .transforms import hessian, hvp, jacobian, jvp, per_sample_grads, remat, value_and_grad, vjp
 
 setattr(nn, "Sequential", Sequential)  # noqa: B010  (it stands above the layers: it trains)
 
@@ -26,19 +37,33 @@ __all__ = [
     "RecordingError",
     "Tensor",
     "backward_steps",
+    "binary_cross_entropy",
     "categorical_cross_entropy",
     "checkpoint",
     "compile",
     "cross_entropy",
     "datasets",
     "detect_anomaly",
+    "focal",
     "grad",
     "gradcheck",
+    "hessian",
+    "huber",
+    "hvp",
+    "jacobian",
+    "jvp",
+    "kl_divergence",
+    "l1",
     "mse",
     "nn",
     "no_grad",
     "optim",
+    "per_sample_grads",
+    "remat",
     "topological_order",
+    "triplet",
+    "value_and_grad",
+    "vjp",
 ]
 __all__ += ops.__all__
 __all__.sort()

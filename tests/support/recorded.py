@@ -72,6 +72,11 @@ OPTIMIZERS = {
     "adam": lambda p: optim.Adam(p, 0.05),
     "adam, weight decay": lambda p: optim.Adam(p, 0.05, betas=(0.8, 0.9), eps=1e-6, weight_decay=0.1),
     "adamw": lambda p: optim.AdamW(p, 0.05),
+    "amsgrad": lambda p: optim.Adam(p, 0.05, amsgrad=True),
+    "rmsprop": lambda p: optim.RMSprop(p, 0.01, momentum=0.5, weight_decay=0.01),
+    "adagrad": lambda p: optim.Adagrad(p, 0.1),
+    "lion": lambda p: optim.Lion(p, 0.01, weight_decay=0.1),
+    "grouped": lambda p: optim.Grouped(optim.SGD(p[:1], 0.1, momentum=0.9), optim.AdamW(p[1:], 0.05)),
 }
 
 
