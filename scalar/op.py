@@ -108,7 +108,11 @@ class Op:
         """All settings by name: those given by position or name, and the defaults."""
         n = len(self.rules)
         if not n <= len(args) <= n + len(self.defaults):
-            what = f"sequence{'s' * (n > 1)}, as in {self.name}([a, b])" if self.over and n == 1 else f"input{'s' * (n > 1)}"
+            what = (
+                f"sequence{'s' * (n > 1)}, as in {self.name}([a, b])"
+                if self.over and n == 1
+                else f"input{'s' * (n > 1)}"
+            )
             raise TypeError(f"{self.name}: expected {n} {what}, got {len(args)}")
         bound = self.defaults | dict(zip(self.defaults, args[n:], strict=False)) | given
         for name, value in bound.items():
@@ -177,7 +181,7 @@ class Op:
         """An op of the table is saved by its name, and found there again."""
         if OPS.get(self.name) is not self:
             raise TypeError(f"{self.name}: expected an op in the table of ops, to be saved by name; declare it by @op")
-        return OPS.__getitem__, (self.name,)
+        return named, (self.name,)
 
 
 def contributions(node: Any, g: Any, create_graph: bool = False) -> list[Any]:
@@ -216,6 +220,11 @@ def op(*rules: Rule, over: bool = False) -> Callable[[Callable[..., Any]], Op]:
         return made
 
     return declare
+
+
+def named(name: str) -> Op:
+    """The op of the table with that name."""
+    return OPS[name]
 
 
 def number(x: Any, where: str) -> float:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def reduce(value: Value) -> tuple[Any, ...]:
-    """How to make the value again, as `__reduce__` has it. Leaves stay shared between values that are saved together."""
+    """How to make the value again, as `__reduce__` has it. Leaves stay shared between values saved together."""
     kind = type(value)
     if value.op is None:
         return leaf, (kind, value.data, value.grad, value.label, value.requires_grad)

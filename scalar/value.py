@@ -114,7 +114,9 @@ class Value:
         node.requires_grad = False
         return node
 
-    def keep(self, op: Op, inputs: tuple[Value, ...], params: Settings | None, xs: tuple[float, ...], out: float) -> None:
+    def keep(
+        self, op: Op, inputs: tuple[Value, ...], params: Settings | None, xs: tuple[float, ...], out: float
+    ) -> None:
         """Be the node of an op whose forward pass saw the numbers `xs` and `out`."""
         self.op, self.params, self.saved = op, params, out
         if op.few:
