@@ -151,8 +151,8 @@ def leaky_relu(x, slope: float = 0.01):
 
 
 @op(
-    lambda g, x, y: g if x > y else 0.5 * g if x == y else 0.0,
-    lambda g, x, y: g if y > x else 0.5 * g if x == y else 0.0,
+    lambda g, x, y: g if x > y else 0.5 * g if x >= y else 0.0,
+    lambda g, x, y: g if y > x else 0.5 * g if y >= x else 0.0,
 )
 def maximum(x, y):
     """The larger of x and y, NaN if either is; a tie shares the derivative."""
@@ -160,8 +160,8 @@ def maximum(x, y):
 
 
 @op(
-    lambda g, x, y: g if x < y else 0.5 * g if x == y else 0.0,
-    lambda g, x, y: g if y < x else 0.5 * g if x == y else 0.0,
+    lambda g, x, y: g if x < y else 0.5 * g if x <= y else 0.0,
+    lambda g, x, y: g if y < x else 0.5 * g if y <= x else 0.0,
 )
 def minimum(x, y):
     """The smaller of x and y, NaN if either is; a tie shares the derivative."""
@@ -210,8 +210,8 @@ def mean(xs):
 
 
 def ties(g, out, xs):
-    count = builtins.sum(bool(x == out) for x in xs)
-    return [g * out if out != out else g / float(count) if x == out else 0.0 for x in xs]
+    count = builtins.sum(bool(x <= out <= x) for x in xs)
+    return [g * out if out != out else g / float(count) if x <= out <= x else 0.0 for x in xs]
 
 
 @op(ties, over=True)

@@ -71,7 +71,16 @@ def test_classes(module, name):
             assert getattr(slow, method) == getattr(fast, method), method
 
 
-KEPT = {"x", "y", "many", "x_saved", "y_saved", "inputs_saved", "saved"}  # each engine's own way of keeping its graph
+KEPT = {
+    "x",
+    "y",
+    "many",
+    "x_saved",
+    "y_saved",
+    "inputs_saved",
+    "saved",
+    "keep",
+}  # each engine's own way of keeping its graph
 
 
 @pytest.mark.parametrize("name", [m for m in vars(scalar.Value) if m[0] != "_" and m not in KEPT])
