@@ -24,6 +24,8 @@ SAMPLES: dict[str, list[Any]] = {
     "low": [-1.0, 0.0],
     "high": [1.0, 2.0],
     "condition": [True, False],
+    "alpha": [1.0, 0.25],
+    "decimals": [0, 1],
 }
 ZERO_SIGN_FREE = {"relu", "maximum", "minimum", "clip", "abs"}
 
