@@ -120,8 +120,9 @@ def test_the_same_warnings(name, params):
 @pytest.mark.parametrize("name, params", OPS)
 def test_float32_stays_float32(name, params):
     xs = [vector.Tensor(np.full((2, 3), x, np.float32)) for x in (0.5, 1.5)[: len(scalar.ops.OPS[name].rules)]]
-    out = vector.op.OPS[name](*xs, **params)
-    vector.sum(out).backward()
+    with np.errstate(invalid="ignore"):  # not all are in the domain of each
+        out = vector.op.OPS[name](*xs, **params)
+        vector.sum(out).backward()
     assert out.dtype == np.float32
     assert [x.grad.dtype for x in xs] == [np.float32] * len(xs)
 

@@ -341,14 +341,17 @@ def erfc(x):
     return np.where(near, 1.0 - erf_near_0(np.where(near, x, 0.0)), np.where(x > 0, far, 2.0 - far))
 
 
+FAR = 1e3  # from where on sigmoid x and Phi(x) are 0 or 1, and what they are multiplied with may stay as it is
+
+
 def bell(x):  # x times the normal density
     return x * exp(-0.5 * x * x) / ROOT_TAU
 
 
-@op(lambda g, x: g * (0.5 * erfc(-x / ROOT2) + bell(clip(x, -40.0, 40.0))))
+@op(lambda g, x: g * (0.5 * erfc(-x / ROOT2) + bell(clip(x, -FAR, FAR))))
 def gelu(x):
     """x Phi(x), of the normal distribution Phi; derivative Phi(x) + x Phi'(x)."""
-    return 0.5 * np.maximum(x, -40.0) * erfc(-x / ROOT2)
+    return 0.5 * np.maximum(x, -FAR) * erfc(-x / ROOT2)
 
 
 def gate(x):  # Phi(x), nearly
@@ -359,17 +362,16 @@ def bump(x):  # x times the derivative of gate
     return x * gate(x) * gate(-x) * (4.0 / ROOT_TAU * (1.0 + 0.134145 * x * x))
 
 
-# Beyond 40 the gates are 0 and 1.
-@op(lambda g, x: g * (gate(clip(x, -40.0, 40.0)) + bump(clip(x, -40.0, 40.0))))
+@op(lambda g, x: g * (gate(clip(x, -FAR, FAR)) + bump(clip(x, -FAR, FAR))))
 def gelu_tanh(x):
     """x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2, nearly gelu x."""
-    return np.maximum(x, -40.0) * gate(clip(x, -40.0, 40.0))
+    return np.maximum(x, -FAR) * gate(clip(x, -FAR, FAR))
 
 
-@op(lambda g, x: g * sigmoid(x) * (1.0 + clip(x, -1e3, 1e3) * sigmoid(-x)))
+@op(lambda g, x: g * sigmoid(x) * (1.0 + clip(x, -FAR, FAR) * sigmoid(-x)))
 def silu(x):
     """x sigmoid x; derivative s (1 + x (1 - s))."""
-    return np.maximum(x, -1e3) * sigmoid(x)
+    return np.maximum(x, -FAR) * sigmoid(x)
 
 
 # --- corners: where there is no derivative, the subgradient of least norm ---------------------------------------------
