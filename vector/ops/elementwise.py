@@ -341,14 +341,18 @@ def erfc(x):
     return np.where(near, 1.0 - erf_near_0(np.where(near, x, 0.0)), np.where(x > 0, far, 2.0 - far))
 
 
-FAR = 1e3  # from where on sigmoid x and Phi(x) are 0 or 1, and what they are multiplied with may stay as it is
+FAR = 1e3  # from there on sigmoid x and Phi(x) are 0 or 1, and so are slopes, where inf times 0 would be NaN
+
+
+def bounded(x):
+    return clip(x, -FAR, FAR)
 
 
 def bell(x):  # x times the normal density
     return x * exp(-0.5 * x * x) / ROOT_TAU
 
 
-@op(lambda g, x: g * (0.5 * erfc(-x / ROOT2) + bell(clip(x, -FAR, FAR))))
+@op(lambda g, x: g * (0.5 * erfc(-x / ROOT2) + bell(bounded(x))))
 def gelu(x):
     """x Phi(x), of the normal distribution Phi; derivative Phi(x) + x Phi'(x)."""
     return 0.5 * np.maximum(x, -FAR) * erfc(-x / ROOT2)
@@ -358,17 +362,17 @@ def gate(x):  # Phi(x), nearly
     return sigmoid(4.0 / ROOT_TAU * (x + 0.044715 * x * x * x))
 
 
-def bump(x):  # x times the derivative of gate
-    return x * gate(x) * gate(-x) * (4.0 / ROOT_TAU * (1.0 + 0.134145 * x * x))
+def bump(x):  # x times the logarithmic derivative of gate
+    return x * gate(-x) * (4.0 / ROOT_TAU * (1.0 + 0.134145 * x * x))
 
 
-@op(lambda g, x: g * (gate(clip(x, -FAR, FAR)) + bump(clip(x, -FAR, FAR))))
+@op(lambda g, x: g * gate(bounded(x)) * (1.0 + bump(bounded(x))))
 def gelu_tanh(x):
     """x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2, nearly gelu x."""
-    return np.maximum(x, -FAR) * gate(clip(x, -FAR, FAR))
+    return np.maximum(x, -FAR) * gate(bounded(x))
 
 
-@op(lambda g, x: g * sigmoid(x) * (1.0 + clip(x, -FAR, FAR) * sigmoid(-x)))
+@op(lambda g, x: g * sigmoid(x) * (1.0 + bounded(x) * sigmoid(-x)))
 def silu(x):
     """x sigmoid x; derivative s (1 + x (1 - s))."""
     return np.maximum(x, -FAR) * sigmoid(x)
@@ -489,4 +493,4 @@ def ceil(x):
 @op(lambda g: where(False, g, 0.0))
 def round(x, decimals=0):
     """x to so many decimals, a tie to the even neighbour; derivative 0."""
-    return np.round(x, decimals)
+    return np.round(x, int(decimals))

@@ -107,13 +107,13 @@ class Symbolic:
             return x
         return Symbolic(data, _named(name, [x, y]))
 
-    # A comparison of floats gives a bool, which chooses a branch; one of arrays gives a `Condition`, and so does one of
-    # numpy's single numbers, which stand for both.
+    # A comparison of floats or plain numbers gives a bool, which chooses a branch; one of arrays gives a `Condition`, and
+    # so does one of tensors without axes.
 
     def _compare(self, sign: str, f: Callable[[Any, Any], Any], y: Any) -> Any:
         y = Symbolic.lift(y)
         answer = f(self.data, y.data)
-        if isinstance(answer, bool):
+        if isinstance(answer, bool) or (self.fixed and y.fixed):
             return answer
         return Condition(answer, f"{self.name.code.text} {sign} {y.name.code.text}")
 
@@ -147,7 +147,7 @@ class Symbolic:
 
     @property
     def dtype(self) -> Any:
-        return self.data.dtype
+        return np.asarray(self.data).dtype
 
     @property
     def mT(self) -> Symbolic:
@@ -155,7 +155,7 @@ class Symbolic:
         return Symbolic(np.asarray(self.data).mT, Name(*names))
 
     def astype(self, dtype: Any) -> Symbolic:
-        return Symbolic(self.data.astype(dtype), self.name)
+        return Symbolic(np.asarray(self.data).astype(dtype), self.name)
 
 
 class Condition:

@@ -54,6 +54,7 @@ const numbers = {
   call: (name, ...xs) => OPS[name].forward(numbers, ...xs),
   "len": (xs) => xs.length,
   "float": (x) => x,
+  "int": Math.trunc,
   "bool": (x) => numbers.truth(x),
   "map": (f, ...columns) => columns[0].map((_, i) => f(...columns.map((column) => column[i]))),
   "operator.mul": (x, y) => x * y,
@@ -191,11 +192,12 @@ class Symbolic {
 }
 
 const lift = (x) => x instanceof Symbolic ? x : new Symbolic(x, constant(x), true);
+const named = (...xs) => xs.some((x) => x instanceof Symbolic);
 const plain = (x) => list(x) ? x.map(plain) : x instanceof Symbolic ? x.value : x;
 
 function arithmetic(name) {
   return (x, y) => {
-    if (list(x)) return numbers[name](x, y);
+    if (!named(x, y)) return numbers[name](x, y);
     [x, y] = [lift(x), lift(y)];
     const value = numbers[name](x.value, y.value);
     if (x.fixed && y.fixed) return lift(value);
@@ -209,10 +211,11 @@ const symbols = {
   ...Object.fromEntries(Object.entries(numbers).map(([key, f]) => [key, (...xs) => f(...xs.map(plain))])),
   ...Object.fromEntries(["add", "subtract", "multiply", "divide"].map((name) => [name, arithmetic(name)])),
   negative: (x) => {
-    x = lift(x);
+    if (!named(x)) return -x;
     return x.fixed ? lift(-x.value) : new Symbolic(-x.value, code("negative", [x.name]));
   },
   call: (name, ...args) => {
+    if (!named(...args)) return numbers.call(name, ...args);
     const op = OPS[name], xs = args.slice(0, op.rules.length).map(lift), settings = args.slice(xs.length).map(plain);
     if (name === "power" && xs[1].fixed && xs[1].value === 1) return xs[0];
     const given = settings.map((x, i) => `${op.settings[i]}=${repr(x)}`);
