@@ -24,6 +24,8 @@ SAMPLES: dict[str, list[Any]] = {
     "low": [-1.0, 0.0],
     "high": [1.0, 2.0],
     "condition": [True, False],
+    "alpha": [1.0, -0.5],
+    "decimals": [0, 1],
 }
 ZERO_SIGN_FREE = {"relu", "maximum", "minimum", "clip", "abs"}
 
@@ -57,6 +59,11 @@ def params_of(op: Any) -> list[dict[str, Any]]:
     if missing:
         raise LookupError(f"{op.name}: add numbers to try for {', '.join(missing)} to SAMPLES")
     return [dict(zip(op.defaults, xs, strict=True)) for xs in itertools.product(*(SAMPLES[n] for n in op.defaults))]
+
+
+def inside(name: str, x: float) -> float:
+    """x, from 0 to 1, brought into the domain of an op."""
+    return x + 1.0 if name == "arccosh" else x
 
 
 def bits(x: Any) -> np.ndarray:
