@@ -7,6 +7,7 @@ raises TypeError, for a plain answer would cut the graph in silence.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,6 +30,26 @@ def only(name: str, **unsupported: Any) -> None:
     for argument, value in unsupported.items():
         if value is not (True if argument == "where" else None):
             raise TypeError(f"np.{name}: expected no {argument}= with tensors; use an op of vector, or .data")
+
+
+def adapted(function: Callable[..., Any], here: Callable[..., Any]) -> Callable[..., Any]:
+    """numpy's function as ours, `here`, which has the same arguments behind the arrays, or some of them: the others must
+    be as numpy has them by default."""
+    name = f"{function.__module__.removeprefix('numpy.')}.{function.__name__}".removeprefix("numpy.")
+    signature = inspect.signature(function)
+    parameters, taken = signature.parameters, list(inspect.signature(getattr(here, "forward", here)).parameters)
+    arrays = 2 if taken[1:2] == ["y"] else 1
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        given = signature.bind(*args, **kwargs).arguments
+        given |= given.pop("kwargs", {})
+        inputs = [given.pop(argument) for argument in [*parameters][:arrays]]
+        for argument in [argument for argument in given if argument not in taken]:
+            value, usual = given.pop(argument), getattr(parameters.get(argument), "default", inspect.Parameter.empty)
+            only(name, **{argument: None if value is usual or (isinstance(value, str) and value == usual) else [value]})
+        return here(*inputs, **given)
+
+    return call
 
 
 def reduction(name: str) -> Callable[..., Any]:
@@ -119,7 +140,10 @@ def plain(f: Callable[..., Any]) -> Callable[..., Any]:
 
 POSITIONS = (np.argmax, np.argmin, np.argsort, np.argwhere, np.count_nonzero, np.flatnonzero, np.nonzero)
 PREDICATES = (np.all, np.allclose, np.any, np.array_equal, np.isclose)
+SAME = """diag diagonal expand_dims flip hstack moveaxis pad ravel repeat roll split squeeze swapaxes take_along_axis tile
+tril triu vstack"""  # numpy's and ours by these names take the same arguments
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    **{getattr(np, name): adapted(getattr(np, name), getattr(ops, name)) for name in SAME.split()},
     **{f: plain(f) for f in (*POSITIONS, *PREDICATES)},
     **{getattr(np, name): reduction(name) for name in ("sum", "mean", "max", "min")},
     np.clip: clip,

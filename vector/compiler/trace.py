@@ -92,9 +92,9 @@ class TracedArray(NDArrayOperatorsMixin):
         """A number as what it is in a tensor: an array, which can be written to."""
         return TracedArray(self.tracer, self._var, self.value)
 
-    def record(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Write `function` down as one call."""
-        return self.tracer.call(function, args, kwargs, into=False)
+    def record(self, function: Callable[..., Any], args: Any, kwargs: Any, into: bool) -> Any:
+        """Write `function` down as one call, which takes `out=` or not."""
+        return self.tracer.call(function, args, kwargs, into=into)
 
     __class__ = property(lambda self: np.ndarray)  # what the step is given where it takes arrays
 

@@ -1,0 +1,55 @@
+"""Samples of the ops that are not element by element: shapes, axes, products, linear algebra, convolution."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from sampling import Sample, alike, numbers
+
+import vector
+
+
+def of_shapes() -> Iterator[Sample]:
+    yield from alike("squeeze", ((2, 1, 3),), ((1, 2, 1), -1), ((1, 1), (0, -1)), ((),), ((1, 0),), ((3,),))
+    yield from alike("expand_dims", ((2, 3), 1), ((), 0), ((3,), (0, -1)), ((0, 2), -1))
+    for name in ("ravel", "flatten"):
+        yield from alike(name, ((2, 3),), ((),), ((0, 2),), plain=np.ravel)
+    yield from alike("swapaxes", ((2, 1, 3), 0, -1), ((2, 3), -1, 0), ((3,), 0, 0), ((0, 3), 0, 1))
+    yield from alike("moveaxis", ((2, 1, 3), 0, -1), ((2, 1, 3), (0, 1), (-1, 0)), ((3,), 0, 0), ((2, 0), -1, 0))
+    yield from alike("flip", ((2, 3),), ((2, 3), 1), ((2, 1, 3), (0, -1)), ((),), ((0, 2), 0), ((1,), 0))
+    yield from alike("roll", ((2, 3), 1), ((2, 3), -1, 1), ((2, 3), (1, 2), (0, -1)), ((), 1), ((0, 2), 1, 0))
+    yield from alike("repeat", ((2, 3), 2), ((2, 3), 3, -1), ((2, 3), [0, 2], 0), ((), 2), ((3,), 0), ((1, 0), 2, 0))
+    yield from alike("repeat", ((2, 1, 3), 2, 1), ((3,), np.array([1, 0, 3])))
+    yield from alike("tile", ((2, 3), 2), ((3,), (2, 1)), ((2, 1), (2, 1, 3)), ((), 3), ((0, 2), 2), ((3,), 0))
+    yield from alike("pad", ((2, 3), 1), ((2, 3), ((1, 0), (0, 2))), ((3,), 2, {"constant_values": -0.5}), ((), 1))
+    yield from alike("pad", ((0, 2), 1), ((2, 3), 1, "edge"), ((2, 3), ((0, 0), (2, 3)), "reflect"))
+    yield from alike("pad", ((1, 3), (2, 1), "symmetric"), ((3,), 4, "wrap"), ((2, 1), (1, 2), "reflect"))
+    yield from alike("tril", ((3, 3),), ((2, 3), 1), ((2, 3, 2), -1), ((3,),), ((0, 3),), ((1, 1), -1))
+    yield from alike("triu", ((3, 3),), ((2, 3), 1), ((2, 3, 2), -1), ((3,),), ((0, 3),), ((1, 1), 1))
+    yield from alike("diag", ((3, 3),), ((2, 3), 1), ((3, 2), -1), ((3,),), ((2,), -2), ((0,), 1), ((2, 0),))
+    yield from alike("diag", ((2, 3), -5), ((2, 3), 3))
+    yield from alike("diagonal", ((2, 3),), ((2, 3, 4), -1, 2, 1), ((3, 0, 2), 1, 0, -1), ((2, 3, 3), 1))
+    several = np.array([[2, 0, 0], [1, 1, -1]])
+    yield from alike("take_along_axis", ((2, 3), several), ((2, 3), several[:1, 2:] % 2, 0), ((3,), np.array([0, 0, 2, 1])))
+    yield from alike("take_along_axis", ((2, 1, 3), several[:, :, None] % 3, -1), ((2, 2), np.array([3, 0, 3]), None))
+    yield from joined()
+
+
+def joined() -> Iterator[Sample]:
+    for name in ("hstack", "vstack"):
+        for shapes in ([(2, 3), (2, 3)], [(3,), (3,)], [(), ()], [(0, 2), (0, 2)], [(2, 1, 3)] * 2):
+            ours, numpys = getattr(vector, name), getattr(np, name)
+            f, plain = (lambda *xs, f=f: f(xs) for f in (ours, numpys))
+            yield Sample(name, str(shapes), f, plain, numbers(*shapes))
+    for shape, where, axis in [((4, 3), 2, 0), ((2, 3), [1, 1, 5], -1), ((3,), [2], 0), ((0, 2), 3, 0), ((3,), 1, 0)]:
+        first = lambda f, x, w=where, a=axis: [part * (2.0 + i) for i, part in enumerate(f(x, w, a))]  # noqa: E731
+        yield Sample(
+            "split",
+            f"{shape} {where} {axis}",
+            lambda x, f=first, a=axis: vector.concatenate(f(vector.split, x)[::-1], a),
+            lambda x, f=first, a=axis: np.concatenate(f(np.split, x)[::-1], a),
+            numbers(shape),
+        )
+
+
+def of_arrays() -> Iterator[Sample]:
+    yield from of_shapes()
