@@ -110,7 +110,7 @@ class Op:
             if value is inspect.Parameter.empty:
                 raise TypeError(f"{self.name}: expected {name}, got none")
             if hasattr(value, "op"):
-                raise TypeError(f"{self.name}: expected a plain value for {name}, got a node; give its .data")
+                raise TypeError(f"{self.name}: expected a plain value for {name}, got a node")
             if name in self.numbers:
                 bound[name] = number(value, f"{self.name}, {name}")
         return bound

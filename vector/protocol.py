@@ -33,8 +33,8 @@ def only(name: str, **unsupported: Any) -> None:
 
 
 def adapted(function: Callable[..., Any], here: Callable[..., Any]) -> Callable[..., Any]:
-    """numpy's function as ours, `here`, which has the same arguments behind the arrays, or some of them: the others must
-    be as numpy has them by default."""
+    """numpy's function as ours, `here`, which has the same arguments behind the arrays, or some of them: the others
+    must be as numpy has them by default."""
     name = f"{function.__module__.removeprefix('numpy.')}.{function.__name__}".removeprefix("numpy.")
     signature = inspect.signature(function)
     parameters, taken = signature.parameters, list(inspect.signature(getattr(here, "forward", here)).parameters)
@@ -140,8 +140,8 @@ def plain(f: Callable[..., Any]) -> Callable[..., Any]:
 
 POSITIONS = (np.argmax, np.argmin, np.argsort, np.argwhere, np.count_nonzero, np.flatnonzero, np.nonzero)
 PREDICATES = (np.all, np.allclose, np.any, np.array_equal, np.isclose)
-SAME = """diag diagonal expand_dims flip hstack moveaxis pad ravel repeat roll split squeeze swapaxes take_along_axis tile
-tril triu vstack"""  # numpy's and ours by these names take the same arguments
+SAME = "diag diagonal expand_dims flip hstack moveaxis pad ravel repeat roll split squeeze swapaxes take_along_axis"
+SAME += " tile tril triu vstack"  # numpy's and ours by these names take the same arguments
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     **{getattr(np, name): adapted(getattr(np, name), getattr(ops, name)) for name in SAME.split()},
     **{f: plain(f) for f in (*POSITIONS, *PREDICATES)},

@@ -15,9 +15,9 @@ import math
 
 import numpy as np
 import pytest
+from array_samples import of_arrays
 from bounds import close
 from engines import both
-from array_samples import of_arrays
 from judging import INF, ROWS, SEQUENCES, agree, elementwise, params_of, sequence_ops
 
 import scalar

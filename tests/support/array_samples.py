@@ -29,7 +29,9 @@ def of_shapes() -> Iterator[Sample]:
     yield from alike("diag", ((2, 3), -5), ((2, 3), 3))
     yield from alike("diagonal", ((2, 3),), ((2, 3, 4), -1, 2, 1), ((3, 0, 2), 1, 0, -1), ((2, 3, 3), 1))
     several = np.array([[2, 0, 0], [1, 1, -1]])
-    yield from alike("take_along_axis", ((2, 3), several), ((2, 3), several[:1, 2:] % 2, 0), ((3,), np.array([0, 0, 2, 1])))
+    yield from alike(
+        "take_along_axis", ((2, 3), several), ((2, 3), several[:1, 2:] % 2, 0), ((3,), np.array([0, 0, 2, 1]))
+    )
     yield from alike("take_along_axis", ((2, 1, 3), several[:, :, None] % 3, -1), ((2, 2), np.array([3, 0, 3]), None))
     yield from joined()
 

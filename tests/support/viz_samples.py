@@ -17,7 +17,6 @@ SETTINGS = {
     "axis": 0,
     "hot": np.eye(2),
     "classes": np.arange(2),
-    "shift": 1,
 }
 VECTOR = {
     "where": {"condition": np.eye(2, dtype=bool)},

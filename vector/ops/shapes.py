@@ -45,19 +45,6 @@ def cast_(x, dtype):
     return x.astype(floating(dtype, "astype"))
 
 
-@op(lambda g, axis: flip(g, axis))
-def flip(x, axis=None):
-    """The elements in reverse order along an axis, a tuple of axes, or all."""
-    return np.flip(x, axis)
-
-
-@op(lambda g, shift, axis: roll(g, np.negative(shift), axis))
-def roll(x, shift, axis=None):
-    """The elements moved on by `shift` along an axis, or through all elements, those from the end to the start. Several
-    axes have each its own shift."""
-    return np.roll(x, shift, axis)
-
-
 # --- elements by their places -----------------------------------------------------------------------------------------
 
 
@@ -154,7 +141,7 @@ def diag(x: Any, k: int = 0) -> Any:
 @functools.lru_cache(maxsize=64)
 def triangle(n: int, m: int, k: float) -> np.ndarray:
     """Where an (n, m) matrix is on or below its diagonal number k."""
-    return np.tri(n, m, k, bool)
+    return np.tri(n, m, k, bool)  # type: ignore[call-overload]
 
 
 @function
@@ -221,6 +208,31 @@ def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Any:
     """x with a new axis of length 1 that is number `axis` of the result, or several."""
     x = array(x, "expand_dims")
     return reshape(x, np.expand_dims(blank(x.shape), axis).shape)
+
+
+@function
+def flip(x: Any, axis: Axes = None) -> Any:
+    """The elements in reverse order along an axis, several, or all."""
+    x = array(x, "flip")
+    turned = range(x.ndim) if axis is None else normalize_axis_tuple(axis, x.ndim)
+    return index_(x, tuple(slice(None, None, -1) if i in turned else slice(None) for i in range(x.ndim)))
+
+
+@function
+def roll(x: Any, shift: int | tuple[int, ...], axis: Axes = None) -> Any:
+    """The elements moved on by `shift` along an axis, those from the end to the start; several axes have one shift, or
+    each its own. Without an axis, through all elements."""
+    x = array(x, "roll")
+    if axis is None:
+        return reshape(roll(ravel(x), shift, 0), x.shape)
+    if hasattr(shift, "op"):
+        raise TypeError("roll: expected whole numbers to shift by, got a node; give its .data")
+    for at, k in np.broadcast(normalize_axis_tuple(axis, x.ndim, allow_duplicate=True), shift):
+        n = x.shape[at]
+        if n and (cut := n - int(k) % n) < n:
+            before = (slice(None),) * at
+            x = concatenate([index_(x, (*before, slice(cut, n))), index_(x, (*before, slice(0, cut)))], at)
+    return x
 
 
 @function
