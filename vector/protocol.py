@@ -47,6 +47,8 @@ def adapted(function: Callable[..., Any], here: Callable[..., Any]) -> Callable[
         for argument in [argument for argument in given if argument not in taken]:
             value, usual = given.pop(argument), getattr(parameters.get(argument), "default", inspect.Parameter.empty)
             only(name, **{argument: None if value is usual or (isinstance(value, str) and value == usual) else [value]})
+        if nodes := [argument for argument, value in given.items() if hasattr(value, "op")]:
+            raise TypeError(f"np.{name}: expected a plain value for {nodes[0]}, got a tensor; give its .data")
         return here(*inputs, **given)
 
     return call
@@ -140,8 +142,8 @@ def plain(f: Callable[..., Any]) -> Callable[..., Any]:
 
 POSITIONS = (np.argmax, np.argmin, np.argsort, np.argwhere, np.count_nonzero, np.flatnonzero, np.nonzero)
 PREDICATES = (np.all, np.allclose, np.any, np.array_equal, np.isclose)
-SAME = "diag diagonal expand_dims flip hstack moveaxis pad ravel repeat roll split squeeze swapaxes take_along_axis"
-SAME += " tile tril triu vstack"  # numpy's and ours by these names take the same arguments
+SAME = "cumprod cumsum diag diagonal expand_dims flip hstack moveaxis pad ravel repeat roll split squeeze swapaxes take_along_axis"
+SAME += " prod sort std tile tril triu var vstack"  # numpy's and ours by these names take the same arguments
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     **{getattr(np, name): adapted(getattr(np, name), getattr(ops, name)) for name in SAME.split()},
     **{f: plain(f) for f in (*POSITIONS, *PREDICATES)},

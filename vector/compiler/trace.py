@@ -29,7 +29,7 @@ from .ir import Call, Program, Var, replace
 DONATED = "a gradient that was used up inside a recorded step"
 VIEWS = {np.reshape, np.transpose, np.broadcast_to, np.squeeze, np.expand_dims, np.swapaxes, np.moveaxis, np.ravel}
 OF_VALUES = {np.unique, np.flatnonzero, np.argwhere, np.extract, np.compress}  # shapes that depend on values
-TAKES_OUT = {np.take}
+TAKES_OUT = {np.take, np.cumsum, np.cumprod}
 # An array's methods that are numpy's functions of that name.
 SAME = "all any argmax argmin clip cumsum dot max mean min prod ravel repeat round squeeze std sum swapaxes take var"
 METHODS = {name: getattr(np, name) for name in SAME.split()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -361,4 +362,4 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
             raise ValueError(f"split: expected a number of parts that divides {n}, got {number}")
         cuts = list(range(0, n + 1, n // number)) if n else [0] * (number + 1)
     before = (slice(None),) * axis
-    return [index_(x, (*before, slice(a, b))) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    return [index_(x, (*before, slice(a, b))) for a, b in itertools.pairwise(cuts)]
