@@ -142,8 +142,8 @@ def plain(f: Callable[..., Any]) -> Callable[..., Any]:
 
 POSITIONS = (np.argmax, np.argmin, np.argsort, np.argwhere, np.count_nonzero, np.flatnonzero, np.nonzero)
 PREDICATES = (np.all, np.allclose, np.any, np.array_equal, np.isclose)
-SAME = "cumprod cumsum diag diagonal expand_dims flip hstack moveaxis pad ravel repeat roll split squeeze swapaxes take_along_axis"
-SAME += " prod sort std tile tril triu var vstack"  # numpy's and ours by these names take the same arguments
+SAME = "cumprod cumsum diag diagonal expand_dims flip hstack moveaxis pad prod"
+SAME += " ravel repeat roll sort split squeeze std swapaxes take_along_axis tile tril triu var vstack"  # numpy's and ours by these names take the same arguments
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     **{getattr(np, name): adapted(getattr(np, name), getattr(ops, name)) for name in SAME.split()},
     **{f: plain(f) for f in (*POSITIONS, *PREDICATES)},

@@ -64,35 +64,21 @@ def over_axes() -> Iterator[Sample]:
     yield from alike("var", ((2, 1, 3), (0, -1)), ((3, 0), 0), ((4,), {"ddof": 2.5}))
     yield from alike("std", ((2, 1, 3), (0, -1)), ((3, 0), 0), ((4,), {"ddof": 2.5}))
     yield from alike("sort", ((2, 3),), ((2, 3), 0), ((2, 3), None), ((1,),), ((0, 2),), ((), None), ((2, 1, 3), -3))
-    for name, shape, axis in [
-        ("argsort", (2, 3), 0),
-        ("argmax", (2, 3), 1),
-        ("argmin", (3,), 0),
-        ("argmax", (2, 1), 0),
-    ]:
-        keep = {} if name == "argsort" else {"keepdims": True}
+    for name, shape, axis in [("argsort", (2, 3), 0), ("argmax", (2, 3), 1), ("argmin", (3,), 0)]:
+        keep, f, plain = {} if name == "argsort" else {"keepdims": True}, getattr(vector, name), getattr(np, name)
         yield Sample(
             name,
             f"{shape} {axis}",
-            lambda x, f=getattr(vector, name), a=axis, k=keep: vector.take_along_axis(x, f(x, a, **k), a),
-            lambda x, f=getattr(np, name), a=axis, k=keep: np.take_along_axis(x, f(x, a, **k), a),
+            lambda x, f=f, a=axis, k=keep: vector.take_along_axis(x, f(x, a, **k), a),
+            lambda x, f=plain, a=axis, k=keep: np.take_along_axis(x, f(x, a, **k), a),
             numbers(shape),
         )
-    for shape, k, axis in [
-        ((2, 4), 2, -1),
-        ((3, 2), 3, 0),
-        ((3,), 0, 0),
-        ((0, 2), 1, 1),
-        ((2, 1, 3), 1, -3),
-        ((), 1, -1),
-    ]:
+    for shape, k, axis in [((2, 4), 2, -1), ((3, 2), 3, 0), ((3,), 0, 0), ((0, 2), 1, 1), ((2, 1, 3), 1, -3)]:
         yield Sample(
             "topk",
             f"{shape} {k} {axis}",
-            lambda x, k=k, a=axis: vector.topk(x, k, a)[0] if x.ndim else vector.topk(x.reshape(1), k)[0],
-            lambda x, k=k, a=axis: (
-                -np.sort(-(x if x.ndim else x.reshape(1)), a)[(slice(None),) * (a % max(x.ndim, 1)) + (slice(k),)]
-            ),
+            lambda x, k=k, a=axis: vector.topk(x, k, a)[0],
+            lambda x, k=k, a=axis: -np.sort(-x, a)[(slice(None),) * (a % x.ndim) + (slice(k),)],
             numbers(shape),
         )
 

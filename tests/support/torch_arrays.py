@@ -107,6 +107,11 @@ def take_along(x: Any, index: Any, dim: Any = None) -> Any:
     return vector.take_along_axis(x, index.ravel() if dim is None else index, dim)
 
 
+def squeezed(x: Any, dim: Any = None) -> Any:
+    dims = None if dim is None else tuple(int(d) for d in np.atleast_1d(dim) if x.ndim and x.shape[d] == 1)
+    return vector.squeeze(x, dims)
+
+
 def moved(f: Callable[..., Any]) -> Callable[..., Any]:
     return lambda x, a, b: f(x, a, b) if x.ndim else x + 0.0
 
@@ -131,9 +136,7 @@ ARRAYS: dict[str, Callable[..., Any]] = {
     "sort": sort,
     "split": split,
     "split_with_sizes": split,
-    "squeeze": lambda x, dim=None: vector.squeeze(
-        x, None if dim is None else tuple(int(d) for d in np.atleast_1d(dim) if x.ndim and x.shape[d] == 1)
-    ),
+    "squeeze": squeezed,
     "take_along_dim": take_along,
     "topk": topk,
     "transpose": moved(lambda x, a, b: vector.swapaxes(x, a, b)),

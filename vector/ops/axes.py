@@ -184,8 +184,8 @@ def recurrence(a: Any, b: Any, axis: int) -> Any:
 
 
 def of_products(g: Any, out: Any, x: Any, x_shape: tuple[int, ...], axis: int | None) -> Any:
-    """Without dividing by x, which may be 0: each product before x, times r, where r = g + r' x' with r', x' of the next
-    place."""
+    """Without dividing by x, which may be 0: each product before x, times r, where r = g + r' x' with r', x' of the
+    next place."""
     if axis is None or not x_shape:
         x, axis = reshape(x, (-1,)), 0
     following = recurrence(before(flip(x, axis), axis), flip(g, axis), axis)
@@ -240,15 +240,15 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
 
 @function
 def argsort(x: Any, axis: int | None = -1) -> Any:
-    """Where the elements along an axis, or of all in a row, are in ascending order: integers in a plain array. Equal ones
-    stay in their order, NaN comes last."""
+    """Where the elements along an axis, or of all in a row, are in ascending order: integers in a plain array. Equal
+    ones stay in their order, NaN comes last."""
     return np.argsort(numbers(x, "argsort"), axis, kind="stable")
 
 
 @function
 def sort(x: Any, axis: int | None = -1) -> Any:
-    """The elements along an axis, or of all in a row, in ascending order. Of equal ones each gets the gradient of its own
-    place."""
+    """The elements along an axis, or of all in a row, in ascending order. Of equal ones each gets the gradient of its
+    own place."""
     x = array(x, "sort")
     return take_along_axis(x, argsort(x, axis), axis)
 
