@@ -122,13 +122,19 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
 
 
 def dot(a: Any, b: Any, out: Any = None) -> Any:
-    """np.dot, of at most two axes on the right: there it is the matrix product, and with a number the plain one."""
+    """np.dot: with a number the plain product, else over the last axis of a and the last but one of b."""
     only("dot", out=out)
     if np.ndim(a) == 0 or np.ndim(b) == 0:
         return ops.multiply(a, b)
-    if np.ndim(b) > 2:
-        raise TypeError(f"np.dot: expected at most two axes on the right, got shape {np.shape(b)}; use vector.matmul")
-    return ops.matmul(a, b)
+    return ops.matmul(a, b) if np.ndim(b) <= 2 else ops.tensordot(a, b, (-1, -2))
+
+
+def einsum(*operands: Any, out: Any = None, optimize: Any = False, **more: Any) -> Any:
+    """np.einsum, with the subscripts as text: `optimize` says in which order to multiply, and ours has its own."""
+    only("einsum", out=out, **more)
+    if not operands or not isinstance(operands[0], str):
+        raise TypeError("np.einsum: expected subscripts as text with tensors; use vector.einsum('ij,jk->ik', x, y)")
+    return ops.einsum(*operands)
 
 
 def plain(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -142,8 +148,9 @@ def plain(f: Callable[..., Any]) -> Callable[..., Any]:
 
 POSITIONS = (np.argmax, np.argmin, np.argsort, np.argwhere, np.count_nonzero, np.flatnonzero, np.nonzero)
 PREDICATES = (np.all, np.allclose, np.any, np.array_equal, np.isclose)
-SAME = "cumprod cumsum diag diagonal expand_dims flip hstack moveaxis pad prod"
-SAME += " ravel repeat roll sort split squeeze std swapaxes take_along_axis tile tril triu var vstack"  # numpy's and ours by these names take the same arguments
+# numpy's and ours by these names take the same arguments.
+SAME = "cumprod cumsum diag diagonal expand_dims flip hstack inner kron moveaxis outer pad prod ravel repeat roll sort"
+SAME += " split squeeze std swapaxes take_along_axis tensordot tile trace tril triu var vstack"
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     **{getattr(np, name): adapted(getattr(np, name), getattr(ops, name)) for name in SAME.split()},
     **{f: plain(f) for f in (*POSITIONS, *PREDICATES)},
@@ -157,6 +164,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.stack: stack,
     np.where: where,
     np.dot: dot,
+    np.einsum: einsum,
     np.shape: lambda a: a.shape,
     np.ndim: lambda a: a.ndim,
     np.size: lambda a, axis=None: a.size if axis is None else np.size(a._data, axis),

@@ -175,7 +175,6 @@ OURS: dict[str, Callable[..., Any]] = {
     "nn.functional.silu": lambda x: x * vector.sigmoid(x),
     "nn.functional.softmin": lambda x, dim, **more: along("softmax")(-x, dim, **more),
     "nn.functional.softplus": softplus,
-    "outer": lambda x, y: x.reshape(-1, 1) * y.reshape(1, -1),
     "permute": lambda x, dims: vector.transpose(x, tuple(dims)),
     "pow": vector.power,
     "reciprocal": lambda x: 1.0 / x,

@@ -1,6 +1,7 @@
 """Samples of the ops that are not element by element: shapes, axes, products, linear algebra, convolution."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from sampling import Sample, alike, numbers
@@ -83,6 +84,67 @@ def over_axes() -> Iterator[Sample]:
         )
 
 
+EINSUMS: list[Any] = [
+    *(
+        ("ij,jk->ik", (2, 3), (3, 2)),
+        ("ij,kj", (2, 3), (4, 3)),
+        ("ii", (3, 3)),
+        ("iij->ji", (2, 2, 3)),
+        ("i,j->ji", (3,), (2,)),
+    ),
+    *(
+        ("i,i", (3,), (3,)),
+        ("bi,bi->b", (2, 3), (2, 3)),
+        ("bij,bjk->bki", (2, 1, 3), (2, 3, 2)),
+        ("ij,ij->", (2, 3), (2, 3)),
+    ),
+    *(
+        ("b...j,jk->b...k", (2, 2, 3), (3, 2)),
+        ("...ij,...jk", (2, 1, 2, 1), (2, 1, 3)),
+        ("i...->...", (2, 3)),
+        ("ba", (2, 3)),
+    ),
+    *(
+        ("ij,jk,kl->il", (2, 3), (3, 2), (2, 1)),
+        ("i,ij,j", (2,), (2, 3), (3,)),
+        ("ij,jk->ik", (2, 1), (3, 2)),
+        (",i->i", (), (3,)),
+    ),
+    *(
+        ("ij,jk->ik", (0, 3), (3, 2)),
+        ("ij,jk->ik", (2, 0), (0, 2)),
+        ("i,i->i", (1,), (3,)),
+        ("aij,ai->aij", (2, 1, 3), (2, 1)),
+    ),
+]
+
+
+def more_products() -> Iterator[Sample]:
+    for subscripts, *shapes in EINSUMS:
+        yield Sample(
+            "einsum",
+            f"{subscripts} {shapes}",
+            lambda *xs, s=subscripts: vector.einsum(s, *xs),
+            lambda *xs, s=subscripts: np.einsum(s, *xs),
+            numbers(*shapes),
+        )
+    yield Sample(
+        "einsum",
+        "itself",
+        *(lambda x, f=f: f("ij,jk,ij->ki", x, x, x) for f in (vector.einsum, np.einsum)),
+        numbers((2, 2)),
+    )
+    yield from alike("tensordot", ([(2, 3), (3, 2)], 1), ([(2, 3, 2), (3, 2, 1)],), ([(2, 1), (3,)], 0))
+    yield from alike(
+        "tensordot", ([(2, 3, 2), (2, 3)], ((0, 1), (0, -1))), ([(0, 2), (2, 0)], (0, 1)), ([(3,), (3,)], 1)
+    )
+    yield from alike("outer", ([(2, 3), (2,)],), ([(), (3,)],), ([(0,), (2,)],), ([(1,), (1,)],))
+    yield from alike("inner", ([(2, 3), (1, 3)],), ([(), (3,)],), ([(3,), (3,)],), ([(2, 0), (0,)],))
+    yield from alike("kron", ([(2, 3), (1, 2)],), ([(2,), (2, 1, 2)],), ([(), (3,)],), ([(0, 2), (2,)],))
+    yield from alike("trace", ((3, 3),), ((2, 3), 1), ((2, 3, 4), -1, 2, 1), ((0, 2),))
+
+
 def of_arrays() -> Iterator[Sample]:
     yield from of_shapes()
     yield from over_axes()
+    yield from more_products()

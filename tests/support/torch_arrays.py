@@ -107,6 +107,12 @@ def take_along(x: Any, index: Any, dim: Any = None) -> Any:
     return vector.take_along_axis(x, index.ravel() if dim is None else index, dim)
 
 
+def tensordot(x: Any, y: Any, dims: Any = 2) -> Any:
+    if not isinstance(dims, int) and any(x.shape[i] != y.shape[j] for i, j in zip(*dims, strict=True)):
+        raise Unlike("axes of length 1 that broadcast")
+    return vector.tensordot(x, y, dims)
+
+
 def squeezed(x: Any, dim: Any = None) -> Any:
     dims = None if dim is None else tuple(int(d) for d in np.atleast_1d(dim) if x.ndim and x.shape[d] == 1)
     return vector.squeeze(x, dims)
@@ -118,10 +124,15 @@ def moved(f: Callable[..., Any]) -> Callable[..., Any]:
 
 ARRAYS: dict[str, Callable[..., Any]] = {
     **{name: with_axis(getattr(vector, name)) for name in ("cumsum", "cumprod")},
-    **{name: getattr(vector, name) for name in ("ravel", "tile", "tril", "triu", "diag")},
+    **{
+        name: getattr(vector, name)
+        for name in ("ravel", "tile", "tril", "triu", "diag", "kron", "inner", "outer", "trace")
+    },
     **{name: spread(name) for name in ("var", "std")},
     "chunk": chunk,
     "diagonal": lambda x, offset=0, dim1=0, dim2=1: vector.diagonal(x, offset, dim1, dim2),
+    "addr": lambda x, a, b, beta=1, alpha=1: x * float(beta) + vector.outer(a, b) * float(alpha),
+    "einsum": lambda xs, subscripts: vector.einsum(subscripts, *xs),
     "flip": lambda x, *given, dims=(): vector.flip(x, sizes(given or (dims,))),
     "gather": gather,
     "hstack": vector.hstack,
@@ -138,6 +149,7 @@ ARRAYS: dict[str, Callable[..., Any]] = {
     "split_with_sizes": split,
     "squeeze": squeezed,
     "take_along_dim": take_along,
+    "tensordot": tensordot,
     "topk": topk,
     "transpose": moved(lambda x, a, b: vector.swapaxes(x, a, b)),
     "unsqueeze": lambda x, dim: vector.expand_dims(x, dim),
