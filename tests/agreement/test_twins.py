@@ -10,6 +10,12 @@ import vector
 
 # What only vector has: shapes, recording, and training on data.
 ONLY_VECTOR = {"matmul", "reshape", "transpose", "broadcast_to", "concatenate", "stack", "take"}
+ONLY_VECTOR |= {
+    *("einsum", "inner", "kron", "outer", "tensordot", "trace"),
+    *("argmax", "argmin", "argsort", "cumprod", "cumsum", "prod", "sort", "std", "topk", "var"),
+    *("diag", "diagonal", "expand_dims", "flatten", "flip", "hstack", "moveaxis", "pad", "ravel", "repeat", "roll"),
+    *("split", "squeeze", "swapaxes", "take_along_axis", "tile", "tril", "triu", "vstack"),
+}
 ONLY_VECTOR |= {"checkpoint", "compile", "datasets"}
 ONLY_VECTOR_MAY = {"RecordingError", "bernoulli"}  # recording's own error; ops that draw
 MODULES = ("nn", "optim")

@@ -159,7 +159,7 @@ def call_text(draw, name, shapes):
         return "where({} > 0.2, {}, {})" if name == "where" else text
     if x is None:
         return None
-    if set(op.defaults) == {"axis", "keepdims"}:
+    if set(op.defaults) - {"ddof"} == {"axis", "keepdims"}:
         return f"{name}({x}, {axis_text(draw, len(shapes[x]))})"
     if set(op.defaults) == {"axis"} and not op.over:
         return f"{name}({x}, axis={draw(st.integers(-len(shapes[x]), len(shapes[x]) - 1))})"
