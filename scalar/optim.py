@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,14 @@ def parameters_of(given: Any, where: str) -> tuple[Value, ...]:
         got = wrong[0] if single else f"one with {wrong[0]} in it"
         raise TypeError(f"{where}: expected a list of parameters, as model.parameters() is, got {got}")
     return tuple(dict.fromkeys(parameters))  # nodes are hashed by identity
+
+
+def unfrozen(parameters: Iterable[Value]) -> Iterator[tuple[int, Value]]:
+    """The parameters that are not frozen, and their places. A gradient of None, as others zero it, becomes 0."""
+    for i, p in enumerate(parameters):
+        if p.requires_grad:
+            p.grad = p.grad or 0.0
+            yield i, p
 
 
 class Optimizer:
@@ -125,9 +133,7 @@ class SGD(Optimizer):
 
     def step(self) -> None:
         """Move every parameter that is not frozen once, against its gradient."""
-        for i, p in enumerate(self.parameters):
-            if not p.requires_grad:
-                continue
+        for i, p in unfrozen(self.parameters):
             g = p.grad + self.weight_decay * p.data if self.weight_decay else p.grad
             if self.momentum:
                 v = self.velocity[i] = self.momentum * self.velocity[i] + g + FLOOR
@@ -179,9 +185,7 @@ class Adam(Optimizer):
         self.powers = [self.powers[0] * beta1, self.powers[1] * beta2]
         c = math.sqrt((1.0 - self.powers[1]) / (1.0 - beta2))
         rate = self.lr * c * (1.0 - beta1) / (1.0 - self.powers[0])
-        for i, p in enumerate(self.parameters):
-            if not p.requires_grad:
-                continue
+        for i, p in unfrozen(self.parameters):
             g = p.grad
             if self.weight_decay and self.decoupled:
                 p.data *= 1.0 - self.lr * self.weight_decay
@@ -244,9 +248,7 @@ class RMSprop(Optimizer):
 
     def step(self) -> None:
         """Move every parameter that is not frozen once, against its gradient."""
-        for i, p in enumerate(self.parameters):
-            if not p.requires_grad:
-                continue
+        for i, p in unfrozen(self.parameters):
             g = p.grad + self.weight_decay * p.data if self.weight_decay else p.grad
             v = self.squares[i] = self.decay * self.squares[i] + (1.0 - self.decay) * (g * g) + FLOOR
             g = g / (math.sqrt(v) + self.eps)
@@ -278,9 +280,7 @@ class Adagrad(Optimizer):
 
     def step(self) -> None:
         """Move every parameter that is not frozen once, against its gradient."""
-        for i, p in enumerate(self.parameters):
-            if not p.requires_grad:
-                continue
+        for i, p in unfrozen(self.parameters):
             g = p.grad + self.weight_decay * p.data if self.weight_decay else p.grad
             self.squares[i] += g * g
             p.data -= self.lr * (g / (math.sqrt(self.squares[i]) + self.eps))
@@ -311,9 +311,7 @@ class Lion(Optimizer):
     def step(self) -> None:
         """Move every parameter that is not frozen once, against its gradient."""
         beta1, beta2 = self.betas
-        for i, p in enumerate(self.parameters):
-            if not p.requires_grad:
-                continue
+        for i, p in unfrozen(self.parameters):
             direction = float(np.sign(beta1 * self.means[i] + (1.0 - beta1) * p.grad))
             if self.weight_decay:
                 p.data *= 1.0 - self.lr * self.weight_decay
@@ -335,7 +333,7 @@ class Lion(Optimizer):
 def clip_norm(parameters: Iterable[Value], limit: float) -> float:
     """Scale all gradients by limit / (norm + 1e-6) where their norm, the root of the sum of all squares, is larger than
     `limit`. Call it between `backward()` and `step()`. Returns the norm before."""
-    wanted = [p for p in parameters_of(parameters, "clip_norm") if p.requires_grad]
+    wanted = [p for _, p in unfrozen(parameters_of(parameters, "clip_norm"))]
     norm = math.sqrt(sum(p.grad * p.grad for p in wanted))
     scale = min(setting(limit, "clip_norm: limit") / (norm + 1e-6), 1.0)
     for p in wanted:
@@ -346,6 +344,5 @@ def clip_norm(parameters: Iterable[Value], limit: float) -> float:
 def clip_value(parameters: Iterable[Value], limit: float) -> None:
     """Keep each gradient between -limit and limit. Call it between `backward()` and `step()`."""
     setting(limit, "clip_value: limit")
-    for p in parameters_of(parameters, "clip_value"):
-        if p.requires_grad:
-            p.grad = min(max(p.grad, -limit), limit)
+    for _, p in unfrozen(parameters_of(parameters, "clip_value")):
+        p.grad = min(max(p.grad, -limit), limit)

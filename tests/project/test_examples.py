@@ -91,10 +91,19 @@ def test_the_bounds_on_the_engines_leave_no_room_for_a_wrong_rule() -> None:
 
 def test_speed(tmp_path: Path) -> None:
     printed = run(tmp_path, *command("speed.py", "--rounds", 1)).stdout
-    for name in ("scalar", "compact engine", "vector"):
-        assert re.search(rf"^  {name} +min +[\d.]+ +median +[\d.]+$", printed, re.MULTILINE)
-    for name in ("scalar", "compact engine"):
-        assert re.search(rf"^  {name} +forward \d\.\d\d +backward \d\.\d\d$", printed, re.MULTILINE)
+    cell = r"(?: +[\d.]+ \([\d.]+\))"
+    for title in ("(a) 2-16-16-1 by hand", "(b) a step of a character GPT"):
+        assert re.search(rf"^{re.escape(title)}, ms{cell}{{2}}", printed, re.MULTILINE)
+    for title in (
+        "(a) by the layers of scalar.nn, ms",
+        "784-128-10, one image, ms",
+        "784-128-10, a step on 32 images, us",
+    ):
+        assert re.search(rf"^{re.escape(title)}{cell}", printed, re.MULTILINE)
+    for direction in ("forward", "backward"):
+        assert re.search(rf"^{direction} in \(b\), microseconds a node( +\d+\.\d\d){{2}}", printed, re.MULTILINE)
+    (own,) = re.findall(r"^memory of a product, bytes +(\d+)", printed, re.MULTILINE)
+    assert int(own) < 300
 
 
 @pytest.mark.parametrize("program", ["network", "gpt"])

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 # Each room may import those before it in its row, and what stands under it. `vector` itself stands above all.
 STOREYS = {
-    "scalar": ["op", "ops", "value autodiff", "losses optim anomaly transforms", "nn"],
+    "scalar": ["op", "ops", "value autodiff pickling", "losses optim anomaly transforms", "nn"],
     "vector": [
         "errors epoch files held runtime schedules",
         "op",

@@ -126,7 +126,7 @@ WRONG = {
     "batch_size of 1 or more": lambda fit: fit(DATA.train_images, DATA.train_labels, batch_size=0),
     "expected 784 features, got 100": lambda fit: fit(np.zeros((5, 10, 10)), np.zeros(5, int)),
     "class numbers from 0 to 9, got 10": lambda fit: fit(DATA.train_images[:3], np.array([1, 10, 2])),
-    "labels as whole numbers": lambda fit: fit(DATA.train_images[:3], np.ones(3)),
+    "expected integer class numbers, got float32": lambda fit: fit(DATA.train_images[:3], np.ones(3)),
 }
 
 
@@ -221,8 +221,8 @@ def test_no_optimizer_and_one_of_another_model():
 @pytest.mark.parametrize(
     ("validation", "words"),
     [
-        (3, r"expected validation=\(images, labels\), got int"),
-        ((DATA.test_images,), r"expected validation=\(images, labels\), got 1"),
+        (3, r"expected validation=\(images, labels\) or a part from 0 to 1, got int"),
+        ((DATA.test_images,), r"expected validation=\(images, labels\) or a part from 0 to 1, got 1"),
         ((DATA.test_images, DATA.test_labels[:5]), "expected as many labels as images"),
     ],
 )
