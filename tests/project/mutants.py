@@ -67,7 +67,7 @@ MODULES = {
     "vector/gradcheck.py": ["judges", "mutation vector errors as_numpy"],
     "vector/storage.py": ["vector kept_gradients operators", "mutation errors", "memory fed_back compile_results"],
     "vector/transforms.py": ["transforms", "transforms_agree"],
-    "vector/optim.py": ["optim", "optimizer_state", "agreement_networks"],
+    "vector/optim.py": ["optim", "optimizer_state twins", "agreement_networks"],
     "vector/held.py": ["nn_layer", "fit"],
     "vector/random.py": ["recorded_numpy", "fit"],
     "vector/nn/base.py": ["nn nn_layer", "layers whole_files", "checkpoint fit"],
