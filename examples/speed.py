@@ -30,6 +30,7 @@ import scalar
 import vector
 from vector.datasets import Batches, fashion_mnist_sample
 from vector.runtime.threads import use_threads
+from viz.console import run, say
 
 Run = Callable[[int], None]  # so many times
 MOMENT = 0.05  # seconds, about, that one engine runs in a round
@@ -212,7 +213,7 @@ def race(runs: dict[str, Run], rounds: int, least: int = 1) -> dict[str, list[fl
 
 
 def row(title: str, cells: Iterable[str], width: int = 18) -> None:
-    print(f"{title:<44}" + "".join(f"{cell:>{width}}" for cell in cells))
+    say(f"{title:<44}" + "".join(f"{cell:>{width}}" for cell in cells))
 
 
 def show(title: str, seconds: dict[str, list[float]], unit: float, columns: Iterable[str]) -> None:
@@ -245,11 +246,11 @@ def single_numbers(rounds: int) -> None:
 def main(rounds: int) -> None:
     # First, while PyTorch's many objects are not yet there to slow down the garbage collector that others lean on.
     single_numbers(rounds)
-    print()
+    say()
     row("fused: one node for each dot product", ["scalar"])
     show("(a) by the layers of scalar.nn, ms", race({"scalar": fused_passes()}, rounds), 1e-3, ["scalar"])
     show("784-128-10, one image, ms", race({"scalar": fused_image()}, rounds), 1e-3, ["scalar"])
-    print()
+    say()
     arrays = {"vector": vector_steps()}
     if find_spec("torch"):
         arrays |= {"PyTorch 1 thread": torch_steps(1), "2 threads": torch_steps(2)}
@@ -257,10 +258,14 @@ def main(rounds: int) -> None:
     show("784-128-10, a step on 32 images, us", race(arrays, rounds), 1e-6, arrays)
     absent = [name for name, module in (("PyTorch", "torch"), ("micrograd", "micrograd")) if not find_spec(module)]
     if absent:
-        print(f"not installed, so not raced: {', '.join(absent)}; pip install 'twograd[race]' brings them")
+        say(f"not installed, so not raced: {', '.join(absent)}; pip install 'twograd[race]' brings them")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Race the engines against PyTorch and micrograd.")
+    parser.add_argument("--rounds", type=int, default=15, help="turns that each engine takes (default: %(default)s)")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Race the engines against PyTorch and micrograd.")
-    parser.add_argument("--rounds", type=int, default=15, help="turns that each engine takes (default: %(default)s)")
-    main(parser.parse_args().rounds)
+    sys.exit(run("speed.py", lambda: main(**vars(parse()))))

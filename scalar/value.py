@@ -160,6 +160,9 @@ class Value:
     def __neg__(self) -> Value:
         return record(ops.negative, self, NOTHING, -self.data)
 
+    def __pos__(self) -> Value:
+        return self
+
     def __abs__(self) -> Value:
         return record(ops.abs, self, NOTHING, abs(self.data))
 

@@ -28,12 +28,13 @@ from .losses import (
 )
 from .ops import *  # noqa: F403  (every op that is not another one's inside)
 from .tensor import Tensor
-from .training import Sequential
+from .training import EarlyStopping, Sequential, find_lr
 from .transforms import hessian, hvp, jacobian, jvp, per_sample_grads, remat, value_and_grad, vjp
 
 setattr(nn, "Sequential", Sequential)  # noqa: B010  (it stands above the layers: it trains)
 
 __all__ = [
+    "EarlyStopping",
     "RecordingError",
     "Tensor",
     "backward_steps",
@@ -44,6 +45,7 @@ __all__ = [
     "cross_entropy",
     "datasets",
     "detect_anomaly",
+    "find_lr",
     "focal",
     "grad",
     "gradcheck",

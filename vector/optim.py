@@ -484,6 +484,10 @@ class Average:
             average *= decay
             average += (1.0 - decay) * p.data
 
+    def __call__(self, row: Any = None) -> None:
+        """Take in the parameters, as `fit(..., on_step=average)` asks for."""
+        self.update()
+
     def exchange(self) -> None:
         for p, average in zip(self.parameters, self.arrays, strict=True):
             kept = p.data.copy()

@@ -20,6 +20,7 @@ COMPARISONS |= {np.isfinite, np.isinf, np.isnan, np.signbit}
 UFUNCS: dict[Any, Callable[..., Any]] = {
     **{getattr(np, name): op for name, op in OPS.items() if isinstance(getattr(np, name, None), np.ufunc)},
     np.absolute: ops.abs,
+    np.positive: lambda x: x,
     np.matmul: ops.matmul,
 }
 

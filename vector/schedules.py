@@ -92,3 +92,12 @@ class Plateau:
         if self.since > self.patience:
             self.optimizer.lr *= self.factor
             self.since = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best value, and for how many epochs there was none better."""
+        return {"best": None if math.isinf(self.best) else self.best, "since": self.since}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        self.best = math.inf if state["best"] is None else float(state["best"])
+        self.since = int(state["since"])

@@ -360,3 +360,44 @@ def test_fit_follows_what_changes_between_epochs(what):
         return model.fit(x, y, update, epochs=3, batch_size=10, loss=loss, on_epoch=change, compile=compile)
 
     assert fit(True) == fit(False)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_parameter_that_the_step_leaves_alone_may_not_be_frozen_or_unfrozen(frozen):
+    """The optimizer asks for its `requires_grad`, and nobody for its array: unfrozen, it decays."""
+    model, other = nn.Dense(2, 2, seed=0), vector.Tensor(np.ones(2), "other", requires_grad=not frozen)
+    update = optim.AdamW([*model.parameters(), other], 0.1, weight_decay=0.5)
+
+    @vector.compile
+    def step(x):
+        loss = vector.mean(model(x) ** 2)
+        update.zero_grad()
+        loss.backward()
+        update.step()
+        return loss
+
+    x = np.ones((3, 2))
+    step(x), step(x)
+    before = other.data.copy()
+    other.requires_grad = frozen
+    with pytest.raises(RecordingError, match="cannot follow other, whose requires_grad changed"):
+        step(x)
+    assert np.array_equal(other.data, before)
+    step.clear()
+    step(x), step(x)
+    assert np.array_equal(other.data, before) != frozen
+    other.data = np.zeros(2)  # frozen, its array is nothing to the step
+    if frozen:
+        with pytest.raises(RecordingError, match="cannot follow other to another array"):
+            step(x)
+    else:
+        step(x)
+
+
+def test_what_a_step_decides_by_requires_grad():
+    p = vector.Tensor(np.ones(2), "p")
+    step = vector.compile(lambda x: vector.Tensor(x) * (2.0 if p.requires_grad else 3.0))
+    assert [step(np.ones(1)).item() for _ in range(2)] == [2.0, 2.0]
+    p.requires_grad = False
+    with pytest.raises(RecordingError, match="cannot follow p, whose requires_grad changed"):
+        step(np.ones(1))

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 STOREYS = {
     "scalar": ["op", "ops", "value autodiff pickling", "losses optim anomaly transforms", "nn"],
     "vector": [
-        "errors epoch files runtime schedules",
+        "errors epoch files held runtime schedules",
         "op",
         "ops",
         "tensor autodiff storage protocol pickling",
@@ -27,7 +27,7 @@ STOREYS = {
         "training",
         "datasets checkpoint",
     ],
-    "viz": ["nodes theme files", "maths picture expression", "player zoom plots"],
+    "viz": ["nodes theme files console", "maths picture expression", "player zoom plots"],
 }
 PUBLIC = """
 scalar: Value backward_steps categorical_cross_entropy cross_entropy detect_anomaly grad gradcheck log_softmax mse nn

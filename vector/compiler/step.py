@@ -75,7 +75,8 @@ class Replay:
         self.signature, self.guards, self.left = run.signature, guards, run.left
         self.donated, self.plain = run.donated, arguments.plain  # whose ids are in the key
         self.tensors, self.accumulated = run.tracer.tensors, run.tracer.accumulated
-        guards.tensors = [(tensor, array, tensor.requires_grad) for tensor, array in self.tensors.items()]
+        guards.tensors = [*self.tensors.items()]
+        guards.wanted = [(tensor, tensor.requires_grad) for tensor in {**self.tensors, **run.tracer.asked}]
         self.count = self.checked = 1
         self.due, self.confirmed = NEVER, False
         arrays = [x for _, x in arguments.leaves if type(x) is np.ndarray]
@@ -347,7 +348,7 @@ def given(arguments: Arguments, tracer: Tracer, tensors: dict[Tensor, Tensor]) -
     for (name, x), array in zip(arguments.leaves, arguments.inputs, strict=True):
         traced = tracer.input(array, (isinstance(x, Tensor) and x.label) or name)
         if isinstance(x, Tensor):
-            yield tensors.setdefault(x, Tensor(traced, x.label, x.requires_grad))
+            yield tensors.setdefault(x, Tensor(traced, x.label, x._requires_grad))
         elif isinstance(x, np.ndarray):
             yield arrays.setdefault(id(x), traced)
         elif isinstance(x, np.floating):
@@ -367,7 +368,7 @@ def check_tensors(tensors: dict[Tensor, Tensor], tracer: Tracer) -> None:
             what = f"find {name} outside, too"
         elif getattr(inside._data, "_var", None) not in tracer.inputs:
             what = f"give {name} another array"
-        elif x.op and x.requires_grad and mode.graph:
+        elif x.op and x._requires_grad and mode.graph:
             what = f"differentiate what {name} was made of"
         else:
             continue

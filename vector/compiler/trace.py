@@ -211,6 +211,7 @@ class Tracer:
         self.inputs: list[Var] = []
         self.captured: dict[int, TracedArray] = {}  # arrays from outside, by id; the TracedArray keeps its array alive
         self.tensors: dict[Any, np.ndarray] = {}  # tensors from outside, and the array each had
+        self.asked: dict[Any, None] = {}  # tensors from outside whose requires_grad was read
         self.versions: Counter[Var] = Counter()  # how often the memory of each root was written to
         self.extents = Extents()
         self.contents: dict[int, int] = {}  # checksums of the user's plain arrays as the step found them, by id
@@ -410,6 +411,12 @@ class Tracer:
             tensor._data = new
         elif new is not self.read(tensor):
             self.pending_writes[tensor] = new
+
+    def wants_gradient(self, tensor: Any) -> bool:
+        """`tensor.requires_grad`: what the step decides by it stays only as long as it does."""
+        if not isinstance(tensor._data, TracedArray):
+            self.asked[tensor] = None
+        return tensor._requires_grad
 
     def keep(self, settings: Any) -> Any:
         """An op's settings, as its derivatives will read them: what the forward pass reads."""
