@@ -348,7 +348,7 @@ def activate(activation: Activation) -> Callable[[list[Any]], list[Any]] | None:
         return rows[activation]
     if not callable(activation):
         names = {name for name, op in OPS.items() if len(op.inputs) == 1 and not op.over and not op.defaults}
-        names |= {"leaky_relu", "log_softmax", "softmax"}
+        names |= {"elu", "leaky_relu", "log_softmax", "softmax"}
         if not isinstance(activation, str) or activation not in names:
             raise ValueError(f"Dense: expected an activation out of {', '.join(sorted(names))}, got {activation!r}")
         activation = OPS[activation]

@@ -401,3 +401,27 @@ def test_what_a_step_decides_by_requires_grad():
     p.requires_grad = False
     with pytest.raises(RecordingError, match="cannot follow p, whose requires_grad changed"):
         step(np.ones(1))
+
+
+def test_equal_values_in_other_objects_are_the_same():
+    """Also where two captured values have one name, as two functions of one name have."""
+    parts = {"a": [2.0, "text"], "b": (1, 2.5)}
+
+    def make(k):
+        def scaled(x):
+            return x * k[0]
+
+        return scaled
+
+    functions = [make([2.0]), make([3.0])]
+    step = vector.compile(lambda x: functions[1](functions[0](vector.Tensor(x))) * parts["a"][0])
+    x = np.ones(2)
+    assert step(x).data.tolist() == [12.0, 12.0]
+    for _ in range(3):
+        parts["a"] = [2.0, "text"]
+        parts["b"] = (1, 2.5)
+        assert step(x).data.tolist() == [12.0, 12.0]
+    assert step.traces == 1
+    functions[1].__closure__[0].cell_contents[0] = 5.0
+    with pytest.raises(RecordingError, match="cannot follow"):
+        step(x)

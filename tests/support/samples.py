@@ -5,57 +5,53 @@ A sample's function takes tensors or plain arrays; so the same one serves for va
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
+from array_samples import of_arrays
+from sampling import Sample, Shape, numbers
 
 import vector
 from vector.op import OPS
-
-Shape = tuple[int, ...]
-
-
-class Sample(NamedTuple):
-    """f(*inputs) beside what numpy gives for the same arrays."""
-
-    op: str
-    about: str
-    f: Callable[..., Any]
-    numpy: Callable[..., Any]
-    inputs: Sequence[np.ndarray]
-    smooth: bool = True  # whether differences tell the slope
-    recordable: bool = True  # whether its shapes do not depend on values
-
-    def __str__(self) -> str:
-        return f"{self.op} {self.about}"
-
-
-def numbers(*shapes: Shape, low: float = -1.5) -> list[np.ndarray]:
-    """Arrays of numbers that are all different, none near 0, 1 or -1."""
-    rng = np.random.default_rng(sum(map(len, shapes)))
-    sizes = [int(np.prod(shape)) for shape in shapes]
-    spread = np.linspace(low, 1.7, sum(sizes) + 2)[1:-1]
-    spread = rng.permutation(np.where(np.abs(np.abs(spread) - 0.5) > 0.45, spread * 0.93 + 0.031, spread))
-    return [part.reshape(shape) for part, shape in zip(np.split(spread, np.cumsum(sizes)[:-1]), shapes, strict=True)]
-
 
 SHAPES: list[Shape] = [(), (1,), (3,), (1, 1), (2, 3), (2, 1, 3), (0,), (2, 0, 3)]
 PAIRS: list[tuple[Shape, Shape]] = [
     *(((), ()), ((), (3,)), ((3,), ()), ((2, 3), (3,)), ((2, 1), (1, 3)), ((1,), (2, 3)), ((1, 1, 1), (3,))),
     *(((2, 3), (2, 3)), ((0,), (1,)), ((2, 0), (1, 1)), ((0, 3), ())),
 ]
+FEW: list[tuple[Shape, Shape]] = [((), (3,)), ((2, 1), (1, 3)), ((2, 3), (2, 3)), ((0, 3), ())]
 SIGMOID = lambda x: 1.0 / (1.0 + np.exp(-x))  # noqa: E731
 LOGSUMEXP = lambda x, axis=None, keepdims=False: np.log(np.exp(x).sum(axis=axis, keepdims=keepdims))  # noqa: E731
+ERF = lambda x: np.vectorize(math.erf, [np.float64])(x)  # noqa: E731
+KAPPA = 0.044715
 UNARY: dict[str, Callable[..., Any]] = {
-    **{name: getattr(np, name) for name in ("negative", "abs", "exp", "sin", "cos", "tanh")},
+    **{name: getattr(np, name) for name in ("negative", "abs", "exp", "sin", "cos", "tanh", "square", "expm1", "exp2")},
+    **{name: getattr(np, name) for name in ("sinh", "cosh", "arctan", "arcsinh", "sign", "floor", "ceil", "round")},
+    "elu": lambda x, alpha=1.0: np.where(x > 0, x, alpha * np.expm1(x)),
+    "erf": ERF,
+    "erfc": lambda x: 1.0 - ERF(x),
+    "gelu": lambda x: x * (1.0 + ERF(x / np.sqrt(2.0))) / 2.0,
+    "gelu_tanh": lambda x: x * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (x + KAPPA * x**3))) / 2.0,
+    "hardtanh": lambda x: np.clip(x, -1.0, 1.0),
     "leaky_relu": lambda x, slope=0.01: np.where(x > 0, x, slope * x),
     "relu": lambda x: np.maximum(x, 0.0),
+    "selu": lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(x)),
     "sigmoid": SIGMOID,
+    "silu": lambda x: x * SIGMOID(x),
     "softplus": lambda x: np.log1p(np.exp(x)),
+    "softsign": lambda x: x / (1.0 + np.abs(x)),
 }
-POSITIVE: dict[str, Callable[..., Any]] = {"log": np.log, "sqrt": np.sqrt}
-BINARY = ("add", "subtract", "multiply", "divide", "maximum", "minimum")
+SOME: list[Shape] = [(), (2, 3), (0,)]  # for ops whose rules do nothing that others do not
+PLAIN = {"negative", "abs", "exp", "sin", "cos", "tanh", "leaky_relu", "relu", "sigmoid", "softplus"}
+# The inputs of ops that not all numbers are in the domain of: where they begin, and a factor.
+DOMAINS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("log", "sqrt", "log2", "log10", "log1p", "cbrt", "reciprocal"), (0.2, 1.0)),
+    **dict.fromkeys(("arcsin", "arccos", "arctanh", "tan"), (-1.5, 0.5)),
+    "arccosh": (1.1, 1.0),
+}
+BINARY = ("add", "subtract", "multiply", "divide", "maximum", "minimum", "arctan2", "hypot", "logaddexp", "mod")
 REDUCED: dict[str, Callable[..., Any]] = {
     **{name: getattr(np, name) for name in ("sum", "max", "min")},
     "mean": lambda x, axis, keepdims: np.mean(x, axis if x.ndim else None, keepdims=keepdims),
@@ -77,19 +73,31 @@ ALONG: dict[str, Callable[..., Any]] = {
 
 
 def elementwise() -> Iterator[Sample]:
-    for name, plain in {**UNARY, **POSITIVE}.items():
-        for shape in SHAPES:
-            yield Sample(name, str(shape), OPS[name], plain, numbers(shape, low=0.2 if name in POSITIVE else -1.5))
-    for name, (a, b) in itertools.product(BINARY, PAIRS):
-        yield Sample(name, f"{a} {b}", OPS[name], getattr(np, name), numbers(a, b))
+    for name, plain in {**UNARY, **{name: getattr(np, name) for name in DOMAINS}}.items():
+        low, factor = DOMAINS.get(name, (-1.5, 1.0))
+        for shape in SHAPES if name in PLAIN else SOME:
+            yield Sample(name, str(shape), OPS[name], plain, [x * factor for x in numbers(shape, low=low)])
+    for name, pairs in [*((name, PAIRS) for name in BINARY[:6]), *((name, FEW) for name in BINARY[6:])]:
+        for a, b in pairs:
+            x, y = numbers(a, b)
+            y = y + np.sign(y) if name == "mod" else y  # away from 0, where it jumps at every step
+            yield Sample(name, f"{a} {b}", OPS[name], getattr(np, name), [x, y])
     for a, b in PAIRS:
         yield Sample("power", f"{a} {b}", OPS["power"], np.power, [numbers(a, low=0.2)[0], *numbers(b)])
     for name in (*BINARY, "power"):
         plain = getattr(np, name)
         twice = lambda x, f=OPS[name]: f(x, x)  # noqa: E731
         yield Sample(name, "of itself", twice, lambda x, f=plain: f(x, x), numbers((2, 3), low=0.2))
-    for n in (-2.0, -1.0, 0.5, 2.0, 3.0):
-        yield Sample("power", f"to the {n}", lambda x, n=n: x**n, lambda x, n=n: x**n, numbers((2, 3), low=0.2))
+    for n in (-2.0, -1.0, 0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0):
+        yield Sample(
+            "power", f"to the {n}", lambda x, n=n: vector.power(x, n), lambda x, n=n: x**n, numbers((2, 3), low=0.2)
+        )
+    several = np.array([[2.0, 3.0, 0.5], [4.0, -1.0, 1.7]])
+    yield Sample(
+        "power", "to several", lambda x: vector.power(x, several), lambda x: x**several, numbers((2, 3), low=0.2)
+    )
+    yield Sample("round", "decimals", lambda x: vector.round(x, 1), lambda x: np.round(x, 1), numbers((2, 3)))
+    yield Sample("elu", "alpha", lambda x: vector.elu(x, 0.25), lambda x: UNARY["elu"](x, 0.25), numbers((2, 3)))
     yield Sample(
         "leaky_relu",
         "slope",
@@ -372,7 +380,7 @@ def products() -> Iterator[Sample]:
     yield Sample("cross_entropy", "probabilities", lambda x: vector.cross_entropy(x, soft), plain, numbers((2, 3)))
 
 
-SAMPLES = [*elementwise(), *over_axes(), *of_shapes(), *indexed(), *products()]
+SAMPLES = [*elementwise(), *over_axes(), *of_shapes(), *indexed(), *products(), *of_arrays()]
 
 LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "as it is": lambda x: np.array(x),

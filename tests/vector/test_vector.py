@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from judging import SAMPLES
+from judging import SAMPLES, inside
 
 import vector
 from vector import Tensor, autodiff
@@ -30,7 +30,7 @@ def test_each_gradient_has_its_nodes_dtype():
     assert (x.grad.dtype, y.grad.dtype, z.grad.dtype) == (np.float32, np.float64, np.float64)
     for op in vector.op.OPS.values():
         if len(op.rules) == 1 and not op.defaults and not op.over:
-            x = Tensor(np.full(3, 0.5, np.float32))
+            x = Tensor(np.full(3, inside(op.name, 0.5), np.float32))
             op(x).backward(np.ones(3, np.float32))
             assert x.grad.dtype == np.float32, op
 
@@ -51,8 +51,9 @@ def test_derivatives_of_float32_compute_in_float32():
         if op.rules and not set(op.defaults) - SAMPLES.keys() - {"axis", "keepdims", "axes"}:
             params = {name: SAMPLES.get(name, [value])[0] for name, value in op.defaults.items()}
             xs = [x] * len(op.rules)
-            out = np.asarray(op.value(xs, params))
-            slopes = op.gradients(np.ones_like(out), out, xs, params, [True] * len(xs))
+            with np.errstate(invalid="ignore"):  # not all are in the domain of each
+                out = np.asarray(op.value(xs, params))
+                slopes = op.gradients(np.ones_like(out), out, xs, params, [True] * len(xs))
             assert [slope.dtype for slope in slopes] == [np.float32] * len(xs), op
 
 

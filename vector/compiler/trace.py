@@ -29,7 +29,7 @@ from .ir import Call, Program, Var, replace
 DONATED = "a gradient that was used up inside a recorded step"
 VIEWS = {np.reshape, np.transpose, np.broadcast_to, np.squeeze, np.expand_dims, np.swapaxes, np.moveaxis, np.ravel}
 OF_VALUES = {np.unique, np.flatnonzero, np.argwhere, np.extract, np.compress}  # shapes that depend on values
-TAKES_OUT = {np.take}
+TAKES_OUT = {np.take, np.cumsum, np.cumprod}
 # An array's methods that are numpy's functions of that name.
 SAME = "all any argmax argmin clip cumsum dot max mean min prod ravel repeat round squeeze std sum swapaxes take var"
 METHODS = {name: getattr(np, name) for name in SAME.split()}
@@ -92,9 +92,9 @@ class TracedArray(NDArrayOperatorsMixin):
         """A number as what it is in a tensor: an array, which can be written to."""
         return TracedArray(self.tracer, self._var, self.value)
 
-    def record(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Write `function` down as one call."""
-        return self.tracer.call(function, args, kwargs, into=False)
+    def record(self, function: Callable[..., Any], args: Any, kwargs: Any, into: bool) -> Any:
+        """Write `function` down as one call, which takes `out=` or not."""
+        return self.tracer.call(function, args, kwargs, into=into)
 
     __class__ = property(lambda self: np.ndarray)  # what the step is given where it takes arrays
 
@@ -276,6 +276,10 @@ class Tracer:
         """Another view of the memory of `x`, which costs nothing at a replay; a copy where numpy must copy."""
         value = f(x.value, *args, **kwargs)
         if not np.may_share_memory(value, x.value):
+            if (
+                f is np.reshape and len(args) == 1 and not kwargs and x.size
+            ):  # a copy in planned memory, and a view of it
+                return self.view(self.cast(x, x.dtype, "C"), f, args, kwargs)
             return self.call(f, (x, *args), kwargs, into=False)
         if f is np.swapaxes and x._var.base is not None and x._var.view == (f, args, kwargs):  # back again
             return TracedArray(self, x._var.base, value)
