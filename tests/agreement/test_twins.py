@@ -16,7 +16,7 @@ ONLY_VECTOR |= {
     *("diag", "diagonal", "expand_dims", "flatten", "flip", "hstack", "moveaxis", "pad", "ravel", "repeat", "roll"),
     *("split", "squeeze", "swapaxes", "take_along_axis", "tile", "tril", "triu", "vstack"),
 }
-ONLY_VECTOR |= {"checkpoint", "compile", "datasets"}
+ONLY_VECTOR |= {"EarlyStopping", "checkpoint", "compile", "datasets", "find_lr", "per_sample_grads", "remat"}
 ONLY_VECTOR_MAY = {"RecordingError", "bernoulli"}  # recording's own error; ops that draw
 MODULES = ("nn", "optim")
 NODES = {"Value", "Tensor"}
