@@ -4,12 +4,11 @@ Every block reads the same way, derivatives first, one for each input. The names
 
     g         the gradient arriving from above, dL/dout
     out       the op's value
-    x, y      its inputs (xs, ys: of an op over sequences)
-    xs_shape  an input's shape, where the derivative needs no more of it
+    x, y      its inputs (xs, ys: of an op over sequences), or `xs_shape`, where the shape is enough
     slope     or whatever else the op is told besides its inputs
 
-Floats give floats, nodes give nodes: so second derivatives come about. To add an op, add its block here, nothing else.
-`+ - *` are Python's own; exp, log, ... are numpy's, so that any array of float64 agrees with them to the last bit.
+Floats give floats, nodes give nodes: so second derivatives come about. (Two nodes are never `==`: compare by <=.) To
+add an op, add its block here. `+ - *` are Python's own; exp, ... are numpy's: its arrays agree to the last bit.
 """
 
 from __future__ import annotations
@@ -23,9 +22,6 @@ from typing import Any
 import numpy as np
 
 from .op import OPS, op
-
-LN2, LN10 = math.log(2.0), math.log(10.0)
-ROOT2, ROOT_PI, ROOT_TAU = math.sqrt(2.0), math.sqrt(math.pi), math.sqrt(2.0 * math.pi)
 
 # --- arithmetic -----------------------------------------------------------------------------------------------------
 
@@ -110,6 +106,9 @@ def abs(x):
 
 
 # --- exponentials ---------------------------------------------------------------------------------------------------
+
+LN2, LN10 = math.log(2.0), math.log(10.0)
+ROOT2, ROOT_PI, ROOT_TAU = math.sqrt(2.0), math.sqrt(math.pi), math.sqrt(2.0 * math.pi)
 
 
 @op(lambda g, out: g * out)
