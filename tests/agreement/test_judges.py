@@ -430,11 +430,6 @@ EQUIVALENT = {
     ),
     "mod": ("-g * floor((x - out) / y + 0.5005)",),
     "power": tuple(f"g * y * power(x, y - indicator(y != 0, {like}))" for like in ("g", "out", "x")),
-    "hypot": tuple(
-        f"g * where(out != 0, {x} / where({which} != 0, out, {other}), 0.0)"
-        for x in "xy"
-        for which, other in (("out", "1.001"), ("g", "1.0"))
-    ),
     **{name: ("where(False, out, 0.0)", "where(False, x, 0.0)") for name in FLAT},
     "cross_entropy": (
         "(softmax(x) - indicator(hot, g)) * (g / float(x_shape[0]))",

@@ -107,8 +107,8 @@ class Symbolic:
             return x
         return Symbolic(data, _named(name, [x, y]))
 
-    # A comparison of floats or plain numbers gives a bool, which chooses a branch; one of arrays gives a `Condition`, and
-    # so does one of tensors without axes.
+    # A comparison of floats or plain numbers gives a bool, which chooses a branch; one of arrays, or of tensors without
+    # axes, gives a `Condition`.
 
     def _compare(self, sign: str, f: Callable[[Any, Any], Any], y: Any) -> Any:
         y = Symbolic.lift(y)
