@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from types import CellType, FunctionType, MethodType, ModuleType
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -54,7 +54,7 @@ class Layer:
         array = np.asarray(numbers(value))
         if array.dtype.kind not in "fiu":
             raise TypeError(f"register_buffer: {name}: expected a real number, got {array.dtype.name}")
-        self._buffers = (*buffers, name)
+        self._buffers = tuple(dict.fromkeys((*buffers, name)))
         setattr(self, name, array.astype(float).tolist())
 
     def parameters(self) -> list[Value]:
@@ -138,7 +138,7 @@ class Layer:
             notes = ", ".join(f"{each.name} {np.shape(numbers(each.thing))}{mark(each)}" for each in held)
             if thing is self and count:
                 notes = f"parameters; {notes}" if notes else "parameters"
-            notes = f"same as {paths[id(thing)]}" if kind == "again" else notes
+            notes = f"same as {paths[id(thing)] or 'the whole'}" if kind == "again" else notes
             rows.append((depth, title, f"{count:,}" if count else "", notes))
         return outline(rows)
 
@@ -210,7 +210,8 @@ def shape(nest: Any, seen: Container[int] = ()) -> tuple[int, ...] | None:
 
 
 def hidden(thing: Any) -> Iterator[Value]:
-    """The Values that need gradients in an object's attributes, or in what a function closes over."""
+    """The Values that need gradients in an object's attributes, or in what a function closes over, names among its
+    globals, or has for defaults."""
     seen: dict[int, Any] = {}
     stack = [thing]
     while stack:
@@ -229,10 +230,18 @@ def hidden(thing: Any) -> Iterator[Value]:
             stack += thing
         elif isinstance(thing, FunctionType):
             stack += [cell.cell_contents for cell in thing.__closure__ or () if cell != CellType()]
+            stack += [thing.__globals__[name] for name in names_in(thing.__code__) if name in thing.__globals__]
+            stack += [thing.__defaults__, thing.__kwdefaults__]
         elif isinstance(thing, MethodType):
             stack += [thing.__self__, thing.__func__]
         elif isinstance(thing, functools.partial):
             stack += [thing.func, thing.args, thing.keywords]
+
+
+def names_in(code: CodeType) -> set[str]:
+    """The names that a function's code, and that of the functions in it, looks up elsewhere."""
+    inner = [names_in(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
+    return set(code.co_names).union(*inner)
 
 
 def attributes(thing: Any) -> Iterator[tuple[str, Any]]:

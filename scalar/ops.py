@@ -4,12 +4,11 @@ Every block reads the same way, derivatives first, one for each input. The names
 
     g         the gradient arriving from above, dL/dout
     out       the op's value
-    x, y      its inputs (xs, ys: of an op over sequences)
-    xs_shape  an input's shape, where the derivative needs no more of it
+    x, y      its inputs (xs, ys: of an op over sequences), or `xs_shape`, where the shape is enough
     slope     or whatever else the op is told besides its inputs
 
-Floats give floats, nodes give nodes: so second derivatives come about. To add an op, add its block here, nothing else.
-`+ - *` are Python's own; exp, log, ... are numpy's, so that any array of float64 agrees with them to the last bit.
+Floats give floats, nodes give nodes: so second derivatives come about. (Two nodes are never `==`: compare by <=.) To
+add an op, add its block here. `+ - *` are Python's own; exp, ... are numpy's: its arrays agree to the last bit.
 """
 
 from __future__ import annotations
@@ -23,9 +22,6 @@ from typing import Any
 import numpy as np
 
 from .op import OPS, op
-
-LN2, LN10 = math.log(2.0), math.log(10.0)
-ROOT2, ROOT_PI, ROOT_TAU = math.sqrt(2.0), math.sqrt(math.pi), math.sqrt(2.0 * math.pi)
 
 # --- arithmetic -----------------------------------------------------------------------------------------------------
 
@@ -110,6 +106,9 @@ def abs(x):
 
 
 # --- exponentials ---------------------------------------------------------------------------------------------------
+
+LN2, LN10 = math.log(2.0), math.log(10.0)
+ROOT2, ROOT_PI, ROOT_TAU = math.sqrt(2.0), math.sqrt(math.pi), math.sqrt(2.0 * math.pi)
 
 
 @op(lambda g, out: g * out)
@@ -417,8 +416,8 @@ def softsign(x):
 
 
 @op(
-    lambda g, x, y: g if x > y else 0.5 * g if x == y else 0.0,
-    lambda g, x, y: g if y > x else 0.5 * g if x == y else 0.0,
+    lambda g, x, y: g if x > y else 0.5 * g if x >= y else 0.0,
+    lambda g, x, y: g if y > x else 0.5 * g if y >= x else 0.0,
 )
 def maximum(x, y):
     """The larger of x and y, NaN if either is; a tie shares the derivative."""
@@ -426,8 +425,8 @@ def maximum(x, y):
 
 
 @op(
-    lambda g, x, y: g if x < y else 0.5 * g if x == y else 0.0,
-    lambda g, x, y: g if y < x else 0.5 * g if x == y else 0.0,
+    lambda g, x, y: g if x < y else 0.5 * g if x <= y else 0.0,
+    lambda g, x, y: g if y < x else 0.5 * g if y <= x else 0.0,
 )
 def minimum(x, y):
     """The smaller of x and y, NaN if either is; a tie shares the derivative."""
@@ -503,8 +502,8 @@ def mean(xs):
 
 
 def ties(g, out, xs):
-    count = builtins.sum(bool(x == out) for x in xs)
-    return [g * out if out != out else g / float(count) if x == out else 0.0 for x in xs]
+    count = builtins.sum(bool(x <= out <= x) for x in xs)
+    return [g * out if out != out else g / float(count) if x <= out <= x else 0.0 for x in xs]
 
 
 @op(ties, over=True)

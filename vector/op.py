@@ -182,13 +182,15 @@ def named(name: str) -> Op:
 
 
 def primitive(f: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of arrays that a recording, whose arrays have `record`, writes down as one call."""
+    """A function of arrays that a recording, whose arrays have `record`, writes down as one call: one that computes
+    into memory planned beforehand, if the function has a parameter `out`."""
+    into = "out" in inspect.signature(f).parameters
 
     @functools.wraps(f)
     def call(*args: Any, **kwargs: Any) -> Any:
         for x in args:
             if hasattr(x, "record"):
-                return x.record(f, args, kwargs)
+                return x.record(f, args, kwargs, into)
         return f(*args, **kwargs)
 
     return call

@@ -7,6 +7,7 @@ raises TypeError, for a plain answer would cut the graph in silence.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ COMPARISONS |= {np.isfinite, np.isinf, np.isnan, np.signbit}
 UFUNCS: dict[Any, Callable[..., Any]] = {
     **{getattr(np, name): op for name, op in OPS.items() if isinstance(getattr(np, name, None), np.ufunc)},
     np.absolute: ops.abs,
+    np.positive: lambda x: x,
     np.fabs: ops.abs,
     np.rint: ops.round,
     np.matmul: ops.matmul,
@@ -31,6 +33,28 @@ def only(name: str, **unsupported: Any) -> None:
     for argument, value in unsupported.items():
         if value is not (True if argument == "where" else None):
             raise TypeError(f"np.{name}: expected no {argument}= with tensors; use an op of vector, or .data")
+
+
+def adapted(function: Callable[..., Any], here: Callable[..., Any]) -> Callable[..., Any]:
+    """numpy's function as ours, `here`, which has the same arguments behind the arrays, or some of them: the others
+    must be as numpy has them by default."""
+    name = f"{function.__module__.removeprefix('numpy.')}.{function.__name__}".removeprefix("numpy.")
+    signature = inspect.signature(function)
+    parameters, taken = signature.parameters, list(inspect.signature(getattr(here, "forward", here)).parameters)
+    arrays = 2 if taken[1:2] == ["y"] else 1
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        given = signature.bind(*args, **kwargs).arguments
+        given |= given.pop("kwargs", {})
+        inputs = [given.pop(argument) for argument in [*parameters][:arrays]]
+        for argument in [argument for argument in given if argument not in taken]:
+            value, usual = given.pop(argument), getattr(parameters.get(argument), "default", inspect.Parameter.empty)
+            only(name, **{argument: None if value is usual or (isinstance(value, str) and value == usual) else [value]})
+        if nodes := [argument for argument, value in given.items() if hasattr(value, "op")]:
+            raise TypeError(f"np.{name}: expected a plain value for {nodes[0]}, got a tensor; give its .data")
+        return here(*inputs, **given)
+
+    return call
 
 
 def reduction(name: str) -> Callable[..., Any]:
@@ -107,13 +131,19 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
 
 
 def dot(a: Any, b: Any, out: Any = None) -> Any:
-    """np.dot, of at most two axes on the right: there it is the matrix product, and with a number the plain one."""
+    """np.dot: with a number the plain product, else over the last axis of a and the last but one of b."""
     only("dot", out=out)
     if np.ndim(a) == 0 or np.ndim(b) == 0:
         return ops.multiply(a, b)
-    if np.ndim(b) > 2:
-        raise TypeError(f"np.dot: expected at most two axes on the right, got shape {np.shape(b)}; use vector.matmul")
-    return ops.matmul(a, b)
+    return ops.matmul(a, b) if np.ndim(b) <= 2 else ops.tensordot(a, b, (-1, -2))
+
+
+def einsum(*operands: Any, out: Any = None, optimize: Any = False, **more: Any) -> Any:
+    """np.einsum, with the subscripts as text: `optimize` says in which order to multiply, and ours has its own."""
+    only("einsum", out=out, **more)
+    if not operands or not isinstance(operands[0], str):
+        raise TypeError("np.einsum: expected subscripts as text with tensors; use vector.einsum('ij,jk->ik', x, y)")
+    return ops.einsum(*operands)
 
 
 def plain(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -127,7 +157,11 @@ def plain(f: Callable[..., Any]) -> Callable[..., Any]:
 
 POSITIONS = (np.argmax, np.argmin, np.argsort, np.argwhere, np.count_nonzero, np.flatnonzero, np.nonzero)
 PREDICATES = (np.all, np.allclose, np.any, np.array_equal, np.isclose)
+# numpy's and ours by these names take the same arguments.
+SAME = "cumprod cumsum diag diagonal expand_dims flip hstack inner kron moveaxis outer pad prod ravel repeat roll sort"
+SAME += " split squeeze std swapaxes take_along_axis tensordot tile trace tril triu var vstack"
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    **{getattr(np, name): adapted(getattr(np, name), getattr(ops, name)) for name in SAME.split()},
     **{f: plain(f) for f in (*POSITIONS, *PREDICATES)},
     **{getattr(np, name): reduction(name) for name in ("sum", "mean", "max", "min")},
     np.clip: clip,
@@ -140,6 +174,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.stack: stack,
     np.where: where,
     np.dot: dot,
+    np.einsum: einsum,
     np.shape: lambda a: a.shape,
     np.ndim: lambda a: a.ndim,
     np.size: lambda a, axis=None: a.size if axis is None else np.size(a._data, axis),

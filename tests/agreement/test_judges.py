@@ -15,6 +15,7 @@ import math
 
 import numpy as np
 import pytest
+from array_samples import of_arrays
 from bounds import close
 from engines import both
 from judging import INF, ROWS, SEQUENCES, agree, elementwise, params_of, sequence_ops
@@ -79,6 +80,9 @@ CASES = {
     "transpose": [(lambda x: x.T, [X]), (lambda x: vector.transpose(x, (1, 2, 0)), [Z]), (lambda x: x.mT, [Z])],
     **{name: list(reductions(name)) for name in sequence_ops() if name in vector.op.OPS},
 }
+for sample in of_arrays():
+    if sample.smooth and all(x.size > 1 for x in sample.inputs) and len(CASES.setdefault(sample.op, [])) < 6:
+        CASES[sample.op].append((sample.f, sample.inputs))
 TIES = np.array([[0.3, 0.3, -0.2], [0.1, 0.3, -0.2]])
 
 
@@ -388,20 +392,20 @@ EQUIVALENT = {
         "g * indicator(x > 0, x)",
     ),
     "maximum": (
-        "g if out > y else 0.5 * g if x == y else 0.0",
-        "g if x > y else 0.5 * g if x == out else 0.0",
-        "g if out > x else 0.5 * g if x == y else 0.0",
-        "g if y > x else 0.5 * g if out == y else 0.0",
+        "g if out > y else 0.5 * g if x >= y else 0.0",
+        "g if x > y else 0.5 * g if x >= out else 0.0",
+        "g if out > x else 0.5 * g if y >= x else 0.0",
+        "g if y > x else 0.5 * g if y >= out else 0.0",
         "where(out > y, g, where(x == y, 0.5 * g, 0.0))",
         "where(x > y, g, where(x == out, 0.5 * g, 0.0))",
         "where(out > x, g, where(x == y, 0.5 * g, 0.0))",
         "where(y > x, g, where(out == y, 0.5 * g, 0.0))",
     ),
     "minimum": (
-        "g if out < y else 0.5 * g if x == y else 0.0",
-        "g if x < y else 0.5 * g if x == out else 0.0",
-        "g if out < x else 0.5 * g if x == y else 0.0",
-        "g if y < x else 0.5 * g if out == y else 0.0",
+        "g if out < y else 0.5 * g if x <= y else 0.0",
+        "g if x < y else 0.5 * g if x <= out else 0.0",
+        "g if out < x else 0.5 * g if y <= x else 0.0",
+        "g if y < x else 0.5 * g if y <= out else 0.0",
         "where(out < y, g, where(x == y, 0.5 * g, 0.0))",
         "where(x < y, g, where(x == out, 0.5 * g, 0.0))",
         "where(out < x, g, where(x == y, 0.5 * g, 0.0))",

@@ -10,7 +10,13 @@ import vector
 
 # What only vector has: shapes, recording, and training on data.
 ONLY_VECTOR = {"matmul", "reshape", "transpose", "broadcast_to", "concatenate", "stack", "take"}
-ONLY_VECTOR |= {"checkpoint", "compile", "datasets"}
+ONLY_VECTOR |= {
+    *("einsum", "inner", "kron", "outer", "tensordot", "trace"),
+    *("argmax", "argmin", "argsort", "cumprod", "cumsum", "prod", "sort", "std", "topk", "var"),
+    *("diag", "diagonal", "expand_dims", "flatten", "flip", "hstack", "moveaxis", "pad", "ravel", "repeat", "roll"),
+    *("split", "squeeze", "swapaxes", "take_along_axis", "tile", "tril", "triu", "vstack"),
+}
+ONLY_VECTOR |= {"EarlyStopping", "checkpoint", "compile", "datasets", "find_lr", "per_sample_grads", "remat"}
 ONLY_VECTOR_MAY = {"RecordingError", "bernoulli"}  # recording's own error; ops that draw
 MODULES = ("nn", "optim")
 NODES = {"Value", "Tensor"}
@@ -71,7 +77,16 @@ def test_classes(module, name):
             assert getattr(slow, method) == getattr(fast, method), method
 
 
-KEPT = {"x", "y", "many", "x_saved", "y_saved", "inputs_saved", "saved"}  # each engine's own way of keeping its graph
+KEPT = {
+    "x",
+    "y",
+    "many",
+    "x_saved",
+    "y_saved",
+    "inputs_saved",
+    "saved",
+    "keep",
+}  # each engine's own way of keeping its graph
 
 
 @pytest.mark.parametrize("name", [m for m in vars(scalar.Value) if m[0] != "_" and m not in KEPT])

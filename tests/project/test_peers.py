@@ -15,18 +15,20 @@ pytestmark = pytest.mark.peers
 
 STEPS, BATCH, LR = 100, 32, 0.1
 # Ops that PyTorch knows by the same name, with the same meaning wherever both are smooth.
+APART = ("cast", "cross_entropy", "index", "scatter", "transpose", "where")
 SHARED = {
     name: getattr(torch, name, None) or getattr(torch.nn.functional, name, None)
     for name, op in OPS.items()
-    if len(op.rules) in (1, 2)
-    and not op.over
-    and name not in ("cast", "cross_entropy", "index", "scatter", "transpose", "where")
+    if len(op.rules) in (1, 2) and not op.over and name not in APART
 }
+SHARED |= {"std": lambda x: torch.std(x, correction=0), "var": lambda x: torch.var(x, correction=0)}
 SHARED |= {"power": torch.pow, "transpose": lambda x: x.T}
 SHARED = {name: function for name, function in SHARED.items() if function}
 ARGUMENTS = {  # where an op needs more than its inputs; the same for both
     "broadcast_to": ((5, 3, 4),),
     "clip": (0.5, 1.2),
+    "cumprod": (-1,),
+    "cumsum": (-1,),
     "log_softmax": (-1,),
     "logsumexp": (-1,),
     "reshape": ((2, 6),),

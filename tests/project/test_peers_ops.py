@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch_arrays import ARRAYS, Unlike, only, sizes
 
 import vector
 
@@ -16,17 +17,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # PyTorch's own, about itself
 ]
 MOST, CLOSE = 25, 1e-10  # samples of each op; allowed difference, relative and absolute
-
-
-class Unlike(Exception):
-    """A sample that asks for what there is no op for here."""
-
-
-def only(given: dict[str, Any], **usual: Any) -> None:
-    """Raise Unlike for arguments that are not as usual."""
-    for name, x in given.items():
-        if name not in usual or hasattr(x, "shape") or x != usual[name]:
-            raise Unlike(name)
 
 
 def unary(name: str) -> Callable[..., Any]:
@@ -54,21 +44,10 @@ def along(name: str) -> Callable[..., Any]:
     return call
 
 
-def sizes(given: Sequence[Any]) -> tuple[int, ...]:
-    return tuple(given[0]) if len(given) == 1 and isinstance(given[0], (list, tuple)) else tuple(given)
-
-
 def expand(x: Any, *given: Any) -> Any:
     shape = sizes(given)
     own = (*[1] * (len(shape) - x.ndim), *x.shape)
     return vector.broadcast_to(x, tuple(n if m == -1 else m for m, n in zip(shape, own, strict=True)))
-
-
-def exchanged(x: Any, a: int, b: int) -> Any:
-    axes = list(range(x.ndim))
-    if axes:
-        axes[a], axes[b] = axes[b], axes[a]
-    return vector.transpose(x, tuple(axes))
 
 
 def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
@@ -124,38 +103,11 @@ def narrow(x: Any, dim: int, start: Any, length: int) -> Any:
     return x[(slice(None),) * (dim % x.ndim) + (slice(start, start + length),)]
 
 
-def squeeze(x: Any, dim: Any = None) -> Any:
-    dims = range(x.ndim) if dim is None else dim if isinstance(dim, (list, tuple)) else [dim]
-    gone = {d % x.ndim for d in dims if x.ndim}
-    return x.reshape(tuple(n for i, n in enumerate(x.shape) if not (i in gone and n == 1)))
-
-
-def gather(x: Any, dim: int, index: Any) -> Any:
-    if not x.ndim:
-        raise Unlike("no axes")
-    places = list(np.indices(index.shape)) if index.ndim else []
-    if index.ndim != x.ndim:
-        raise Unlike("shape")
-    places[dim] = index
-    return x[tuple(places)]
-
-
 def flattened(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     if not x.ndim:
         return x.reshape(1)
     a, b = start_dim % x.ndim, end_dim % x.ndim
     return x.reshape((*x.shape[:a], math.prod(x.shape[a : b + 1]), *x.shape[b + 1 :]))
-
-
-def flip(x: Any, *given: Any, dims: Any = ()) -> Any:
-    given = given or (dims,)
-    turned = {d % x.ndim for d in sizes(given)} if x.ndim else set()
-    return x[tuple(slice(None, None, -1) if i in turned else slice(None) for i in range(x.ndim))]
-
-
-def unsqueeze(x: Any, dim: int) -> Any:
-    at = dim % (x.ndim + 1)
-    return x.reshape((*x.shape[:at], 1, *x.shape[at:]))
 
 
 def swapped(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -197,6 +149,7 @@ def addmm(x: Any, y: Any, z: Any, beta: Any = 1, alpha: Any = 1) -> Any:
 
 
 OURS: dict[str, Callable[..., Any]] = {
+    **ARRAYS,
     **{name: unary(name) for name in ("abs", "exp", "log", "sqrt", "sigmoid", "sin", "cos", "tanh", "tan", "sinh")},
     **{name: unary(name) for name in ("cosh", "log1p", "expm1", "log2", "log10", "exp2", "erf", "erfc", "square")},
     **{name: unary(name) for name in ("reciprocal", "sign", "floor", "ceil")},
@@ -229,11 +182,9 @@ OURS: dict[str, Callable[..., Any]] = {
     "expand": expand,
     "expand_as": lambda x, y: expand(x, *y.shape),
     "flatten": flattened,
-    "flip": flip,
     "fliplr": lambda x: x[:, ::-1],
     "flipud": lambda x: x[::-1],
     "float_power": vector.power,
-    "gather": gather,
     "index_select": index_select,
     "hypot": vector.hypot,
     "atan2": vector.arctan2,
@@ -254,10 +205,8 @@ OURS: dict[str, Callable[..., Any]] = {
     "nn.functional.softsign": vector.softsign,
     "nn.functional.softmin": lambda x, dim, **more: along("softmax")(-x, dim, **more),
     "nn.functional.softplus": softplus,
-    "outer": lambda x, y: x.reshape(-1, 1) * y.reshape(1, -1),
     "permute": lambda x, dims: vector.transpose(x, tuple(dims)),
     "pow": vector.power,
-    "ravel": lambda x: x.reshape(-1),
     "remainder": vector.mod,
     "reshape": lambda x, *shape: x.reshape(sizes(shape)),
     "reshape_as": lambda x, y: x.reshape(y.shape),
@@ -265,13 +214,10 @@ OURS: dict[str, Callable[..., Any]] = {
     "rsub": lambda x, y, alpha=1: vector.subtract(y, vector.multiply(x, float(alpha))),
     "select": lambda x, dim, i: x[(slice(None),) * (dim % x.ndim) + (i,)],
     "round": lambda x, decimals=0: vector.round(x, decimals),
-    "squeeze": squeeze,
     "stack": lambda xs, dim=0: vector.stack(xs, dim),
     "sub": with_factor(vector.subtract),
     "take": lambda x, index: np.take(x, index),
-    "transpose": exchanged,
     "true_divide": vector.divide,
-    "unsqueeze": unsqueeze,
     "view": lambda x, *shape: x.reshape(sizes(shape)),
     "view_as": lambda x, y: x.reshape(y.shape),
     "where": lambda x, condition, y: vector.where(condition, x, y),
@@ -304,6 +250,14 @@ def weights(shape: Sequence[int]) -> np.ndarray:
     return 1.0 + np.cos(np.arange(math.prod(shape))).reshape(shape) / 2.0
 
 
+def whole(out: Any) -> Any:
+    """PyTorch's tensor, or several of them in a row, but for those of positions, of which there is none here."""
+    if isinstance(out, torch.Tensor):
+        return out
+    kept = [x for x in out if x.dtype == torch.float64]
+    return torch.cat([x.flatten() for x in kept]) if len(kept) == len(out) else kept[0]
+
+
 def by_torch(f: Callable[[], Any], leaves: list[Any]) -> list[np.ndarray]:
     """Value, slopes and the slopes of the slopes."""
 
@@ -313,7 +267,7 @@ def by_torch(f: Callable[[], Any], leaves: list[Any]) -> list[np.ndarray]:
         found = torch.autograd.grad(total, leaves, create_graph=create_graph, allow_unused=True)
         return [torch.zeros_like(x) if s is None else s for s, x in zip(found, leaves, strict=True)]
 
-    out = f()
+    out = whole(f())
     first = slopes((out * torch.tensor(weights(out.shape))).sum(), True)
     total = sum([(s * torch.tensor(weights(s.shape))).sum() for s in first], torch.zeros((), dtype=torch.float64))
     return [x.detach().numpy(force=True) for x in (out, *first, *slopes(total, False))]
@@ -322,6 +276,7 @@ def by_torch(f: Callable[[], Any], leaves: list[Any]) -> list[np.ndarray]:
 def by_us(f: Callable[[], Any], leaves: list[Any]) -> list[np.ndarray]:
     """The same."""
     out = f()
+    out = vector.concatenate(out, None) if isinstance(out, (list, tuple)) else out
     first = vector.grad(vector.sum(out * weights(out.shape)), leaves, create_graph=True)
     total = sum([vector.sum(s * weights(s.shape)) for s in first], vector.Tensor(0.0))
     return [x.data for x in (out, *first)] + vector.grad(total, leaves)
@@ -335,16 +290,9 @@ def samples(name: str) -> Iterator[Any]:
             yield from ((op, x) for x in op.sample_inputs("cpu", torch.float64, requires_grad=True))
 
 
-VARIANTS = (
-    "",
-    "decimals_0",
-    "decimals_3",
-    "decimals_neg_3",
-    "with_dtype",
-    "no_rounding_mode",
-    "binary",
-    "reduction_no_dim",
-)
+VARIANTS = ("", "with_dtype", "no_rounding_mode", "binary", "reduction_no_dim", "unbiased", "list_args", "multiple")
+VARIANTS += ("constant", "reflect", "replicate", "circular")
+VARIANTS += ("decimals_0", "decimals_3", "decimals_neg_3")
 counts: dict[str, tuple[int, int, int]] = {}
 
 

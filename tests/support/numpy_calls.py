@@ -16,7 +16,7 @@ import numpy as np
 
 RNG = np.random.default_rng(0)
 GRID = (
-    np.arange(9.0).reshape(3, 3) / 16.0 + 0.25 + np.eye(3) * 0.375
+    np.arange(9.0).reshape(3, 3) / 16.0 + 0.25 + np.eye(3) * 0.34375
 )  # positive, no two alike, a matrix with an inverse
 POOL: dict[str, Callable[[], Any]] = {
     "grid": lambda: GRID.copy(),

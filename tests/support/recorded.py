@@ -40,7 +40,7 @@ def tensors_of(optimizer):
     """All that an optimizer changes."""
     held = vars(optimizer).values()
     tensors = [t for x in held for t in (x if isinstance(x, list) else [x]) if isinstance(t, vector.Tensor)]
-    return [*tensors, *optimizer.rates.values()]
+    return [*tensors, *dict.fromkeys([optimizer.rate, *optimizer.rates])]
 
 
 def compare(make, calls, traces=None, **options):
@@ -72,6 +72,11 @@ OPTIMIZERS = {
     "adam": lambda p: optim.Adam(p, 0.05),
     "adam, weight decay": lambda p: optim.Adam(p, 0.05, betas=(0.8, 0.9), eps=1e-6, weight_decay=0.1),
     "adamw": lambda p: optim.AdamW(p, 0.05),
+    "amsgrad": lambda p: optim.Adam(p, 0.05, amsgrad=True),
+    "rmsprop": lambda p: optim.RMSprop(p, 0.01, momentum=0.5, weight_decay=0.01),
+    "adagrad": lambda p: optim.Adagrad(p, 0.1),
+    "lion": lambda p: optim.Lion(p, 0.01, weight_decay=0.1),
+    "grouped": lambda p: optim.Grouped(optim.SGD(p[:1], 0.1, momentum=0.9), optim.AdamW(p[1:], 0.05)),
 }
 
 
@@ -154,7 +159,7 @@ def call_text(draw, name, shapes):
         return "where({} > 0.2, {}, {})" if name == "where" else text
     if x is None:
         return None
-    if set(op.defaults) == {"axis", "keepdims"}:
+    if set(op.defaults) - {"ddof"} == {"axis", "keepdims"}:
         return f"{name}({x}, {axis_text(draw, len(shapes[x]))})"
     if set(op.defaults) == {"axis"} and not op.over:
         return f"{name}({x}, axis={draw(st.integers(-len(shapes[x]), len(shapes[x]) - 1))})"

@@ -6,40 +6,15 @@ A sample's function takes tensors or plain arrays; so the same one serves for va
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
+from array_samples import of_arrays
+from sampling import Sample, Shape, numbers
 
 import vector
 from vector.op import OPS
-
-Shape = tuple[int, ...]
-
-
-class Sample(NamedTuple):
-    """f(*inputs) beside what numpy gives for the same arrays."""
-
-    op: str
-    about: str
-    f: Callable[..., Any]
-    numpy: Callable[..., Any]
-    inputs: Sequence[np.ndarray]
-    smooth: bool = True  # whether differences tell the slope
-    recordable: bool = True  # whether its shapes do not depend on values
-
-    def __str__(self) -> str:
-        return f"{self.op} {self.about}"
-
-
-def numbers(*shapes: Shape, low: float = -1.5) -> list[np.ndarray]:
-    """Arrays of numbers that are all different, none near 0, 1 or -1."""
-    rng = np.random.default_rng(sum(map(len, shapes)))
-    sizes = [int(np.prod(shape)) for shape in shapes]
-    spread = np.linspace(low, 1.7, sum(sizes) + 2)[1:-1]
-    spread = rng.permutation(np.where(np.abs(np.abs(spread) - 0.5) > 0.45, spread * 0.93 + 0.031, spread))
-    return [part.reshape(shape) for part, shape in zip(np.split(spread, np.cumsum(sizes)[:-1]), shapes, strict=True)]
-
 
 SHAPES: list[Shape] = [(), (1,), (3,), (1, 1), (2, 3), (2, 1, 3), (0,), (2, 0, 3)]
 PAIRS: list[tuple[Shape, Shape]] = [
@@ -405,7 +380,7 @@ def products() -> Iterator[Sample]:
     yield Sample("cross_entropy", "probabilities", lambda x: vector.cross_entropy(x, soft), plain, numbers((2, 3)))
 
 
-SAMPLES = [*elementwise(), *over_axes(), *of_shapes(), *indexed(), *products()]
+SAMPLES = [*elementwise(), *over_axes(), *of_shapes(), *indexed(), *products(), *of_arrays()]
 
 LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "as it is": lambda x: np.array(x),

@@ -63,4 +63,4 @@ def vector_nodes() -> dict[str, vector.Tensor]:
     return nodes
 
 
-NO_COUNTERPART = {"scatter"}
+NO_COUNTERPART = {"scatter", "cumprod", "cumsum", "prod", "std", "var"}

@@ -346,9 +346,13 @@ def test_many_classes_need_no_table():
     assert np.isclose(loss.item(), np.log(50_000)) and logits.grad[1, -1] < -0.49
 
 
-def test_predictions_of_three_axes_are_refused():
-    with pytest.raises(ValueError, match=r"expected predictions of shape \(k,\) or \(n, k\), got \(2, 3, 4\)"):
-        vector.cross_entropy(vector.Tensor(np.zeros((2, 3, 4))), np.zeros((2, 3), int))
+def test_predictions_of_three_axes_are_rows():
+    x, y = np.arange(24.0).reshape(2, 3, 4) % 5, np.array([[0, 1, 2], [3, 0, 1]])
+    rows = vector.cross_entropy(x.reshape(6, 4), y.ravel())
+    assert np.array_equal(vector.cross_entropy(x, y), rows)
+    assert np.array_equal(
+        vector.cross_entropy(x, np.eye(4)[y]), vector.cross_entropy(x.reshape(6, 4), np.eye(4)[y.ravel()])
+    )
 
 
 def test_a_backward_pass_from_a_node_differentiates_by_it():

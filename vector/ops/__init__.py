@@ -15,7 +15,7 @@ theme: with one input it is a method, too. A function that is made of ops is dec
 
 The pages, and which uses which:
 
-    elementwise <- shapes <- axes, products
+    elementwise <- shapes <- axes <- products
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ class Symbolic:
             return x
         return Symbolic(data, _named(name, [x, y]))
 
-    # A comparison of floats or plain numbers gives a bool, which chooses a branch; one of arrays, or of tensors without
+    # A comparison of floats or plain numbers gives a bool, which chooses a branch; one of arrays, also of those without
     # axes, gives a `Condition`.
 
     def _compare(self, sign: str, f: Callable[[Any, Any], Any], y: Any) -> Any:
