@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import builtins
 import functools
+import itertools
 import math
 import operator
 from typing import Any
@@ -225,18 +226,22 @@ def arctan(x):
     return np.arctan(x)
 
 
+def ratio(x, r):  # 0 at the origin, where there is no derivative
+    return x / r if r != 0 else 0.0
+
+
 @op(
-    lambda g, y, x: g * (x / hypot(y, x)) / hypot(y, x),
-    lambda g, y, x: -g * (y / hypot(y, x)) / hypot(y, x),
+    lambda g, y, x: g * ratio(ratio(x, hypot(y, x)), hypot(y, x)),
+    lambda g, y, x: -g * ratio(ratio(y, hypot(y, x)), hypot(y, x)),
 )
 def arctan2(y, x):
-    """The angle of the point (x, y), from -pi to pi; derivatives x/r^2 and -y/r^2, where r = hypot(x, y)."""
+    """The angle of the point (x, y), from -pi to pi; derivatives x/r^2 and -y/r^2, of r = hypot(x, y)."""
     return np.arctan2(y, x)
 
 
 @op(
-    lambda g, out, x: g * (x / out if out != 0 else 0.0),
-    lambda g, out, y: g * (y / out if out != 0 else 0.0),
+    lambda g, out, x: g * ratio(x, out),
+    lambda g, out, y: g * ratio(y, out),
 )
 def hypot(x, y):
     """sqrt(x^2 + y^2) without overflow; derivatives x/out and y/out, 0 at the origin."""
@@ -495,6 +500,46 @@ def sum(xs):
 def mean(xs):
     """(x1 + ... + xn) / n; derivative 1/n for each."""
     return builtins.sum(xs, 0.0) / float(some(xs, "mean"))
+
+
+def others(xs):  # for each number the product of all others: of those before it and those behind it
+    before = itertools.accumulate([1.0, *xs[:-1]], operator.mul)
+    behind = itertools.accumulate([1.0, *list(reversed(xs))[:-1]], operator.mul)
+    return list(map(operator.mul, before, reversed(list(behind))))
+
+
+@op(lambda g, xs: [g * x for x in others(xs)], over=True)
+def prod(xs):
+    """x1 ... xn; derivative the product of the others, also where one is 0."""
+    return functools.reduce(operator.mul, xs, 1.0)
+
+
+def degrees(xs, ddof, where):
+    if len(xs) <= ddof:
+        raise ValueError(f"{where}: expected more than {ddof} elements, got {len(xs)}")
+    return float(len(xs) - ddof)
+
+
+def deviations(xs):
+    m = mean(xs)
+    return [x - m for x in xs]
+
+
+@op(lambda g, xs, ddof: [g * (2.0 / degrees(xs, ddof, "var")) * d for d in deviations(xs)], over=True)
+def var(xs, ddof=0):
+    """The variance: the sum of (x - mean)^2 over n - ddof; derivative 2 (x - mean) / (n - ddof)."""
+    n = degrees(xs, ddof, "var")
+    return builtins.sum([d * d for d in deviations(xs)], 0.0) / n
+
+
+@op(
+    lambda g, out, xs, ddof: [g / ((out if out != 0 else 1.0) * degrees(xs, ddof, "std")) * d for d in deviations(xs)],
+    over=True,
+)
+def std(xs, ddof=0):
+    """The standard deviation, the root of `var`; derivative (x - mean) / ((n - ddof) std), and 0 where it is 0."""
+    degrees(xs, ddof, "std")
+    return sqrt(var(xs, ddof))
 
 
 def ties(g, out, xs):

@@ -432,13 +432,9 @@ EQUIVALENT = {
         "where(x >= 0, SELU * g, SELU_ALPHA * g * exp(where(x > 0, 0.0, x)))",
         "where(x >= 0, SELU * g, SELU_ALPHA * g * exp(where(x >= 0, 0.001, x)))",
     ),
+    "std": ("[g / ((out if out != 0 else 1.001) * degrees(xs, ddof, 'std')) * d for d in deviations(xs)]",),
     "mod": ("-g * floor((x - out) / y + 0.5005)",),
     "power": tuple(f"g * y * power(x, y - indicator(y != 0, {like}))" for like in ("g", "out", "x")),
-    "hypot": tuple(
-        f"g * where(out != 0, {x} / where({which} != 0, out, {other}), 0.0)"
-        for x in "xy"
-        for which, other in (("out", "1.001"), ("g", "1.0"))
-    ),
     **{name: ("where(False, out, 0.0)", "where(False, x, 0.0)") for name in FLAT},
     "cross_entropy": (
         "(softmax(x) - indicator(hot, g)) * (g / float(x_shape[0]))",

@@ -100,7 +100,8 @@ TABLE = [
     ("arccos(x)", [2.0], nan, [nan]),
     ("arctan(x)", [inf], math.pi / 2, [0.0]),
     ("arctan(x)", [1e200], math.pi / 2, [0.0]),
-    ("arctan2(x, y)", [0.0, 0.0], 0.0, [nan, nan]),
+    ("arctan2(x, y)", [0.0, 0.0], 0.0, [0.0, 0.0]),
+    ("arctan2(x, y)", [0.0, -0.0], math.pi, [0.0, 0.0]),
     ("arctan2(x, y)", [0.0, -1.0], math.pi, [-1.0, 0.0]),
     ("arctan2(x, y)", [-0.0, -1.0], -math.pi, [-1.0, 0.0]),
     ("arctan2(x, y)", [0.0, 1e-200], 0.0, [1e200, 0.0]),
@@ -174,6 +175,15 @@ TABLE = [
     ("logsumexp([x, y])", [-inf, -inf], -inf, [nan, nan]),
     ("logsumexp([x, y])", [1e4, -inf], 1e4, [1.0, 0.0]),
     ("logsumexp([x])", [3.0], 3.0, [1.0]),
+    ("prod([x, y, z])", [2.0, 3.0, 4.0], 24.0, [12.0, 8.0, 6.0]),
+    ("prod([x, y, z])", [0.0, 3.0, 4.0], 0.0, [12.0, 0.0, 0.0]),
+    ("prod([x, y])", [0.0, 0.0], 0.0, [0.0, 0.0]),
+    ("var([x, y])", [1.0, 3.0], 1.0, [-1.0, 1.0]),
+    ("var([x, y], ddof=1)", [1.0, 3.0], 2.0, [-2.0, 2.0]),
+    ("var([x])", [3.0], 0.0, [0.0]),
+    ("std([x, y])", [1.0, 3.0], 1.0, [-0.5, 0.5]),
+    ("std([x, y])", [2.0, 2.0], 0.0, [0.0, 0.0]),
+    ("std([x, y])", [inf, 1.0], nan, [nan, nan]),
     ("where(x > 0, sqrt(x), 0.0)", [0.0], 0.0, [nan]),
     ("where(x > 0, sqrt(where(x > 0, x, 1.0)), 0.0)", [0.0], 0.0, [0.0]),
     ("x + x", [3.0], 6.0, [2.0]),
@@ -181,7 +191,19 @@ TABLE = [
     ("x * x * x", [2.0], 8.0, [12.0]),
     ("dot([x, y], [y, x])", [2.0, 3.0], 12.0, [6.0, 4.0]),
 ]
-ROWS = ("softmax", "log_softmax", "cross_entropy", "categorical_cross_entropy", "max", "min", "logsumexp", "dot")
+ROWS = (
+    "softmax",
+    "log_softmax",
+    "cross_entropy",
+    "categorical_cross_entropy",
+    "max",
+    "min",
+    "logsumexp",
+    "dot",
+    "prod",
+    "var",
+    "std",
+)
 
 
 def tensors(name):
@@ -279,6 +301,9 @@ SECOND = [
     ("softplus(x)", 1000.0, 0.0),
     ("sin(x)", 0.0, 0.0),
     ("cos(x)", 0.0, -1.0),
+    ("prod([x, x, x])", 2.0, 12.0),
+    ("prod([x, x, x])", 0.0, 0.0),
+    ("var([x, -x])", 1.0, 2.0),
     ("logsumexp([x, -x])", 0.0, 1.0),
     ("softmax([x, 0.0 * x])[0]", 0.0, 0.0),
     ("cross_entropy([x, -x], 0)", 0.0, 1.0),

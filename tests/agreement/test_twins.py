@@ -12,7 +12,7 @@ import vector
 ONLY_VECTOR = {"matmul", "reshape", "transpose", "broadcast_to", "concatenate", "stack", "take"}
 ONLY_VECTOR |= {
     *("einsum", "inner", "kron", "outer", "tensordot", "trace"),
-    *("argmax", "argmin", "argsort", "cumprod", "cumsum", "prod", "sort", "std", "topk", "var"),
+    *("argmax", "argmin", "argsort", "cumprod", "cumsum", "sort", "topk"),
     *("diag", "diagonal", "expand_dims", "flatten", "flip", "hstack", "moveaxis", "pad", "ravel", "repeat", "roll"),
     *("split", "squeeze", "swapaxes", "take_along_axis", "tile", "tril", "triu", "vstack"),
 }

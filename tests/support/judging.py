@@ -15,7 +15,7 @@ INF, NAN = math.inf, math.nan
 
 # What vector.op.OPS has and scalar need not: ops on shapes, and the matrix product, which is `dot` there.
 VECTOR_ONLY_OPS = {"broadcast_to", "cast", "concatenate", "index", "matmul", "reshape", "scatter", "transpose"}
-VECTOR_ONLY_OPS |= {"cumprod", "cumsum", "prod", "std", "var"}
+VECTOR_ONLY_OPS |= {"cumprod", "cumsum"}
 SEQUENCES = {"dot": 2}  # how many sequences an op over sequences takes, where it is not one
 ROWS = ("softmax", "log_softmax")  # n numbers to n numbers: functions of Values in scalar, ops in vector
 
@@ -27,6 +27,7 @@ SAMPLES: dict[str, list[Any]] = {
     "condition": [True, False],
     "alpha": [1.0, -0.5],
     "decimals": [0, 1],
+    "ddof": [0, 0.5],
 }
 ZERO_SIGN_FREE = {"relu", "maximum", "minimum", "clip", "abs"}
 

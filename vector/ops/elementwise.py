@@ -231,18 +231,22 @@ def arctan(x):
     return np.arctan(x)
 
 
+def ratio(x, r):  # 0 at the origin, where there is no derivative
+    return where(r != 0, x / where(r != 0, r, 1.0), 0.0)
+
+
 @op(
-    lambda g, y, x: g * (x / hypot(y, x)) / hypot(y, x),
-    lambda g, y, x: -g * (y / hypot(y, x)) / hypot(y, x),
+    lambda g, y, x: g * ratio(ratio(x, hypot(y, x)), hypot(y, x)),
+    lambda g, y, x: -g * ratio(ratio(y, hypot(y, x)), hypot(y, x)),
 )
 def arctan2(y, x):
-    """The angle of the point (x, y), from -pi to pi; derivatives x/r^2 and -y/r^2, where r = hypot(x, y)."""
+    """The angle of the point (x, y), from -pi to pi; derivatives x/r^2 and -y/r^2, of r = hypot(x, y)."""
     return np.arctan2(y, x)
 
 
 @op(
-    lambda g, out, x: g * where(out != 0, x / where(out != 0, out, 1.0), 0.0),
-    lambda g, out, y: g * where(out != 0, y / where(out != 0, out, 1.0), 0.0),
+    lambda g, out, x: g * ratio(x, out),
+    lambda g, out, y: g * ratio(y, out),
 )
 def hypot(x, y):
     """sqrt(x^2 + y^2) without overflow; derivatives x/out and y/out, 0 at the origin."""

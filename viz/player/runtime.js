@@ -60,7 +60,13 @@ const numbers = {
   "operator.mul": (x, y) => x * y,
   "builtins.abs": Math.abs,
   "builtins.sum": sum,
-  "functools.reduce": (f, xs) => xs.reduce((x, y) => f(x, y)),
+  "list": (xs) => xs,
+  "reversed": (xs) => [...xs].reverse(),
+  "functools.reduce": (f, xs, ...start) => xs.reduce((x, y) => f(x, y), ...start),
+  "itertools.accumulate": (xs, f) => {
+    let total;
+    return xs.map((x, i) => total = i ? f(total, x) : x);
+  },
   "np.exp": Math.exp,
   "np.exp2": (x) => 2 ** x,
   "np.expm1": Math.expm1,
@@ -177,7 +183,7 @@ function code(name, xs, given = []) {
   if (OPS[name].over) {
     const half = texts.length / 2;
     const lists = name === "dot" ? [texts.slice(0, half), texts.slice(half)] : [texts];
-    return term(`${name}(${lists.map((each) => `[${each.join(", ")}]`).join(", ")})`);
+    return term(`${name}(${[...lists.map((each) => `[${each.join(", ")}]`), ...given].join(", ")})`);
   }
   return term(`${name}(${[...texts, ...given].join(", ")})`);
 }
@@ -210,16 +216,19 @@ function arithmetic(name) {
 const symbols = {
   ...Object.fromEntries(Object.entries(numbers).map(([key, f]) => [key, (...xs) => f(...xs.map(plain))])),
   ...Object.fromEntries(["add", "subtract", "multiply", "divide"].map((name) => [name, arithmetic(name)])),
+  ...Object.fromEntries(["list", "reversed", "map", "itertools.accumulate"].map((name) => [name, numbers[name]])),
+  "operator.mul": arithmetic("multiply"),
   negative: (x) => {
     if (!named(x)) return -x;
     return x.fixed ? lift(-x.value) : new Symbolic(-x.value, code("negative", [x.name]));
   },
   call: (name, ...args) => {
-    if (!named(...args)) return numbers.call(name, ...args);
-    const op = OPS[name], xs = args.slice(0, op.rules.length).map(lift), settings = args.slice(xs.length).map(plain);
+    if (!named(...args.flat())) return numbers.call(name, ...args);
+    const op = OPS[name], inputs = args.slice(0, op.rules.length), settings = args.slice(inputs.length).map(plain);
+    const xs = inputs.flat().map(lift);
     if (name === "power" && xs[1].fixed && xs[1].value === 1) return xs[0];
     const given = settings.map((x, i) => `${op.settings[i]}=${repr(x)}`);
-    return new Symbolic(op.forward(numbers, ...xs.map(plain), ...settings), code(name, xs.map((x) => x.name), given));
+    return new Symbolic(op.forward(numbers, ...inputs.map(plain), ...settings), code(name, xs.map((x) => x.name), given));
   },
 };
 

@@ -116,6 +116,10 @@ class _Writer:
     def rule(self, rule: ast.expr, given: Sequence[str]) -> str:
         """A rule as a function of all that is `given`. Raises _NoTranslation if it reads another name."""
         match rule:
+            case ast.Subscript(value, ast.Slice(None, ast.expr() as end, None)):
+                return f"{self.expression(value)}.slice(0, {ast.unparse(end)})"
+            case ast.Starred(value):
+                return f"...{self.expression(value)}"
             case ast.Lambda(args, body):
                 text = self.expression(body)
             case ast.Name(name) if name in self.page.blocks:
@@ -185,6 +189,10 @@ class _Writer:
                 element, [ast.comprehension(ast.Name(each), xs, [])]
             ):
                 return f"{self.expression(xs)}.map(({each}) => {self.expression(element)})"
+            case ast.Subscript(value, ast.Slice(None, ast.expr() as end, None)):
+                return f"{self.expression(value)}.slice(0, {ast.unparse(end)})"
+            case ast.Starred(value):
+                return f"...{self.expression(value)}"
             case ast.Lambda(args, body):
                 return f"({', '.join(self.parameters(args))}) => {self.expression(body)}"
             case ast.Subscript(value, ast.Constant(int() as at)):
