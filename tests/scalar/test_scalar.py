@@ -272,6 +272,11 @@ def test_detach_and_constants():
     constant = Value(2.0, requires_grad=False)
     (x * constant).backward()
     assert constant.grad == 0.0
+    for made in (-constant, constant.tanh(), abs(constant), scalar.exp(constant), scalar.sum([constant]), constant**2):
+        assert (made.op, made.inputs, made.params, made.requires_grad) == (None, (), None, False)
+    for made in (-x, x.tanh(), scalar.exp(x), scalar.sum([x]), x + 1.0):
+        assert made.params is None and made.requires_grad and all(node in (x, made.inputs[-1]) for node in made.inputs)
+    assert x.leaky_relu().params == scalar.leaky_relu(x).params == {"slope": 0.01}
 
 
 def test_only_needed_gradients_are_computed(monkeypatch):
