@@ -386,11 +386,10 @@ def test_a_gradient_of_none_is_zero():
 
 
 def test_arrays_are_no_numbers():
+    message = "expected a real number, got ndarray; a Value is one number: take a list of Values, or vector.Tensor"
     for array in (np.ones(2), np.array(2.0), np.array([Value(1.0)])):
         for wrong in (lambda x, a: x * a, lambda x, a: a * x, lambda x, a: a - x, lambda x, a: x < a):
-            with pytest.raises(
-                TypeError, match="expected a real number, got ndarray; a Value is one number: take a li"
-            ):
+            with pytest.raises(TypeError, match=f"{message}$"):
                 wrong(Value(2.0), array)
     with pytest.raises(TypeError, match=r"add: expected a real number, got str$"):
         Value(2.0) + "a"
