@@ -26,7 +26,8 @@ from .shapes import concatenate, index_, pad, repeat, reshape, split
 
 Pair = tuple[int, int]
 Size = int | tuple[int, ...]
-TILE = 2**20  # bytes of columns at a time: what a cache holds beside the weight
+TILE = 2**21  # bytes of columns at a time: what a cache holds beside the weight
+FEW = 4  # channels, up to which they are the outermost axis where that is quicker
 
 
 # --- where the kernel lies --------------------------------------------------------------------------------------------
@@ -83,23 +84,25 @@ def columns(
     (top, bottom), (left, right) = padding
     full = h + top + bottom, w + left + right
     each = tuple(map(steps, full, size, stride, dilation))
-    padded = columns = None
+    padded = block = np.empty(0)
     for part in tiles(n, math.prod((*each, *size, c)) * x.itemsize):
         some = x[part]
+        if size == stride == (1, 1) and full == (h, w):
+            yield part, some.reshape(-1, c)
+            continue
         if full != (h, w):
-            padded = np.zeros((len(some), *full, c), x.dtype) if padded is None else padded[: len(some)]
+            if len(padded) != len(some):
+                padded = np.zeros((len(some), *full, c), x.dtype)
             padded[:, top : top + h, left : left + w] = some
             some = padded
         view = windows(some, size, stride, dilation)
-        if columns is None:
-            columns = np.empty(view.shape, x.dtype)
-        columns = columns[: len(some)]
-        if c > 1:
-            np.copyto(columns, view)
-        else:  # rows of so few elements take longer than all those of one element of the kernel
-            for i, j in np.ndindex(size):
-                columns[:, :, :, i, j] = view[:, :, :, i, j]
-        yield part, columns.reshape(-1, math.prod(size) * c)
+        if c <= FEW:  # in rows of so few elements numpy would take an age: make the transpose
+            view = view.transpose(3, 4, 5, 0, 1, 2)
+        if block.shape != view.shape:
+            block = np.empty(view.shape, x.dtype)
+        np.copyto(block, view)
+        wide = math.prod(size) * c
+        yield part, block.reshape(wide, -1).T if c <= FEW else block.reshape(-1, wide)
 
 
 # --- convolution ------------------------------------------------------------------------------------------------------
@@ -121,26 +124,27 @@ def convolved(x, y, padding, stride, dilation, out=None):
 
 @primitive
 def convolved_input(x, y, size, padding, stride, dilation, out=None):
-    """What `conv_input_` is. With steps of 1 it is a convolution, with the kernel turned round; else each element of
-    the kernel is one product, added to where it came from."""
-    around = [
-        (d * (k - 1) - before, d * (k - 1) - after)
-        for k, d, (before, after) in zip(y.shape, dilation, padding, strict=False)
-    ]
-    if stride == (1, 1) and min(map(min, around)) >= 0:
-        return convolved(x, np.swapaxes(y[::-1, ::-1], 2, 3), around, stride, dilation, out)
+    """What `conv_input_` is. With steps of 1 it is a convolution by the kernel turned round; else, and where there are
+    few channels, what each element of the kernel gives is added to where it came from, channel by channel."""
     (top, bottom), (left, right) = padding
-    (h, w), c = size, y.shape[2]
+    kernel, (h, w), c = y.shape[:2], size, y.shape[2]
+    around = tuple(
+        (d * (k - 1) - before, d * (k - 1) - after)
+        for k, d, (before, after) in zip(kernel, dilation, padding, strict=True)
+    )
+    if stride == (1, 1) and c > FEW and min(map(min, around)) >= 0:
+        return convolved(x, np.swapaxes(y[::-1, ::-1], 2, 3), around, stride, dilation, out)
     if out is None:
         out = np.empty((len(x), h, w, c), np.result_type(x, y))
-    for part in tiles(len(x), math.prod((*size, c)) * out.itemsize):
+    each = x.shape[1:3]
+    for part in tiles(len(x), math.prod((*each, *kernel, c)) * out.itemsize):
         g = x[part]
-        whole = np.zeros((len(g), h + top + bottom, w + left + right, c), out.dtype)
-        for key, weight in zip(
-            places(g.shape[1:3], y.shape[:2], stride, dilation), y.reshape(-1, *y.shape[2:]), strict=True
-        ):
-            whole[key] += np.matmul(g, weight.T)
-        out[part] = whole[:, top : top + h, left : left + w]
+        products = np.matmul(y.reshape(-1, y.shape[3]), g.reshape(-1, y.shape[3]).T)
+        products = products.reshape(*kernel, c, len(g), *each)
+        whole = np.zeros((c, len(g), h + top + bottom, w + left + right), out.dtype)
+        for (_, *key), at in zip(places(each, kernel, stride, dilation), np.ndindex(kernel), strict=True):
+            whole[..., *key] += products[at]
+        out[part] = whole[:, :, top : top + h, left : left + w].transpose(1, 2, 3, 0)
     return out
 
 
