@@ -182,11 +182,6 @@ def linear_algebra() -> Iterator[Sample]:
     yield from matrices("eigh", (3, 3), (2, 2, 2), (1, 1))
     yield from matrices("svd", (3, 3), (3, 2), (2, 2, 3), (1, 1))
     yield from matrices("qr", (3, 3), (3, 2), (2, 2, 3), (1, 1))
-    for singular in (np.zeros((2, 2)), np.outer([1.0, 2.0, 3.0], [1.0, 0.5, -1.0]), np.ones((2, 2, 2))):
-        cofactors = lambda x, k=singular: vector.op.OPS["cofactor"](x * 0.0 + k)  # noqa: E731
-        yield Sample(
-            "cofactor", f"{singular.shape}", cofactors, lambda x, k=singular: minors(k), numbers(singular.shape), False
-        )
     yield Sample(
         "cofactor",
         "regular",

@@ -77,7 +77,9 @@ def vector_nodes() -> dict[str, vector.Tensor]:
         for i, x in enumerate(inputs):
             x.data = x.data.reshape(SHAPES[name][i]) if name in SHAPES else x.data
             x.data += 3.0 * np.eye(2) if name in MATRICES else 0.0
-        nodes[name] = vector.Tensor.apply(op, inputs, VECTOR.get(name, params(op)) or None)
+        nodes[name] = vector.Tensor.apply(
+            op, inputs, op.defaults | VECTOR[name] if name in VECTOR else params(op) or None
+        )
     return nodes
 
 

@@ -424,7 +424,7 @@ def tied(x: np.ndarray, top: np.ndarray, size: Pair, stride: Pair) -> tuple[list
     return places, number
 
 
-@op(lambda g, x, top, size, stride: max_chosen_(g, x, top, size, stride))
+@op(lambda g, images, top, size, stride: max_chosen_(g, plain(images), plain(top), size, stride))
 @primitive
 def max_share_(x, images, top, size, stride):
     """x, given for each window, to those of `images` that are its largest, `top`, in equal shares."""
@@ -436,7 +436,7 @@ def max_share_(x, images, top, size, stride):
     return out
 
 
-@op(lambda g, images, top, size, stride: max_share_(g, images, top, size, stride))
+@op(lambda g, images, top, size, stride: max_share_(g, plain(images), plain(top), size, stride))
 @primitive
 def max_chosen_(x, images, top, size, stride):
     """The mean of x over those elements of each window that are the largest of `images`: the transpose of

@@ -17,19 +17,20 @@ import numpy as np
 from ..op import array, arrays, function, op, primitive
 from .axes import axes_of, max, min, or_one, others, spread, sum
 from .elementwise import abs, power, where
-from .shapes import Axes, concatenate, moveaxis, reshape
+from .products import matmul_
+from .shapes import Axes, concatenate, index_, moveaxis, reshape, triu
 
 # --- equations and determinants ---------------------------------------------------------------------------------------
 
 
-@op(lambda g, out: -(out.mT @ g @ out.mT))
+@op(lambda g, out: -matmul_(matmul_(out.mT, g), out.mT))
 def inv(x):
     """The inverse of square matrices; derivative -x^-T g x^-T."""
     return np.linalg.inv(x)
 
 
 @op(
-    lambda g, out, x: -(solve_(x.mT, g) @ out.mT),
+    lambda g, out, x: -matmul_(solve_(x.mT, g), out.mT),
     lambda g, x: solve_(x.mT, g),
 )
 def solve_(x, y):
@@ -48,7 +49,7 @@ def solve(x: Any, y: Any) -> Any:
     return reshape(out, out.shape[:-1])
 
 
-@op(lambda g, x: g[..., None, None] * cofactor_(x))
+@op(lambda g, x: index_(g, (..., None, None)) * cofactor_(x))
 def det(x):
     """The determinant of square matrices; derivative their cofactors, which singular ones have, too."""
     return np.linalg.det(x)
@@ -56,7 +57,7 @@ def det(x):
 
 def by_inverse(g: Any, out: Any, x: Any) -> Any:
     y = inv(x).mT
-    return out * sum(g * y, (-2, -1), True) - out @ g.mT @ y
+    return out * sum(g * y, (-2, -1), True) - matmul_(matmul_(out, g.mT), y)
 
 
 @op(by_inverse)
@@ -78,7 +79,7 @@ class Slogdet(NamedTuple):
     logabsdet: Any
 
 
-@op(lambda g, x: g[..., 1][..., None, None] * inv(x).mT)
+@op(lambda g, x: index_(g, (..., 1, None, None)) * inv(x).mT)
 @primitive
 def slogdet_(x):
     """The sign of the determinant and the logarithm of its size, along a new last axis; derivative x^-T of the
@@ -90,7 +91,7 @@ def slogdet_(x):
 def slogdet(x: Any) -> Slogdet:
     """The sign of the determinant of square matrices, and the logarithm of its size, which cannot overflow."""
     out = slogdet_(x)
-    return Slogdet(out[..., 0], out[..., 1])
+    return Slogdet(index_(out, (..., 0)), index_(out, (..., 1)))
 
 
 # --- factors ----------------------------------------------------------------------------------------------------------
@@ -108,7 +109,7 @@ def lower(x: Any) -> Any:
 
 
 def of_cholesky(g: Any, out: Any) -> Any:
-    half = solve_(out.mT, lower(out.mT @ g))
+    half = solve_(out.mT, lower(matmul_(out.mT, g)))
     x = solve_(out.mT, half.mT)
     return lower(x + x.mT)
 
@@ -123,19 +124,34 @@ def cholesky(x):
 
 def gaps(x: Any) -> Any:
     """1 / (xj - xi) in row i, column j, and 0 where these are equal."""
-    d = x[..., None, :] - x[..., :, None]
+    d = index_(x, (..., None, slice(None))) - index_(x, (..., None))
     equal = d == 0
     return where(equal, 0.0, 1.0 / where(equal, 1.0, d))
 
 
 def diagonals(x: Any) -> Any:
     """The square matrices that have x on their diagonals, and 0 else."""
-    return x[..., None, :] * np.eye(x.shape[-1], dtype=x.dtype)
+    return index_(x, (..., None)) * np.eye(x.shape[-1], dtype=x.dtype)
+
+
+def row(x: Any, i: int) -> Any:
+    """Row number i of matrices."""
+    return index_(x, (..., i, slice(None)))
+
+
+def rows(x: Any, start: int, end: int | None = None) -> Any:
+    """Some rows of matrices."""
+    return index_(x, (..., slice(start, end), slice(None)))
+
+
+def value_and_vectors(x: Any) -> tuple[Any, Any]:
+    """What the value of `eigh_` has below each other."""
+    return row(x, 0), rows(x, 1)
 
 
 def of_eigh(g: Any, out: Any) -> Any:
-    w, v = out[..., 0, :], out[..., 1:, :]
-    x = v @ (gaps(w) * (v.mT @ g[..., 1:, :]) + diagonals(g[..., 0, :])) @ v.mT
+    (w, v), (gw, gv) = value_and_vectors(out), value_and_vectors(g)
+    x = matmul_(matmul_(v, gaps(w) * matmul_(v.mT, gv) + diagonals(gw)), v.mT)
     return lower(x + x.mT)
 
 
@@ -163,22 +179,20 @@ def eigh(x: Any) -> Eigh:
     depends on the eigenvalues alone, and on all equal ones alike, has the right gradient there, but not the right
     second derivative.
     """
-    out = eigh_(x)
-    return Eigh(out[..., 0, :], out[..., 1:, :])
+    return Eigh(*value_and_vectors(eigh_(x)))
 
 
 def of_svd(g: Any, out: Any, x_shape: tuple[int, ...]) -> Any:
     m, n = x_shape[-2:]
-    u, s, v = out[..., :m, :], out[..., m, :], out[..., m + 1 :, :]
-    gu, gs, gv = g[..., :m, :], g[..., m, :], g[..., m + 1 :, :]
-    f, inverse = gaps(s * s), 1.0 / or_one(s)[..., None, :]
-    of_u, of_v = u.mT @ gu, v.mT @ gv
-    core = f * (of_u - of_u.mT) * s[..., None, :] + s[..., :, None] * f * (of_v - of_v.mT) + diagonals(gs)
-    x = u @ core @ v.mT
+    u, s, v, gu, gs, gv = (part for z in (out, g) for part in (rows(z, 0, m), row(z, m), rows(z, m + 1)))
+    f, across = gaps(s * s), index_(s, (..., None, slice(None)))
+    of_u, of_v = matmul_(u.mT, gu), matmul_(v.mT, gv)
+    core = f * (of_u - of_u.mT) * across + index_(s, (..., None)) * f * (of_v - of_v.mT) + diagonals(gs)
+    x = matmul_(matmul_(u, core), v.mT)
     if m > n:  # what leaves the space of the columns of u
-        x = x + ((gu - u @ of_u) * inverse) @ v.mT
+        x = x + matmul_((gu - matmul_(u, of_u)) / or_one(across), v.mT)
     if n > m:
-        x = x + (u * inverse) @ (gv - v @ of_v).mT
+        x = x + matmul_(u / or_one(across), (gv - matmul_(v, of_v)).mT)
     return x
 
 
@@ -208,14 +222,14 @@ def svd(x: Any) -> Svd:
     """
     x = array(x, "svd")
     out, m = svd_(x), x.shape[-2]
-    return Svd(out[..., :m, :], out[..., m, :], out[..., m + 1 :, :].mT)
+    return Svd(rows(out, 0, m), row(out, m), rows(out, m + 1).mT)
 
 
 def of_qr(g: Any, out: Any, x_shape: tuple[int, ...]) -> Any:
     m = x_shape[-2]
-    q, r, gq, gr = out[..., :m, :], out[..., m:, :].mT, g[..., :m, :], g[..., m:, :].mT
-    x = lower(r @ (gr * np.triu(np.ones(gr.shape[-2:], gr.dtype))).mT - gq.mT @ q)
-    return solve_(r, (gq + q @ (x + x.mT)).mT).mT
+    q, r, gq, gr = rows(out, 0, m), rows(out, m).mT, rows(g, 0, m), rows(g, m).mT
+    x = lower(matmul_(r, triu(gr).mT) - matmul_(gq.mT, q))
+    return solve_(r, (gq + matmul_(q, x + x.mT)).mT).mT
 
 
 @op(of_qr)
@@ -239,9 +253,9 @@ def qr(x: Any) -> Qr:
     derivative needs independent columns, and raises numpy's LinAlgError without."""
     x = array(x, "qr")
     m, n = x.shape[-2:]
-    out = qr_(x[..., :, :m])
-    q, r = out[..., :m, :], out[..., m:, :].mT
-    return Qr(q, r if n <= m else concatenate((r, q.mT @ x[..., :, m:]), -1))
+    out = qr_(index_(x, (..., slice(0, m))))
+    q, r = rows(out, 0, m), rows(out, m).mT
+    return Qr(q, r if n <= m else concatenate((r, matmul_(q.mT, index_(x, (..., slice(m, None))))), -1))
 
 
 # --- norms ------------------------------------------------------------------------------------------------------------
@@ -271,15 +285,19 @@ def norm(x: Any, ord: Any = None, axis: Axes = None, keepdims: bool = False) -> 
 
     Vectors: `ord` is p, also math.inf (the largest |x|) and -math.inf (the smallest). Matrices: "fro" (the default),
     "nuc" (the sum of the singular values), 2 and -2 (the largest and smallest of them), 1 and -1 (the largest and
-    smallest sum of |x| down a column), math.inf and -math.inf (along a row). Raises ValueError for any other.
+    smallest sum of |x| down a column), math.inf and -math.inf (along a row). Raises ValueError for any other, TypeError
+    for 0, which counts.
     """
     x = array(x, "norm")
+    axis, keepdims = axis if axis is None or isinstance(axis, tuple) else int(axis), bool(keepdims)
     if ord is None:
         return norm_(x, 2.0, axis, keepdims)
-    axes = axes_of(axis, x.ndim)
+    axes, shape = axes_of(axis, x.ndim), x.shape
     if len(axes) == 1:
-        if ord == 0 or isinstance(ord, str):
-            raise ValueError(f"norm: expected a number other than 0 for vectors, got {ord!r}; vector.where counts")
+        if ord == 0:
+            raise TypeError("norm: expected a norm that has a derivative, got 0; use np.count_nonzero on .data")
+        if isinstance(ord, str):
+            raise ValueError(f"norm: expected a number for vectors, got {ord!r}")
         if math.isinf(ord):
             return (max if ord > 0 else min)(abs(x), axes, keepdims)
         return sum(abs(x), axes, keepdims) if ord == 1 else norm_(x, ord, axes, keepdims)
@@ -287,9 +305,9 @@ def norm(x: Any, ord: Any = None, axis: Axes = None, keepdims: bool = False) -> 
         raise ValueError(f"norm: expected a norm of vectors or matrices, got {ord!r} over {len(axes)} axes")
     if ord == "fro":
         return norm_(x, 2.0, axes, keepdims)
-    rows = moveaxis(x, axes, (-2, -1))
+    x = moveaxis(x, axes, (-2, -1))
     if ord in ("nuc", 2, -2):
-        out = {"nuc": sum, 2: max, -2: min}[ord](svd(rows).S, -1)
+        out = {"nuc": sum, 2: max, -2: min}[ord](svd(x).S, -1)
     else:
-        out = (max if ord > 0 else min)(sum(abs(rows), -1 if math.isinf(ord) else -2), -1)
-    return spread(out, x.shape, axes) if keepdims else out
+        out = (max if ord > 0 else min)(sum(abs(x), -1 if math.isinf(ord) else -2), -1)
+    return spread(out, shape, axes) if keepdims else out

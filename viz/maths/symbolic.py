@@ -156,6 +156,9 @@ class Symbolic:
     def astype(self, dtype: Any) -> Symbolic:
         return Symbolic(self.data.astype(dtype), self.name)
 
+    def peek(self) -> Any:
+        return self.data
+
 
 class Condition:
     """An array of bools and the text of the comparison."""
