@@ -11,7 +11,7 @@ import vector
 from vector import nn, optim
 
 torch = pytest.importorskip("torch")
-pytestmark = pytest.mark.peers
+pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore:Using padding")]
 
 RNG = np.random.default_rng(0)
 
@@ -56,11 +56,65 @@ def channels_first(theirs: Any, x: Any) -> Any:
     return theirs(x.movedim(-1, 1)).movedim(1, -1)
 
 
-Case = tuple[
-    Callable[[], Any], Callable[[], Any], Callable[[Any, Any], None], Callable[[Any, Any], Any], tuple[int, ...]
-]
+def kernel(layer: Any, theirs: Any) -> None:
+    """(kh, kw, c, o) as (o, c, kh, kw)."""
+    axes = layer.weight.ndim
+    put(theirs, "weight", layer.weight.data.transpose(axes - 1, axes - 2, *range(axes - 2)))
+    layer.bias.data[...] = RNG.normal(size=layer.bias.shape)
+    put(theirs, "bias", layer.bias.data)
+
+
+def nothing(layer: Any, theirs: Any) -> None:
+    pass
+
+
+Make, Copy, Apply = Callable[[], Any], Callable[[Any, Any], None], Callable[[Any, Any], Any]
+Case = tuple[Make, Make, Copy, Apply, tuple[int, ...]]
 d = torch.float64
 CASES: dict[str, Case] = {
+    "Conv2D": (
+        lambda: nn.Conv2D(3, 4, 3, stride=2, padding=1, seed=0),
+        lambda: torch.nn.Conv2d(3, 4, 3, stride=2, padding=1, dtype=d),
+        kernel,
+        channels_first,
+        (2, 6, 7, 3),
+    ),
+    "Conv2D, groups": (
+        lambda: nn.Conv2D(4, 6, (3, 2), dilation=2, groups=2, seed=0),
+        lambda: torch.nn.Conv2d(4, 6, (3, 2), dilation=2, groups=2, dtype=d),
+        kernel,
+        channels_first,
+        (2, 6, 7, 4),
+    ),
+    "Conv2D, same": (
+        lambda: nn.Conv2D(2, 3, 4, padding="same", seed=0),
+        lambda: torch.nn.Conv2d(2, 3, 4, padding="same", dtype=d),
+        kernel,
+        channels_first,
+        (2, 6, 7, 2),
+    ),
+    "Conv1D": (
+        lambda: nn.Conv1D(3, 4, 3, padding=1, seed=0),
+        lambda: torch.nn.Conv1d(3, 4, 3, padding=1, dtype=d),
+        kernel,
+        channels_first,
+        (2, 6, 3),
+    ),
+    "MaxPool": (lambda: nn.MaxPool(2), lambda: torch.nn.MaxPool2d(2), nothing, channels_first, (2, 4, 6, 3)),
+    "AvgPool": (
+        lambda: nn.AvgPool(3, 2, 1),
+        lambda: torch.nn.AvgPool2d(3, 2, 1),
+        nothing,
+        channels_first,
+        (2, 5, 7, 3),
+    ),
+    "Upsample": (
+        lambda: nn.Upsample(2, "bilinear"),
+        lambda: torch.nn.Upsample(scale_factor=2, mode="bilinear"),
+        nothing,
+        channels_first,
+        (2, 3, 4, 2),
+    ),
     "BatchNorm": (lambda: nn.BatchNorm(3), lambda: torch.nn.BatchNorm1d(3, dtype=d), norm, lambda m, x: m(x), (5, 3)),
     "BatchNorm, images": (
         lambda: nn.BatchNorm(3),
@@ -217,3 +271,42 @@ def test_a_hundred_steps_of_a_transformer_block() -> None:
         expected.backward()
         other_update.step()
         np.testing.assert_allclose(loss.item(), expected.item(), rtol=1e-9)
+
+
+def test_a_hundred_steps_of_a_convnet() -> None:
+    model = nn.Sequential(
+        nn.Conv2D(1, 4, 3, padding=1, bias=False, seed=0),
+        nn.BatchNorm(4),
+        nn.Lambda(vector.relu),
+        nn.MaxPool(2),
+        nn.Conv2D(4, 8, 3, "relu", seed=1),
+        nn.GlobalAveragePool(),
+        nn.Dense(8, 3, seed=2),
+    )
+    theirs = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3, padding=1, bias=False, dtype=d),
+        torch.nn.BatchNorm2d(4, dtype=d),
+        torch.nn.ReLU(),
+        torch.nn.MaxPool2d(2),
+        torch.nn.Conv2d(4, 8, 3, dtype=d),
+        torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(8, 3, dtype=d),
+    )
+    put(theirs[0], "weight", model[0].weight.data.transpose(3, 2, 0, 1))
+    norm(model[1], theirs[1])
+    kernel(model[4], theirs[4])
+    put(theirs[8], "weight", model[6].weight.data.T)
+    put(theirs[8], "bias", model[6].bias.data)
+    ours, other = optim.AdamW(model.parameters(), 0.01), torch.optim.AdamW(theirs.parameters(), 0.01)
+    step = vector.compile(model.train_step(ours, vector.cross_entropy))
+    for _ in range(100):
+        x, y = RNG.normal(size=(6, 8, 8)), RNG.integers(0, 3, 6)
+        loss, _ = step(x, y)
+        expected = torch.nn.functional.cross_entropy(theirs(torch.tensor(x[:, None])), torch.tensor(y))
+        other.zero_grad()
+        expected.backward()
+        other.step()
+        np.testing.assert_allclose(loss.item(), expected.item(), rtol=1e-9)
+    np.testing.assert_allclose(model[1].mean.data, theirs[1].running_mean.numpy(), rtol=1e-8)

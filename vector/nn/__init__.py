@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from .attention import MultiHeadAttention
 from .base import Layer
 from .combine import Lambda, Reshape, Residual
+from .convolution import AvgPool, Conv1D, Conv2D, GlobalAveragePool, MaxPool, Upsample
 from .dense import Dense, Flatten
 from .dropout import Dropout
 from .embedding import Embedding
@@ -20,21 +21,27 @@ if TYPE_CHECKING:
 __all__ = [
     "GRU",
     "LSTM",
+    "AvgPool",
     "BatchNorm",
+    "Conv1D",
+    "Conv2D",
     "Dense",
     "Dropout",
     "Embedding",
     "Flatten",
+    "GlobalAveragePool",
     "GroupNorm",
     "Lambda",
     "Layer",
     "LayerNorm",
+    "MaxPool",
     "MultiHeadAttention",
     "RMSNorm",
     "Reshape",
     "Residual",
     "Sequential",
     "SimpleRNN",
+    "Upsample",
     "glorot_uniform",
     "he_normal",
     "he_uniform",
