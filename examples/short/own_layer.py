@@ -14,7 +14,7 @@ import vector
 from vector import Tensor, nn, optim
 from viz.console import run, say
 
-UNITS, EPOCHS = 8, 40
+UNITS, EPOCHS = 20, 60
 
 
 class Near(nn.Layer):
@@ -45,7 +45,7 @@ def main() -> None:
     say(f"Near has {names}; its derivatives agree with differences: {vector.gradcheck(layer, [Tensor(x[:5])])}")
     for name, hidden in (("Dense", nn.Dense(2, UNITS, "relu", seed=1)), ("Near", layer)):
         model = nn.Sequential(hidden, nn.Dense(UNITS, 2, seed=2))
-        model.fit(x, y, optim.AdamW(model.parameters(), 0.02), epochs=EPOCHS, batch_size=50)
+        model.fit(x, y, optim.AdamW(model.parameters(), 0.05), epochs=EPOCHS, batch_size=50)
         say(f"{name:<6}{UNITS} units   accuracy on new points {model.evaluate(*spots(1000, seed=1))[1]:.3f}")
 
 

@@ -141,7 +141,7 @@ def test_a_layer_of_ones_own_learns(tmp_path: Path) -> None:
     printed = run(tmp_path, *command("short/own_layer.py")).stdout
     assert "agree with differences: True" in printed
     dense, near = (float(x) for x in re.findall(r"accuracy on new points (\S+)$", printed, re.MULTILINE))
-    assert near > dense + 0.02 and near > 0.95
+    assert near > dense + 0.1 and near > 0.85
 
 
 def test_class_weights_find_the_rare_ones(tmp_path: Path) -> None:
