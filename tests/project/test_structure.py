@@ -25,7 +25,7 @@ STOREYS = {
         "transforms",
         "compiler",
         "training",
-        "datasets checkpoint",
+        "datasets checkpoint exchange",
     ],
     "viz": ["nodes theme files console", "maths picture expression", "player zoom plots"],
 }
