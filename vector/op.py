@@ -188,12 +188,20 @@ def primitive(f: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(f)
     def call(*args: Any, **kwargs: Any) -> Any:
-        for x in args:
-            if hasattr(x, "record"):
-                return x.record(f, args, kwargs, into)
-        return f(*args, **kwargs)
+        traced = recorded_in((*args, *kwargs.values()))
+        return f(*args, **kwargs) if traced is None else traced.record(f, args, kwargs, into)
 
     return call
+
+
+def recorded_in(xs: tuple[Any, ...] | list[Any]) -> Any:
+    """An array of a recording in lists and tuples, None if there is none."""
+    for x in xs:
+        if hasattr(x, "record"):
+            return x
+        if isinstance(x, (list, tuple)) and (found := recorded_in(x)) is not None:
+            return found
+    return None
 
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))

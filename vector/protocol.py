@@ -146,6 +146,21 @@ def einsum(*operands: Any, out: Any = None, optimize: Any = False, **more: Any) 
     return ops.einsum(*operands)
 
 
+def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
+    """np.linalg.svd: of matrices that are not square, without the vectors that fill up the space."""
+    only("linalg.svd", hermitian=hermitian or None)
+    if compute_uv and full_matrices and a.shape[-2] != a.shape[-1]:
+        raise TypeError("np.linalg.svd: expected full_matrices=False with tensors that are not square, as vector.svd")
+    return ops.svd(a) if compute_uv else ops.svd(a).S
+
+
+def qr(a: Any, mode: str = "reduced") -> Any:
+    """np.linalg.qr: both factors, or r alone."""
+    if mode not in ("reduced", "r"):
+        raise TypeError(f"np.linalg.qr: expected mode reduced or r with tensors, got {mode!r}; use vector.qr")
+    return ops.qr(a) if mode == "reduced" else ops.qr(a).R
+
+
 def plain(f: Callable[..., Any]) -> Callable[..., Any]:
     """A function of numpy on the arrays of the tensors among its arguments."""
 
@@ -160,6 +175,7 @@ PREDICATES = (np.all, np.allclose, np.any, np.array_equal, np.isclose)
 # numpy's and ours by these names take the same arguments.
 SAME = "cumprod cumsum diag diagonal expand_dims flip hstack inner kron moveaxis outer pad prod ravel repeat roll sort"
 SAME += " split squeeze std swapaxes take_along_axis tensordot tile trace tril triu var vstack"
+LINALG = "cholesky det eigh inv norm slogdet solve"
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     **{getattr(np, name): adapted(getattr(np, name), getattr(ops, name)) for name in SAME.split()},
     **{f: plain(f) for f in (*POSITIONS, *PREDICATES)},
@@ -173,6 +189,11 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.concatenate: concatenate,
     np.stack: stack,
     np.where: where,
+    **{getattr(np.linalg, name): adapted(getattr(np.linalg, name), getattr(ops, name)) for name in LINALG.split()},
+    np.linalg.eigvalsh: adapted(np.linalg.eigvalsh, lambda x: ops.eigh(x).eigenvalues),
+    np.linalg.qr: qr,
+    np.linalg.svd: svd,
+    np.linalg.svdvals: lambda x, /: ops.svd(x).S,
     np.dot: dot,
     np.einsum: einsum,
     np.shape: lambda a: a.shape,

@@ -13,6 +13,8 @@ ONLY_VECTOR = {"matmul", "reshape", "transpose", "broadcast_to", "concatenate", 
 ONLY_VECTOR |= {
     *("einsum", "inner", "kron", "outer", "tensordot", "trace"),
     *("argmax", "argmin", "argsort", "cumprod", "cumsum", "sort", "topk"),
+    *("cholesky", "det", "eigh", "inv", "norm", "qr", "slogdet", "solve", "svd"),
+    *("avg_pool", "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "fold", "max_pool", "unfold", "upsample"),
     *("diag", "diagonal", "expand_dims", "flatten", "flip", "hstack", "moveaxis", "pad", "ravel", "repeat", "roll"),
     *("split", "squeeze", "swapaxes", "take_along_axis", "tile", "tril", "triu", "vstack"),
 }

@@ -57,7 +57,7 @@ MODULES = {
         "semantics mutation",
         "anomaly judges agreement_graphs",
     ],
-    "scalar/value.py": ["scalar scalar_backward memory errors", "mutation twins"],
+    "scalar/value.py": ["scalar scalar_backward memory errors", "mutation twins anomaly"],
     "scalar/transforms.py": ["transforms_agree"],
     "vector/op.py": VECTOR_OPS,
     "vector/ops/elementwise.py": VECTOR_OPS,

@@ -272,6 +272,11 @@ def test_detach_and_constants():
     constant = Value(2.0, requires_grad=False)
     (x * constant).backward()
     assert constant.grad == 0.0
+    for made in (-constant, constant.tanh(), abs(constant), scalar.exp(constant), scalar.sum([constant]), constant**2):
+        assert (made.op, made.inputs, made.params, made.requires_grad) == (None, (), None, False)
+    for made in (-x, x.tanh(), scalar.exp(x), scalar.sum([x]), x + 1.0):
+        assert made.params is None and made.requires_grad and all(node in (x, made.inputs[-1]) for node in made.inputs)
+    assert x.leaky_relu().params == scalar.leaky_relu(x).params == {"slope": 0.01}
 
 
 def test_only_needed_gradients_are_computed(monkeypatch):
@@ -381,11 +386,10 @@ def test_a_gradient_of_none_is_zero():
 
 
 def test_arrays_are_no_numbers():
+    message = "expected a real number, got ndarray; a Value is one number: take a list of Values, or vector.Tensor"
     for array in (np.ones(2), np.array(2.0), np.array([Value(1.0)])):
         for wrong in (lambda x, a: x * a, lambda x, a: a * x, lambda x, a: a - x, lambda x, a: x < a):
-            with pytest.raises(
-                TypeError, match="expected a real number, got ndarray; a Value is one number: take a li"
-            ):
+            with pytest.raises(TypeError, match=f"{message}$"):
                 wrong(Value(2.0), array)
     with pytest.raises(TypeError, match=r"add: expected a real number, got str$"):
         Value(2.0) + "a"

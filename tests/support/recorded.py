@@ -148,6 +148,28 @@ def key_text(draw, shape):
     return ", ".join(keys)
 
 
+# Of a matrix x: what is far from singular, and an image of it.
+FAR = "(0.1 * tanh({0}) @ tanh({0}).mT + np.diag(np.arange(3.0, len({0}) + 3.0).astype({0}.dtype)))"
+IMAGE = "{0}.reshape(1, *{0}.shape, 1)"
+PLACES = "((0, 1), (1, 0)), (1, 1), (1, 1)"
+MATRICES = {name: f"{name}({FAR})" for name in ("cholesky", "det", "inv")}
+MATRICES |= {name: f"{name}({FAR})[1]" for name in ("eigh", "slogdet")}
+MATRICES |= {"cofactor": f"OPS['cofactor']({FAR})", "solve": f"solve({FAR}, {{0}})", "norm": "norm({0}, 3, axis=0)"}
+MATRICES |= {"qr": f"qr({FAR}).R", "svd": f"svd({FAR}).S"}
+IMAGES = {
+    "avg_pool": f"avg_pool({IMAGE}, 2, 1, 1)",
+    "avg_share": f"OPS['avg_share']({IMAGE}, ({{0}}.shape[0] + 1, {{0}}.shape[1]), (2, 1), (1, 1))",
+    "conv": f"conv2d({IMAGE}, {{0}}[:2, :1, None, None], stride=(1, 2))",
+    "conv_input": f"conv_transpose2d({IMAGE}, {{0}}[:2, :1, None, None], stride=2)",
+    "conv_weight": f"OPS['conv_weight']({IMAGE}, {IMAGE}, (2, 2), {PLACES})",
+    "fold": "fold({0}.reshape(1, *{0}.shape, 1, 1, 1), {0}.shape)",
+    "max_chosen": f"OPS['max_chosen']({IMAGE}, {IMAGE}.data, {IMAGE}.data, (1, 1), (1, 1))",
+    "max_pool": f"max_pool({IMAGE}, (2, 1), 1, (1, 0))",
+    "max_share": f"OPS['max_share']({IMAGE}, {IMAGE}.data, {IMAGE}.data, (1, 1), (1, 1))",
+    "unfold": f"unfold({IMAGE}, 2, 1, 1)",
+}
+
+
 def call_text(draw, name, shapes):
     """A call of the op on some of the nodes whose shapes these are, or None when none fits."""
     op, names = OPS[name], list(shapes)
@@ -184,6 +206,9 @@ def call_text(draw, name, shapes):
         if draw(st.booleans()):
             return f"stack([{x}, {x} * 2.0], axis={axis})"
         return f"concatenate([{x}, {', '.join(draw(st.sampled_from(fitting)) for _ in range(2))}], axis={axis})"
+    if name in MATRICES | IMAGES:
+        grids = [y for y in some if len(shapes[y]) == 2]
+        return (MATRICES | IMAGES)[name].format(draw(st.sampled_from(grids))) if grids else None
     if name == "matmul":
         pairs = [
             (a, b) for a, b in itertools.product(some, some) if shapes[a][-1] == shapes[b][-2 if shapes[b][1:] else 0]

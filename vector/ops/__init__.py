@@ -15,14 +15,16 @@ theme: with one input it is a method, too. A function that is made of ops is dec
 
 The pages, and which uses which:
 
-    elementwise <- shapes <- axes <- products
+    elementwise <- shapes <- axes <- products, linalg <- convolution
 """
 
 from __future__ import annotations
 
 from ..op import FUNCTIONS, OPS
 from .axes import *  # noqa: F403
+from .convolution import *  # noqa: F403
 from .elementwise import *  # noqa: F403
+from .linalg import *  # noqa: F403
 from .products import *  # noqa: F403
 from .shapes import *  # noqa: F403
 

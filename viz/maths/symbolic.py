@@ -157,6 +157,9 @@ class Symbolic:
     def astype(self, dtype: Any) -> Symbolic:
         return Symbolic(np.asarray(self.data).astype(dtype), self.name)
 
+    def peek(self) -> Any:
+        return self.data
+
 
 class Condition:
     """An array of bools, or one of numpy's, and the text of the comparison."""
