@@ -210,9 +210,9 @@ def tensors(name):
     """vector's op for sequences written as lists of single tensors."""
     f = getattr(vector, name)
 
-    def call(*args):
+    def call(*args, **more):
         stacked = [vector.stack(a) if isinstance(a, list) and isinstance(a[0], vector.Tensor) else a for a in args]
-        return f(*stacked)
+        return f(*stacked, **more)
 
     return call
 
