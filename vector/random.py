@@ -38,9 +38,7 @@ def uniform(
     return x if (low, high) == (0.0, 1.0) else x * (high - low) + low
 
 
-def normal(
-    rng: np.random.Generator, shape: Shape, dtype: Any = np.float64, mean: float = 0.0, std: float = 1.0
-) -> Any:
+def normal(rng: np.random.Generator, shape: Shape, dtype: Any = np.float64, mean: float = 0.0, std: float = 1.0) -> Any:
     """Numbers drawn from the normal distribution with a mean and a standard deviation, as an array of float64 or
     float32."""
     x = drawn(rng, "standard_normal", shape, dtype)

@@ -261,7 +261,7 @@ def samples(name: str) -> Iterator[Any]:
 
 
 VARIANTS = ("", "with_dtype", "no_rounding_mode", "binary", "reduction_no_dim", "unbiased", "list_args", "multiple")
-VARIANTS += ("constant", "reflect", "replicate", "circular")
+VARIANTS += ("constant", "reflect", "replicate", "circular", "nearest", "bilinear")
 counts: dict[str, tuple[int, int, int]] = {}
 
 
