@@ -297,13 +297,13 @@ def test_gradcheck_takes_every_element_by_itself():
 # --- broken in one place ----------------------------------------------------------------------------------------------
 
 
-def rules_as_text(module):
+def rules_as_text(engine, page):
     """Every rule written as a lambda on an op page: (op, its place in `rules` or None for `over`, its tree)."""
-    for node in ast.parse(inspect.getsource(module)).body:
+    for node in ast.parse(inspect.getsource(page)).body:
         if isinstance(node, ast.FunctionDef):
             for call in node.decorator_list:
                 if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "op":
-                    op = module.OPS[node.name.rstrip("_")]
+                    op = ENGINES[engine].ops.OPS[node.name.rstrip("_")]
                     yield from ((op, i, rule) for i, rule in enumerate(call.args) if isinstance(rule, ast.Lambda))
                     yield from ((op, None, k.value) for k in call.keywords if isinstance(k.value, ast.Lambda))
 
@@ -409,19 +409,41 @@ EQUIVALENT = {
     ),
 }
 
+PAGES = {"scalar": [scalar.ops]}
+PAGES["vector"] = [getattr(vector.ops, name) for name in ("elementwise", "shapes", "axes", "products", "linalg")]
+PAGES["vector"].append(vector.ops.convolution)
 TEXTS = [
-    (engine, op, place, rule) for engine, module in ENGINES.items() for op, place, rule in rules_as_text(module.ops)
+    (engine, page, op, place, rule)
+    for engine, pages in PAGES.items()
+    for page in pages
+    for op, place, rule in rules_as_text(engine, page)
 ]
 
 
+def test_every_page_is_read():
+    names = {(engine, op.name) for engine, _, op, _, _ in TEXTS}
+    assert {
+        ("scalar", "tanh"),
+        ("vector", "tanh"),
+        ("vector", "sum"),
+        ("vector", "matmul"),
+        ("vector", "conv"),
+    } <= names
+    assert {module for page in PAGES["vector"] for module in [page.__name__.rpartition(".")[2]]} == {
+        name for name, x in vars(vector.ops).items() if inspect.ismodule(x) and x.__name__ == f"vector.ops.{name}"
+    }
+
+
 @pytest.mark.parametrize(
-    "engine, op, place, rule", TEXTS, ids=[f"{e}-{op.name}-{'over' if p is None else p}" for e, op, p, _ in TEXTS]
+    "engine, page, op, place, rule",
+    TEXTS,
+    ids=[f"{e}-{op.name}-{'over' if p is None else p}" for e, _, op, p, _ in TEXTS],
 )
-def test_every_place_of_a_rule(engine, op, place, rule, monkeypatch):
+def test_every_place_of_a_rule(engine, page, op, place, rule, monkeypatch):
     survivors = []
     for tree in mutants(rule, op):
         text = ast.unparse(tree.body.body)
-        broken = eval(compile(tree, "<mutant>", "eval"), vars(ENGINES[engine].ops))
+        broken = eval(compile(tree, "<mutant>", "eval"), vars(page))
         with monkeypatch.context() as patch:
             if place is None:
                 patch.setattr(op, "over", broken)
