@@ -26,8 +26,9 @@ import vector
 ENGINES = {"scalar": scalar, "vector": vector}
 PAGES = {
     "scalar": [scalar.ops],
-    "vector": [getattr(vector.ops, theme) for theme in ("elementwise", "shapes", "axes", "products")],
+    "vector": [getattr(vector.ops, theme) for theme in ("elementwise", "shapes", "axes", "products", "linalg")],
 }
+PAGES["vector"].append(vector.ops.convolution)
 NODES = {"scalar": scalar.Value, "vector": vector.Tensor}
 POINTS = [0.0, -0.0, 0.3, 0.5, 1.0, 2.0, 3.0, -0.7, -1.0, -2.0, INF, -INF, np.nan]
 SMOOTH = {1: [[0.3], [1.7], [0.6]], 2: [[0.3, 1.7], [1.9, 0.4], [2.2, 2.6]]}  # away from corners, inside most domains
@@ -443,6 +444,20 @@ EQUIVALENT = {
 }
 
 TEXTS = [(engine, page, *found) for engine, pages in PAGES.items() for page in pages for found in rules_as_text(page)]
+
+
+def test_every_page_is_read():
+    names = {(engine, op.name) for engine, _, op, _, _ in TEXTS}
+    assert {
+        ("scalar", "tanh"),
+        ("vector", "tanh"),
+        ("vector", "sum"),
+        ("vector", "matmul"),
+        ("vector", "conv"),
+    } <= names
+    assert {module for page in PAGES["vector"] for module in [page.__name__.rpartition(".")[2]]} == {
+        name for name, x in vars(vector.ops).items() if inspect.ismodule(x) and x.__name__ == f"vector.ops.{name}"
+    }
 
 
 @pytest.mark.parametrize(

@@ -271,9 +271,9 @@ def conv_transpose2d(
         (n - 1) * s + d * (k - 1) + 1 - sum(zeros) + m
         for n, s, d, k, zeros, m in zip(x.shape[1:3], stride, dilation, weight.shape[:2], around, more, strict=True)
     )
-    if min(size) < 1 or any(m >= max(s, d) for m, s, d in zip(more, stride, dilation, strict=True)):
+    if min(size) < 1 or any(m >= s for m, s in zip(more, stride, strict=True)):
         raise ValueError(
-            f"conv_transpose2d: expected padding that leaves an image, got size {size}, {more} of it added"
+            f"conv_transpose2d: expected an image, with output_padding below the stride {stride}, got {size} and {more}"
         )
     out = grouped(lambda a, b: conv_input_(a, b, size, around, stride, dilation), x, weight, groups)
     return out if bias is None else add(out, bias)
