@@ -12,7 +12,7 @@ import vector
 ONLY_VECTOR = {"matmul", "reshape", "transpose", "broadcast_to", "concatenate", "stack", "take"}
 ONLY_VECTOR |= {
     *("einsum", "inner", "kron", "outer", "tensordot", "trace"),
-    *("argmax", "argmin", "argsort", "cumprod", "cumsum", "sort", "topk"),
+    *("argmax", "argmin", "argsort", "cumprod", "cumsum", "sort", "standardize", "topk"),
     *("cholesky", "det", "eigh", "inv", "norm", "qr", "slogdet", "solve", "svd"),
     *("avg_pool", "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "fold", "max_pool", "unfold", "upsample"),
     *("diag", "diagonal", "expand_dims", "flatten", "flip", "hstack", "moveaxis", "pad", "ravel", "repeat", "roll"),
