@@ -13,7 +13,7 @@ ONLY_VECTOR = {"matmul", "reshape", "transpose", "broadcast_to", "concatenate", 
 ONLY_VECTOR |= {
     *("einsum", "inner", "kron", "outer", "tensordot", "trace"),
     *("argmax", "argmin", "argsort", "cumprod", "cumsum", "sort", "standardize", "topk"),
-    *("cholesky", "det", "eigh", "inv", "norm", "qr", "slogdet", "solve", "svd"),
+    *("cholesky", "det", "eigh", "inv", "qr", "slogdet", "solve", "svd"),
     *("avg_pool", "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "fold", "max_pool", "unfold", "upsample"),
     *("diag", "diagonal", "expand_dims", "flatten", "flip", "hstack", "moveaxis", "pad", "ravel", "repeat", "roll"),
     *("split", "squeeze", "swapaxes", "take_along_axis", "tile", "tril", "triu", "vstack"),
@@ -22,7 +22,7 @@ ONLY_VECTOR |= {"EarlyStopping", "checkpoint", "compile", "datasets", "find_lr",
 ONLY_VECTOR_MAY = {"RecordingError", "bernoulli"}  # recording's own error; ops that draw
 MODULES = ("nn", "optim")
 NODES = {"Value", "Tensor"}
-AXES = {"axis", "keepdims"}  # what an op over a sequence takes besides, where the sequence is an array
+AXES = {"axis", "keepdims", "ord"}  # what an op over a sequence takes besides, where the sequence is an array
 
 
 def arguments(f):
