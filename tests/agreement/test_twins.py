@@ -158,3 +158,11 @@ def test_an_optimizer_of_ones_own_has_all_to_say(module):
     for missing in (base.step, base.settings, base.memory, base.state_dict):
         with pytest.raises(NotImplementedError):
             missing()
+
+
+@pytest.mark.parametrize("engine, node", [(scalar, scalar.Value), (vector, vector.Tensor)])
+def test_remainders_and_rounding_by_python(engine, node):
+    x = node(7.26)
+    results = [x % 2.0, 20.0 % x, round(x), round(x, 1)]
+    assert [out.item() for out in results] == [7.26 % 2.0, 20.0 % 7.26, 7.0, 7.3]
+    assert [float(engine.grad(out, x)) for out in results] == [1.0, -2.0, 0.0, 0.0]
