@@ -8,6 +8,7 @@ all that may tell the results apart, and `bounds` says by how much.
 """
 
 import argparse
+import sys
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import numpy as np
 import scalar
 import vector
 from vector.datasets import CLASS_NAMES, fashion_mnist_sample
+from viz.console import run, say
 
 EPS = float(np.finfo(np.float64).eps)
 SEEDS = (0, 1)  # of the two layers
@@ -120,18 +122,19 @@ def bounds(x: np.ndarray, label: int, state: Gradients) -> Gradients:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__.partition("\n\n")[0]).parse_args()
     data = fashion_mnist_sample()
     x, label = data.test_images[0].reshape(-1) / 255.0, int(data.test_labels[0])
-    print(f"one image of class {CLASS_NAMES[label]!r} through 784-128-10, forward and backward, float64")
+    say(f"one image of class {CLASS_NAMES[label]!r} through 784-128-10, forward and backward, float64")
 
     plain, plain_loss, slow = measure(scalar, scalar_network, x.tolist(), label, repeats=3)
     arrays, array_loss, fast = measure(vector, vector_network, x, label, repeats=200)
-    print(f"loss: scalar {plain_loss:.15f}\n      vector {array_loss:.15f}\n")
+    say(f"loss: scalar {plain_loss:.15f}\n      vector {array_loss:.15f}\n")
 
     allowed = bounds(x, label, arrays.state_dict())
     ours, theirs = scalar_gradients(plain), vector_gradients(arrays)
     count, largest, worst = 0, 0.0, 0.0
-    print(f"{'gradients of':<14}{'how many':>10}{'largest size':>14}{'largest difference':>20}{'of its bound':>14}")
+    say(f"{'gradients of':<14}{'how many':>10}{'largest size':>14}{'largest difference':>20}{'of its bound':>14}")
     for name, bound in allowed.items():
         difference = np.abs(ours[name] - theirs[name])
         share = np.max(difference / np.where(bound > 0, bound, 1.0), where=bound > 0, initial=0.0)
@@ -139,16 +142,15 @@ def main() -> None:
             raise ArithmeticError(f"{name}: gradients differ by more than reordered sums explain")
         count, largest, worst = count + bound.size, max(largest, difference.max()), max(worst, share)
         size = np.abs(ours[name]).max()
-        print(f"{name:<14}{bound.size:>10,}{size:>14.3g}{difference.max():>20.3g}{share:>14.3%}")
-    print(f"all {count:,} gradients agree: largest difference {largest:.3g}, at most {worst:.3%} of its bound\n")
+        say(f"{name:<14}{bound.size:>10,}{size:>14.3g}{difference.max():>20.3g}{share:>14.3%}")
+    say(f"all {count:,} gradients agree: largest difference {largest:.3g}, at most {worst:.3%} of its bound\n")
 
-    print(f"{'':<8}{'nodes':>10}{'build':>12}{'pass':>14}{'peak memory':>14}")
+    say(f"{'':<8}{'nodes':>10}{'build':>12}{'pass':>14}{'peak memory':>14}")
     for name, cost in (("scalar", slow), ("vector", fast)):
         took = f"{cost.seconds * 1e3:,.1f} ms" if cost.seconds > 1e-3 else f"{cost.seconds * 1e6:,.0f} us"
-        print(f"{name:<8}{cost.nodes:>10,}{cost.build * 1e3:>9,.1f} ms{took:>14}{cost.megabytes:>11,.1f} MB")
-    print(f"vector is {slow.seconds / fast.seconds:,.0f} times as fast as scalar")
+        say(f"{name:<8}{cost.nodes:>10,}{cost.build * 1e3:>9,.1f} ms{took:>14}{cost.megabytes:>11,.1f} MB")
+    say(f"vector is {slow.seconds / fast.seconds:,.0f} times as fast as scalar")
 
 
 if __name__ == "__main__":
-    argparse.ArgumentParser(description=__doc__.partition("\n\n")[0]).parse_args()
-    main()
+    sys.exit(run("compare_engines.py", main))

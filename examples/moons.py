@@ -6,6 +6,7 @@ A 2-16-16-1 network learns by full-batch gradient descent on the max-margin loss
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from scalar import Value, mean, no_grad, optim, relu, sum
 from scalar.nn import Dense, Sequential
 from viz import plots
+from viz.console import run, say
 
 
 def moons(n: int = 100, noise: float = 0.1, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -31,13 +33,13 @@ def margin_loss(scores: list[Value], labels: list[float], parameters: list[Value
     return hinge + 1e-4 * sum([p * p for p in parameters])
 
 
-def main(steps: int, path: Path) -> None:
+def main(steps: int, out: Path) -> None:
     points, labels = moons()
     samples, targets = points.tolist(), labels.tolist()
     model = Sequential(Dense(2, 16, "relu", seed=1), Dense(16, 16, "relu", seed=2), Dense(16, 1, seed=3))
     parameters = model.parameters()
     optimizer = optim.SGD(parameters, lr=1.0)
-    print(f"2-16-16-1, {len(parameters)} parameters, {len(points)} points")
+    say(f"2-16-16-1, {len(parameters)} parameters, {len(points)} points")
 
     for step in range(steps):
         scores = [model(x)[0] for x in samples]
@@ -48,24 +50,28 @@ def main(steps: int, path: Path) -> None:
         optimizer.step()
         if step % 10 == 0 or step == steps - 1:
             right = np.mean([score.data * y > 0 for score, y in zip(scores, targets, strict=True)])
-            print(f"step {step:3}  loss {loss.data:.4f}  accuracy {right:.0%}")
+            say(f"step {step:3}  loss {loss.data:.4f}  accuracy {right:.0%}")
 
     @no_grad()
     def score(xs: np.ndarray) -> list[float]:
         return [model(x)[0].data for x in xs.tolist()]
 
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        print(f"picture: {plots.boundary(score, points, labels, path)}")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        say(f"picture: {plots.boundary(score, points, labels, out)}")
     except ModuleNotFoundError as problem:  # no matplotlib here: the message says how to get it
-        print(f"no picture: {problem}")
+        say(f"no picture: {problem}")
 
 
-if __name__ == "__main__":
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Tell two half moons apart with a network of single numbers.")
     parser.add_argument("--steps", type=int, default=100, help="steps of gradient descent (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/moons.png"), help="the picture (default: %(default)s)")
     args = parser.parse_args()
     if args.out.suffix.lower() not in (".png", ".svg", ".pdf"):
         parser.error(f"expected a picture that ends in .png, .svg or .pdf, got {args.out}")
-    main(args.steps, args.out)
+    return args
+
+
+if __name__ == "__main__":
+    sys.exit(run("moons.py", lambda: main(**vars(parse()))))

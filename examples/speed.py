@@ -2,18 +2,22 @@
 
     python examples/speed.py [--rounds 15]
 
-`scalar` node by node, like for like, on two programs written once over any engine of single numbers (node_by_node.py),
-against a compact engine of forty lines, micrograd, and PyTorch's tensors of one number; then with its fused ops, which
-make a node of a whole dot product. And one step of training 784-128-10 in float32 on 32 images (forward, backward, SGD
-update), `vector` against PyTorch, both without compiling. Rounds alternate, so that what else the machine does falls on
-all alike; each turn starts with an empty garbage collector. Figures depend on the machine, ratios less.
+First `scalar` like for like, one node for each operation: (a) and (b) are programs written once over any engine of
+single numbers (node_by_node.py), for a compact engine of forty lines, micrograd, and PyTorch's tensors of one number;
+(c) is micrograd's own MLP class, on its Value and on ours. Then fused ops, which make a node of a whole dot product.
+Then a training step of 784-128-10 in float32 on 32 images, `vector` against PyTorch, both without compiling.
+
+Rounds alternate, so that what else the machine does falls on all alike; each turn starts with an empty garbage
+collector. Figures depend on the machine, ratios less.
 """
 
 import argparse
 import gc
+import random
 import sys
 import time
-from collections.abc import Callable, Iterator
+import tracemalloc
+from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from itertools import islice
 from statistics import median
@@ -26,6 +30,7 @@ import scalar
 import vector
 from vector.datasets import Batches, fashion_mnist_sample
 from vector.runtime.threads import use_threads
+from viz.console import run, say
 
 Run = Callable[[int], None]  # so many times
 MOMENT = 0.05  # seconds, about, that one engine runs in a round
@@ -79,14 +84,14 @@ def batches_forever() -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def by_nodes(program: Callable[[Any], Callable[[], float]], node: Callable[[float], Any]) -> Run:
-    """A program of `node_by_node` on an engine."""
+    """A program over any engine of single numbers, on one."""
     step = program(node)
     return lambda times: [step() for _ in range(times)] and None
 
 
-def nodes() -> dict[str, Callable[[float], Any]]:
+def engines() -> dict[str, Callable[[float], Any]]:
     """What makes a leaf, for each engine of single numbers that is installed."""
-    found: dict[str, Any] = {"scalar": scalar.Value, "compact engine": node_by_node.Compact}
+    found: dict[str, Any] = {"scalar": scalar.Value, "compact": node_by_node.Compact}
     if find_spec("micrograd"):
         from micrograd.engine import Value
 
@@ -94,8 +99,27 @@ def nodes() -> dict[str, Callable[[float], Any]]:
     if find_spec("torch"):
         import torch
 
-        found["PyTorch, single numbers"] = lambda x: torch.tensor(x, dtype=torch.float64, requires_grad=True)
+        found["PyTorch"] = lambda x: torch.tensor(x, dtype=torch.float64, requires_grad=True)
     return found
+
+
+def micrograds_mlp(node: Callable[[float], Any]) -> Callable[[], float]:
+    """Forward and backward of micrograd's own class, 2-16-16-1 over 20 points, with another Value in its place."""
+    import micrograd.nn
+
+    own, micrograd.nn.Value = micrograd.nn.Value, node  # which it makes its parameters of
+    random.seed(0)
+    model = micrograd.nn.MLP(2, [16, 16, 1])
+    micrograd.nn.Value = own
+    points = [[random.uniform(-1.0, 1.0), random.uniform(-1.0, 1.0)] for _ in range(20)]
+
+    def step() -> float:
+        loss = sum((model(point) - 1.0) ** 2 for point in points)
+        model.zero_grad()
+        loss.backward()
+        return float(loss.data)
+
+    return step
 
 
 def fused_passes() -> Run:
@@ -118,9 +142,24 @@ def fused_passes() -> Run:
     return passes
 
 
-def per_node(rounds: int) -> None:
-    """Forward and backward of the GPT by themselves, a node."""
-    models = {"scalar": node_by_node.Gpt(scalar.Value), "compact engine": node_by_node.Gpt(node_by_node.Compact)}
+def fused_image() -> Run:
+    """Forward and backward of 784-128-10 on one image."""
+    model = scalar.nn.Sequential(scalar.nn.Dense(784, 128, "relu", seed=0), scalar.nn.Dense(128, 10, seed=1))
+    data, parameters = fashion_mnist_sample(), model.parameters()
+    image, label = (data.test_images[0].reshape(-1) / 255.0).tolist(), int(data.test_labels[0])
+
+    def passes(times: int) -> None:
+        for _ in range(times):
+            for p in parameters:
+                p.grad = 0.0
+            scalar.cross_entropy(model(image), label).backward()
+
+    return passes
+
+
+def per_node(rounds: int) -> dict[str, list[float]]:
+    """Microseconds of forward and of backward for each of the operations in the loss of the GPT."""
+    models = {"scalar": node_by_node.Gpt(scalar.Value), "compact": node_by_node.Gpt(node_by_node.Compact)}
     best = {name: [float("inf")] * 2 for name in models}
     for _ in range(rounds):
         for name, model in models.items():
@@ -134,9 +173,21 @@ def per_node(rounds: int) -> None:
             if name == "scalar":
                 count = sum(node.op is not None for node in scalar.topological_order(loss))
             del loss
-    print(f"the GPT's {count:,} nodes, one by one, microseconds a node")
-    for name, (forward, backward) in best.items():
-        print(f"  {name:<28}forward {forward / count * 1e6:.2f}   backward {backward / count * 1e6:.2f}")
+    return {name: [1e6 * seconds / count for seconds in both] for name, both in best.items()}
+
+
+def memory(node: Callable[[float], Any], count: int = 10_000) -> float:
+    """Bytes that a product takes after its backward pass, with its numbers."""
+    x, y = node(0.5), node(1.5)
+    (x * y).backward()
+    tracemalloc.start()
+    products = [x * y for _ in range(count)]
+    for product in products:
+        product.backward()
+    gc.collect()
+    found = tracemalloc.get_traced_memory()[0] / count - 8.0  # the list's own place
+    tracemalloc.stop()
+    return found
 
 
 def clock(run: Run, times: int) -> float:
@@ -161,41 +212,60 @@ def race(runs: dict[str, Run], rounds: int, least: int = 1) -> dict[str, list[fl
     return seconds
 
 
-def show(title: str, seconds: dict[str, list[float]], unit: float) -> None:
-    """Minimum and median of each, and how the first compares with the best of the others."""
-    print(title)
-    for name, times in seconds.items():
-        print(f"  {name:<28}min {min(times) / unit:8.1f}   median {median(times) / unit:8.1f}")
-    own, *others = seconds.values()
-    if others:
-        lowest = min(map(min, others)) / min(own)
-        middle = min(map(median, others)) / median(own)
-        print(f"  {next(iter(seconds))} is {lowest:.2f} times as fast by minimum, {middle:.2f} by median")
+def row(title: str, cells: Iterable[str], width: int = 18) -> None:
+    say(f"{title:<44}" + "".join(f"{cell:>{width}}" for cell in cells))
+
+
+def show(title: str, seconds: dict[str, list[float]], unit: float, columns: Iterable[str]) -> None:
+    """A row of the table: the minimum, and the median in brackets."""
+    cells = {name: f"{min(times) / unit:.1f} ({median(times) / unit:.1f})" for name, times in seconds.items()}
+    row(title, (cells.get(name, "-") for name in columns))
+
+
+def single_numbers(rounds: int) -> None:
+    """The table of the engines of single numbers, like for like."""
+    sys.setrecursionlimit(100_000)  # the others recurse
+    found = engines()
+    row("one node for each operation", found)
+    programs = {"(a) 2-16-16-1 by hand, ms": (node_by_node.network, found.keys(), rounds)}
+    gpt = found.keys() - {"micrograd"}  # which has no exp and no log
+    programs["(b) a step of a character GPT, ms"] = (node_by_node.gpt, gpt, max(1, rounds // 3))
+    if "micrograd" in found:
+        programs["(c) micrograd's own MLP class, ms"] = (micrograds_mlp, {"scalar", "micrograd"}, rounds)
+    for title, (program, names, turns) in programs.items():
+        runs = {name: by_nodes(program, node) for name, node in found.items() if name in names}
+        show(title, race(runs, turns, least=3), 1e-3, found)
+    times = per_node(rounds)
+    for i, direction in enumerate(("forward", "backward")):
+        cells = {name: f"{both[i]:.2f}" for name, both in times.items()}
+        row(f"{direction} in (b), microseconds a node", (cells.get(name, "-") for name in found))
+    seen = {name: f"{memory(node):.0f}" for name, node in found.items() if name != "PyTorch"}  # whose memory is in C++
+    row("memory of a product, bytes", (seen.get(name, "-") for name in found))
 
 
 def main(rounds: int) -> None:
-    sys.setrecursionlimit(100_000)  # the other engines of single numbers recurse
-    engines = nodes()
-    # First, while PyTorch's many objects are not yet there to slow down the garbage collector that the others lean on.
-    title = "(a) 2-16-16-1 by hand, forward and backward over 20 points, milliseconds"
-    runs = {name: by_nodes(node_by_node.network, node) for name, node in engines.items()}
-    show(title, race(runs, rounds, least=3), 1e-3)
-    engines.pop("micrograd", None)  # it has no exp and no log
-    title = "(b) a character GPT, one training step, milliseconds"
-    runs = {name: by_nodes(node_by_node.gpt, node) for name, node in engines.items()}
-    show(title, race(runs, max(1, rounds // 3), least=3), 1e-3)
-    per_node(rounds)
-    show("(a) with fused ops: scalar.nn, a node for each dot product", race({"scalar": fused_passes()}, rounds), 1e-3)
+    # First, while PyTorch's many objects are not yet there to slow down the garbage collector that others lean on.
+    single_numbers(rounds)
+    say()
+    row("fused: one node for each dot product", ["scalar"])
+    show("(a) by the layers of scalar.nn, ms", race({"scalar": fused_passes()}, rounds), 1e-3, ["scalar"])
+    show("784-128-10, one image, ms", race({"scalar": fused_image()}, rounds), 1e-3, ["scalar"])
+    say()
     arrays = {"vector": vector_steps()}
     if find_spec("torch"):
-        arrays |= {"PyTorch, 1 thread": torch_steps(1), "PyTorch, 2 threads": torch_steps(2)}
-    show("784-128-10, one step on 32 images, float32, microseconds", race(arrays, rounds), 1e-6)
+        arrays |= {"PyTorch 1 thread": torch_steps(1), "2 threads": torch_steps(2)}
+    row("arrays", arrays)
+    show("784-128-10, a step on 32 images, us", race(arrays, rounds), 1e-6, arrays)
     absent = [name for name, module in (("PyTorch", "torch"), ("micrograd", "micrograd")) if not find_spec(module)]
     if absent:
-        print(f"not installed, so not raced: {', '.join(absent)}; pip install 'twograd[race]' brings them")
+        say(f"not installed, so not raced: {', '.join(absent)}; pip install 'twograd[race]' brings them")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Race the engines against PyTorch and micrograd.")
+    parser.add_argument("--rounds", type=int, default=15, help="turns that each engine takes (default: %(default)s)")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Race the engines against PyTorch and micrograd.")
-    parser.add_argument("--rounds", type=int, default=15, help="turns that each engine takes (default: %(default)s)")
-    main(parser.parse_args().rounds)
+    sys.exit(run("speed.py", lambda: main(**vars(parse()))))

@@ -4,10 +4,12 @@ python examples/tiny_expression.py [picture.png | picture.svg | picture.pdf]
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import viz
 from scalar import Value, tanh
+from viz.console import run, say
 
 
 def main(path: Path) -> None:
@@ -16,22 +18,26 @@ def main(path: Path) -> None:
     out.label = "out"
     out.backward()
 
-    print(f"tanh(a * b + c) = {out.data:.4f}")
+    say(f"tanh(a * b + c) = {out.data:.4f}")
     for x in (a, b, c):
-        print(f"{x.label} = {x.data:4}   d out / d {x.label} = {x.grad:7.4f}")
+        say(f"{x.label} = {x.data:4}   d out / d {x.label} = {x.grad:7.4f}")
 
     graph = viz.draw(out, local_derivatives=True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        print(f"picture: {viz.render(graph, path)}")
+        say(f"picture: {viz.render(graph, path)}")
     except RuntimeError as problem:  # no Graphviz here: the message says how to get it
-        print(f"no picture: {problem}")
+        say(f"no picture: {problem}")
+
+
+def parse() -> Path:
+    parser = argparse.ArgumentParser(description="Values, gradients and the picture of tanh(a * b + c).")
+    parser.add_argument("picture", nargs="?", type=Path, default=Path("runs/tiny_expression.png"))
+    picture: Path = parser.parse_args().picture
+    if picture.suffix.lower() not in (".png", ".svg", ".pdf"):
+        parser.error(f"expected a picture that ends in .png, .svg or .pdf, got {picture}")
+    return picture
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Values, gradients and the picture of tanh(a * b + c).")
-    parser.add_argument("picture", nargs="?", type=Path, default=Path("runs/tiny_expression.png"))
-    picture = parser.parse_args().picture
-    if picture.suffix.lower() not in (".png", ".svg", ".pdf"):
-        parser.error(f"expected a picture that ends in .png, .svg or .pdf, got {picture}")
-    main(picture)
+    sys.exit(run("tiny_expression.py", lambda: main(parse())))

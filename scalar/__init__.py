@@ -11,19 +11,41 @@
 from . import nn, optim
 from .anomaly import detect_anomaly
 from .autodiff import backward_steps, grad, gradcheck, no_grad, topological_order
-from .losses import categorical_cross_entropy, cross_entropy, log_softmax, mse, softmax
+from .losses import (
+    binary_cross_entropy,
+    categorical_cross_entropy,
+    cross_entropy,
+    focal,
+    huber,
+    kl_divergence,
+    l1,
+    log_softmax,
+    mse,
+    softmax,
+    triplet,
+)
 from .op import OPS
 from .ops import *  # noqa: F403  (every op of the page)
+from .transforms import hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .value import Value
 
 __all__ = [
     "Value",
     "backward_steps",
+    "binary_cross_entropy",
     "categorical_cross_entropy",
     "cross_entropy",
     "detect_anomaly",
+    "focal",
     "grad",
     "gradcheck",
+    "hessian",
+    "huber",
+    "hvp",
+    "jacobian",
+    "jvp",
+    "kl_divergence",
+    "l1",
     "log_softmax",
     "mse",
     "nn",
@@ -31,6 +53,9 @@ __all__ = [
     "optim",
     "softmax",
     "topological_order",
+    "triplet",
+    "value_and_grad",
+    "vjp",
 ]
 __all__ += OPS
 __all__.sort()

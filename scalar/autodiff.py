@@ -1,7 +1,7 @@
 """Reverse-mode automatic differentiation over a graph of nodes.
 
-    grad <- backward_steps <- topological_order, contributions
-    backward <- inner_nodes, contributions                      the same numbers, faster
+    grad <- backward_steps <- topological_order, op.contributions
+    backward <- hand_on <- inner_nodes, op.contributions                    the same numbers, faster
 
 Nothing here recurses, so depth has no limit, and nothing here makes a node.
 """
@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 import operator
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ContextDecorator, contextmanager
-from operator import is_
 from typing import Any, NamedTuple
 
-from .op import ieee
+from .op import check_unchanged, contributions, ieee
 
 
 class Mode(threading.local):
@@ -129,31 +127,6 @@ def backward_steps(output: Any, gradient: Any = 1.0, create_graph: bool = False)
         yield Step(node, g, shares)
 
 
-def contributions(node: Any, g: Any, create_graph: bool = False) -> list[Any]:
-    """What a node with the gradient `g` hands on to each input, None where no gradient is needed."""
-    inputs, out = node.inputs, node.data
-    xs, needed = [x.data for x in inputs], [x.requires_grad for x in inputs]
-    if out is not node.saved or not all(map(is_, xs, node.inputs_saved)):
-        check_unchanged(node)
-    if create_graph:
-        out, xs = node, inputs
-    return node.op.gradients(g, out, xs, node.params or {}, needed)
-
-
-def check_unchanged(node: Any) -> None:
-    """Raises RuntimeError where a derivative that is needed reads a number that the forward pass saw otherwise."""
-    nodes = (*node.inputs, node)
-    for i in node.op.saves([x.requires_grad for x in node.inputs]):
-        now, then = nodes[i].data, node.saved if nodes[i] is node else node.inputs_saved[i]
-        if not (now == then and math.copysign(1.0, now) == math.copysign(1.0, then)) and (now == now or then == then):
-            what = f"input {i}" if nodes[i] is not node else "the result"
-            label = f", {nodes[i].label!r}," if nodes[i].label else ""
-            raise RuntimeError(
-                f"backward: {node.op.name}: {what}{label} was changed after the forward pass, and the derivative reads "
-                f"it; call backward() before changing data, or run the forward pass again"
-            )
-
-
 def plus(a: Any, b: Any) -> Any:
     total = a + b
     if type(total) is float and total - total != 0.0:
@@ -163,91 +136,99 @@ def plus(a: Any, b: Any) -> Any:
 
 def backward(output: Any, gradient: float) -> None:
     """Give every node on the way its `.grad`, d output / d node: leaves add it to what they have, inner nodes start
-    anew at each call. Raises RuntimeError for a constant, and, half-way, where a number that a derivative reads was
-    changed since the forward pass.
+    anew at each call. Raises RuntimeError for a constant, and where a number that a derivative reads was changed since
+    the forward pass; leaves keep what they have then.
 
-    These are the numbers of `backward_steps`, summed up on the nodes; most nodes are of one or two numbers, and finite.
+    These are the numbers of `backward_steps`, summed up on the nodes: by `hand_on` as long as all are finite.
     """
     if not output.requires_grad:
         raise RuntimeError(
             "backward: expected the result of ops on nodes that require a gradient, got a constant: all that it was "
             "made of is constant, or it was made inside no_grad()"
         )
-    if mode.check is not None or output.op is None:
-        for node, g, _ in backward_steps(output, gradient):
-            node.grad = g if node.op else plus(node.grad, g)
-        return
+    if mode.check is not None or output.op is None or not hand_on(output, gradient):
+        for node, g in [(step.node, step.gradient) for step in backward_steps(output, gradient)]:
+            node.grad = g if node.op else plus(node.grad or 0.0, g)
+
+
+def hand_on(output: Any, gradient: float) -> bool:
+    """Let each node, from the output on, add to the gradients of its inputs. Where a number is not finite, IEEE 754 and
+    numpy's warnings ask for more care: then the leaves are left as they were, and the answer is False."""
     zero = float("-0.0")  # another object in each pass, so that it marks what is reached; -0.0 + g is g, whatever g
-    order, leaves = inner_nodes(output, zero)
-    output.grad = gradient
+    order, leaves, before = inner_nodes(output, zero)
+    output.grad, finite = gradient, False
     try:
-        hand_on(order)
-    finally:
-        for x, before in leaves:
-            x.grad = plus(before, x.grad)
-
-
-def hand_on(order: list[Any]) -> None:
-    """Let each node, the last first, add to the gradients of its inputs."""
-    for node in reversed(order):
-        g = node.grad
-        rules = node.op.pair
-        if rules is None:
-            for x, c in zip(node.inputs, contributions(node, g), strict=True):
+        for node in reversed(order):
+            g = node.grad
+            if type(g) is not float:  # an op of one's own may compute with numpy's numbers
+                g = node.grad = float(g)
+            if g - g != 0.0:
+                return False
+            op = node.op
+            rules = op.pair
+            if rules is None:
+                for x, c in zip(node.inputs, contributions(node, g), strict=True):
+                    if x.requires_grad:
+                        x.grad += c
+                continue
+            x = node.x
+            y = node.y
+            if op.linear:
                 if x.requires_grad:
-                    total = x.grad + c
-                    x.grad = total if total - total == 0.0 else plus(x.grad, c)
-            continue
-        x = node.x
-        y = node.y
-        a = x.data
-        b = y.data
-        out = node.data
-        if a is not node.x_saved or b is not node.y_saved or out is not node.saved:
-            check_unchanged(node)
-        if x.requires_grad:
-            try:
-                total = x.grad + rules[0](g, out, a, b)
-            except ZeroDivisionError:
-                total = math.nan
-            x.grad = total if type(total) is float and total - total == 0.0 else carefully(node, 0)
-        if y.requires_grad:
-            try:
-                total = y.grad + rules[1](g, out, a, b)
-            except ZeroDivisionError:
-                total = math.nan
-            y.grad = total if type(total) is float and total - total == 0.0 else carefully(node, 1)
+                    x.grad += rules[0](g)
+                if y.requires_grad:
+                    y.grad += rules[1](g)
+                continue
+            if x.data is not node.x_saved or y.data is not node.y_saved or node.data is not node.saved:
+                check_unchanged(node)
+            if x.requires_grad:
+                x.grad += rules[0](g, node)
+            if y.requires_grad:
+                y.grad += rules[1](g, node)
+        for x, had in zip(leaves, before, strict=True):
+            x.grad = total = float((had or 0.0) + x.grad)
+            if total - total != 0.0:
+                return False
+        finite = True
+    except ZeroDivisionError:
+        pass
+    finally:
+        if not finite:
+            for x, had in zip(leaves, before, strict=True):
+                x.grad = had
+    return finite
 
 
-def inner_nodes(output: Any, mark: float) -> tuple[list[Any], list[tuple[Any, float]]]:
-    """The nodes with an op whose gradient is needed, inputs first; and the leaves, with the gradients that they had.
-    Each is given `mark` for its gradient."""
+def inner_nodes(output: Any, mark: float) -> tuple[list[Any], list[Any], list[float]]:
+    """The nodes with an op whose gradient is needed, inputs first; the leaves, and the gradients that these had. Each
+    is given `mark` for its gradient."""
     order: list[Any] = []
-    leaves: list[tuple[Any, float]] = []
+    leaves: list[Any] = []
+    before: list[float] = []
     stack = [output]
     while stack:
         node = stack.pop()
         if node is None:  # everything below the next node is in `order`
             order.append(stack.pop())
-        elif node.grad is not mark:
+        elif node.grad is mark:  # reached before
+            continue
+        elif node.op is None:
+            leaves.append(node)
+            before.append(node.grad)
             node.grad = mark
-            stack += (node, None)
-            inputs = node.many if node.op.pair is None else (node.x, node.y)
-            for x in inputs:
+        else:
+            node.grad = mark
+            stack.append(node)
+            stack.append(None)
+            if node.op.few:
+                x, y = node.x, node.y
                 if x.requires_grad and x.grad is not mark:
-                    if x.op is not None:
-                        stack.append(x)
-                    else:
-                        leaves.append((x, x.grad))
-                        x.grad = mark
-    return order, leaves
-
-
-def carefully(node: Any, i: int) -> float:
-    """The gradient of input i with the contribution of `node`, as IEEE 754 has it and with numpy's warnings."""
-    inputs = node.inputs
-    xs, needed = [x.data for x in inputs], [k == i for k in range(len(inputs))]
-    return plus(inputs[i].grad, node.op.gradients(node.grad, node.data, xs, {}, needed)[i])
+                    stack.append(x)
+                if y.requires_grad and y.grad is not mark:
+                    stack.append(y)
+            else:
+                stack += [x for x in node.many if x.requires_grad and x.grad is not mark]
+    return order, leaves, before
 
 
 def grad(output: Any, inputs: Any, create_graph: bool = False, gradient: Any = None) -> Any:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import builtins
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .op import listed, number
-from .ops import exp, log, mean, sum
+from .ops import abs, exp, log, mean, relu, softplus, sqrt, sum
 
 
 def softmax(xs: Sequence[Any]) -> list[Any]:
@@ -34,22 +36,55 @@ def shifted(xs: Sequence[Any], where: str) -> list[Any]:
     return [x - largest for x in xs]
 
 
-def cross_entropy(logits: Sequence[Any], labels: Any) -> Any:
+def cross_entropy(
+    logits: Sequence[Any],
+    labels: Any,
+    weight: Sequence[float] | None = None,
+    label_smoothing: float = 0.0,
+    ignore: int | None = None,
+    reduction: str = "mean",
+) -> Any:
     """The mean over samples of -sum_j p_j log softmax(logits)_j, computed without overflow for any finite logits.
 
-    logits  k numbers, or n lists of k numbers
-    labels  a class number from 0 to k - 1 for each sample, or for each k probabilities (one-hot, or smoothed)
+    logits           k numbers, or lists in lists of k numbers each
+    labels           a class number from 0 to k - 1 for each sample, or for each k probabilities (one-hot, or smoothed)
+    weight           what each class counts; the mean over class numbers is then weighted by their classes
+    label_smoothing  e: the labels' probabilities become (1 - e) p + e / k
+    ignore           a class number, of any value, whose samples do not count
+    reduction        "mean", "sum", or "none" for a list of the samples' losses
 
     Raises ValueError for shapes that do not fit, an empty batch, class numbers out of range and NaN labels;
     TypeError for class numbers that are not integers.
     """
+    counted = None if ignore is None else np.asarray(labels) != ignore
+    labels = labels if counted is None else np.where(counted, labels, 0)
     rows, targets = batch("cross_entropy", logits, labels)
-    losses = []
-    for row, target in zip(rows, targets, strict=True):
+    k = len(targets[0])
+    weight = [1.0] * k if weight is None else [number(w, "cross_entropy: weight") for w in weight]
+    if len(weight) != k:
+        raise ValueError(f"cross_entropy: expected a weight of shape ({k},), got ({len(weight)},)")
+    if not 0.0 <= number(label_smoothing, "cross_entropy: label_smoothing") <= 1.0:
+        raise ValueError(f"cross_entropy: expected label_smoothing from 0 to 1, got {label_smoothing}")
+    kept = [True] * len(rows) if counted is None else counted.ravel().tolist()
+    losses, counts = [], []
+    for row, target, keep in zip(rows, targets, kept, strict=True):
         differences = shifted(row, "cross_entropy")
         total = log(sum([exp(d) for d in differences]))
-        losses.append(expectation(target, [total - d for d in differences]))
-    return mean(losses)
+        smooth = [p * (1.0 - label_smoothing) + label_smoothing / k for p in target] if label_smoothing else target
+        smooth = [p * w * keep for p, w in zip(smooth, weight, strict=True)]
+        losses.append(expectation(smooth, [total - d for d in differences]))
+        counts.append(builtins.sum(p * w * keep for p, w in zip(target, weight, strict=True)))
+    classes = shape(labels, "cross_entropy") != shape(logits, "cross_entropy")
+    if reduction == "mean" and classes:
+        return sum(losses) / builtins.sum(counts)
+    return reduced(losses, reduction, "cross_entropy")
+
+
+def reduced(losses: list[Any], reduction: str, where: str) -> Any:
+    """The losses' mean, their sum, or themselves. Raises ValueError for any other reduction."""
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"{where}: expected the reduction mean, sum or none, got {reduction!r}")
+    return mean(losses) if reduction == "mean" else sum(losses) if reduction == "sum" else losses
 
 
 def categorical_cross_entropy(probabilities: Sequence[Any], labels: Any) -> Any:
@@ -71,19 +106,97 @@ def expectation(probabilities: Sequence[float], xs: Sequence[Any]) -> Any:
     return sum([p * x for p, x in zip(probabilities, xs, strict=True) if p])
 
 
-def mse(predictions: Sequence[Any], targets: Sequence[Any]) -> Any:
+def mse(predictions: Sequence[Any], targets: Sequence[Any], reduction: str = "mean") -> Any:
     """The mean of (prediction - target)^2 over all elements, lists nested alike.
 
     Raises ValueError for shapes that differ and for no elements at all.
     """
-    expected, got = shape(predictions, "mse"), shape(targets, "mse")
+    return reduced([d * d for d in differences("mse", predictions, targets)], reduction, "mse")
+
+
+def l1(predictions: Sequence[Any], targets: Sequence[Any], reduction: str = "mean") -> Any:
+    """The mean of |prediction - target| over all elements, lists nested alike. Raises as `mse` does."""
+    return reduced([abs(d) for d in differences("l1", predictions, targets)], reduction, "l1")
+
+
+def huber(predictions: Sequence[Any], targets: Sequence[Any], delta: float = 1.0, reduction: str = "mean") -> Any:
+    """The mean over all elements of d^2 / 2 where |d| is at most delta, else of delta (|d| - delta / 2), for the
+    differences d (Huber, 1964). Raises as `mse` does, and ValueError for a delta that is not above 0."""
+    if not number(delta, "huber: delta") > 0.0:
+        raise ValueError(f"huber: expected a delta above 0, got {delta}")
+    sizes = [abs(d) for d in differences("huber", predictions, targets)]
+    losses = [0.5 * d * d if plain(d, "huber") <= delta else delta * (d - 0.5 * delta) for d in sizes]
+    return reduced(losses, reduction, "huber")
+
+
+def binary_cross_entropy(
+    logits: Sequence[Any], targets: Sequence[Any], positive: float | None = None, reduction: str = "mean"
+) -> Any:
+    """The mean over all elements of -t log s - (1 - t) log(1 - s), where s = sigmoid(logit), without overflow.
+
+    targets   t, nested as the logits are: 0 or 1, or probabilities
+    positive  what t = 1 counts against t = 0
+
+    Raises as `mse` does.
+    """
+    count = 1.0 if positive is None else number(positive, "binary_cross_entropy: positive")
+    pairs = elements("binary_cross_entropy", logits, targets)
+    losses = [(1.0 - t) * x + (1.0 + (count - 1.0) * t) * softplus(-x) for x, t in pairs]
+    return reduced(losses, reduction, "binary_cross_entropy")
+
+
+def kl_divergence(logits: Sequence[Any], targets: Any, reduction: str = "mean") -> Any:
+    """The mean over samples of sum_j p_j log(p_j / q_j), where q = softmax(logits): how far the predictions are from
+    the probabilities `targets`, which are not differentiated. Raises as `cross_entropy` does."""
+    rows, probabilities = batch("kl_divergence", logits, targets)
+    losses = []
+    for row, ps in zip(rows, probabilities, strict=True):
+        logs = log_softmax(row)
+        losses.append(sum([p * (math.log(p) - q) for p, q in zip(ps, logs, strict=True) if p]))
+    return reduced(losses, reduction, "kl_divergence")
+
+
+def focal(logits: Sequence[Any], labels: Any, gamma: float = 2.0, reduction: str = "mean") -> Any:
+    """The mean over samples of -(1 - q)^gamma log q, where q is the probability of the true class in softmax(logits):
+    cross-entropy in which what is right already counts less (Lin et al., 2017). Raises as `cross_entropy` does."""
+    rows, hot = batch("focal", logits, labels)
+    logs = [log_softmax(row)[target.index(1.0)] for row, target in zip(rows, hot, strict=True)]
+    return reduced([-((1.0 - exp(x)) ** gamma) * x for x in logs], reduction, "focal")
+
+
+def triplet(
+    anchors: Sequence[Any],
+    positives: Sequence[Any],
+    negatives: Sequence[Any],
+    margin: float = 1.0,
+    reduction: str = "mean",
+) -> Any:
+    """The mean over rows of max(0, |a - p| - |a - n| + margin), with Euclidean distances, of differences to which 1e-6
+    is added, so that equal points have a gradient (Schroff et al., 2015)."""
+
+    def distance(a: Sequence[Any], b: Sequence[Any]) -> Any:
+        ds = [x - y + 1e-6 for x, y in zip(a, b, strict=True)]
+        return sqrt(sum([d * d for d in ds]))
+
+    losses = [
+        relu(distance(a, p) - distance(a, n) + margin) for a, p, n in zip(anchors, positives, negatives, strict=True)
+    ]
+    return reduced(losses, reduction, "triplet")
+
+
+def elements(where: str, predictions: Sequence[Any], targets: Sequence[Any]) -> list[tuple[Any, Any]]:
+    """The elements of two nested lists of one shape, in pairs."""
+    expected, got = shape(predictions, where), shape(targets, where)
     if expected != got:
-        raise ValueError(f"mse: expected targets of shape {expected} like the predictions, got {got}")
+        raise ValueError(f"{where}: expected targets of shape {expected} like the predictions, got {got}")
     if 0 in expected:
-        raise ValueError(f"mse: expected at least one sample, got shape {expected}")
-    numbers = [[x if hasattr(x, "op") else number(x, "mse") for x in flat(xs)] for xs in (predictions, targets)]
-    differences = [p - t for p, t in zip(*numbers, strict=True)]
-    return mean([d * d for d in differences])
+        raise ValueError(f"{where}: expected at least one sample, got shape {expected}")
+    numbers = [[x if hasattr(x, "op") else number(x, where) for x in flat(xs)] for xs in (predictions, targets)]
+    return list(zip(*numbers, strict=True))
+
+
+def differences(where: str, predictions: Sequence[Any], targets: Sequence[Any]) -> list[Any]:
+    return [p - t for p, t in elements(where, predictions, targets)]
 
 
 def batch(where: str, outputs: Sequence[Any], labels: Any) -> tuple[list[Any], list[list[float]]]:
@@ -111,7 +224,8 @@ def batch(where: str, outputs: Sequence[Any], labels: Any) -> tuple[list[Any], l
             f"{where}: expected labels of shape {expected[:-1]} or {expected} for predictions of shape {expected}, "
             f"got {labels.shape}"
         )
-    rows = list(outputs) if len(expected) == 2 else [list(outputs)]
+    numbers = flat(outputs)
+    rows = [numbers[i : i + classes] for i in range(0, len(numbers), classes)]
     return rows, labels.reshape(-1, classes).tolist()
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import builtins
 import inspect
+import math
 import numbers
 from collections.abc import Callable, Sequence
+from operator import is_
 from types import MethodType
 from typing import Any
 
@@ -36,9 +38,9 @@ class Op:
                 f"{self.name}: expected inputs and settings by other names than g and out, which rules read"
             )
         self.inputs = tuple(p.name for p in parameters[: len(rules)])
+        self.few = len(rules) in (1, 2) and not over
         self.defaults = {p.name: p.default for p in parameters[len(rules) :]}
         self.numbers = {p.name for p in parameters[len(rules) :] if p.annotation == "float"}
-        self.shapes = {f"{x}_shape": f"(len({x}),)" if over else "()" for x in self.inputs}
         self.rules = rules
         self.__doc__ = forward.__doc__
 
@@ -52,31 +54,34 @@ class Op:
 
     @rules.setter
     def rules(self, rules: Sequence[Rule]) -> None:
-        reads = [self.names(rule) for rule in rules]
-        self._rules, self.reads = tuple(rules), reads
-        self.reads_inputs = any(x in names for names in reads for x in self.inputs)
-        self.calls = [self.call(rule, names) for rule, names in zip(rules, reads, strict=True)]
-        few = len(rules) in (1, 2) and not self.over and not self.defaults
-        self.pair = (self.calls[0], self.calls[-1]) if few else None
+        self._rules, self.reads = tuple(rules), [self.names(rule) for rule in rules]
+        self.reads_inputs = any(x in names for names in self.reads for x in self.inputs)
+        self.linear = self.few and all(names == ["g"] for names in self.reads)
+        calls = self.rules if self.linear else [self.of_node(i) for i in range(len(rules))]
+        self.pair = (calls[0], calls[-1]) if self.few else None
 
     def names(self, rule: Rule) -> list[str]:
         """The names of what a rule reads."""
-        known = ("g", "out", *self.inputs, *self.shapes, *self.defaults)
+        known = ("g", "out", *self.inputs, *(f"{x}_shape" for x in self.inputs), *self.defaults)
         names = [str(p) if p.kind is p.VAR_POSITIONAL else p.name for p in inspect.signature(rule).parameters.values()]
         for name in names:
             if name not in known:
                 raise TypeError(f"{self.name}: expected a rule that reads some of {', '.join(known)}, got {name}")
         return names
 
-    def call(self, rule: Rule, names: Sequence[str]) -> Rule:
-        """`rule` as a function of (g, out, *inputs, *settings), and of a second input where there is but one.
-
-        It is written out, as `lambda g, out, x, y: rule(g, y)`, because nothing picks arguments faster.
-        """
-        more = ["_second=None"] if len(self.inputs) == 1 else []
-        everything = ", ".join(["g", "out", *self.inputs, *self.defaults, *more])
-        read = ", ".join(self.shapes.get(name, name) for name in names)
-        return eval(compile(f"lambda {everything}: _rule({read})", __file__, "eval"), {"_rule": rule})
+    def of_node(self, i: int) -> Callable[[float, Any], Any]:
+        """Rule i of an op of one or two numbers, as a function of the gradient and the node. The usual ways to read are
+        written out: nothing picks arguments faster."""
+        rule, names = self.rules[i], self.reads[i]
+        if names == ["g"]:
+            return lambda g, node: rule(g)
+        if names == ["g", "out"]:
+            return lambda g, node: rule(g, node.saved)
+        if names == ["g", self.inputs[0]]:
+            return lambda g, node: rule(g, node.x_saved)
+        if names == ["g", self.inputs[-1]]:
+            return lambda g, node: rule(g, node.y_saved)
+        return lambda g, node: self.slope(i, node.params or {}, (g, node.saved, *node.inputs_saved))
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
         """On nodes, build the node of the result; on plain numbers, just compute.
@@ -89,10 +94,10 @@ class Op:
         if self.over:
             inputs = self.sequence(inputs)
         for x in inputs:
-            if isinstance(x, np.ndarray):  # `ieee` below asks again on one-element arrays
-                return self.forward(*self.columns(inputs), **settings)
             if hasattr(x, "op"):
                 return x.apply(self, inputs, settings)
+        if any(isinstance(x, np.ndarray) for x in inputs):  # `ieee` below asks again on one-element arrays
+            return self.forward(*self.columns(inputs), **settings)
         return self.value([number(x, self.name) for x in inputs], settings)
 
     def __get__(self, node: Any, owner: type | None = None) -> Any:
@@ -103,7 +108,12 @@ class Op:
         """All settings by name: those given by position or name, and the defaults."""
         n = len(self.rules)
         if not n <= len(args) <= n + len(self.defaults):
-            raise TypeError(f"{self.name}: expected {n} input{'s' * (n > 1)}, got {len(args)}")
+            what = (
+                f"sequence{'s' * (n > 1)}, as in {self.name}([a, b])"
+                if self.over and n == 1
+                else f"input{'s' * (n > 1)}"
+            )
+            raise TypeError(f"{self.name}: expected {n} {what}, got {len(args)}")
         bound = self.defaults | dict(zip(self.defaults, args[n:], strict=False)) | given
         for name, value in bound.items():
             if name not in self.defaults:
@@ -136,7 +146,14 @@ class Op:
         places = [name for name in self.inputs for _ in range(n)]
         return [i for i, name in enumerate([*places, "out"]) if name in read]
 
-    def value(self, xs: Sequence[float], settings: Settings | None) -> float:
+    def quick(self, *xs: float) -> Any:
+        """The op on numbers as Python or numpy has it, NaN where Python refuses: `value`, if that is finite."""
+        try:
+            return self.forward(*xs)
+        except ZeroDivisionError:
+            return math.nan
+
+    def value(self, xs: Sequence[float], settings: Settings | None = None) -> float:
         """The op on numbers; those of sequences stand one after the other."""
         return ieee(self.forward, self.columns(xs), settings or {})
 
@@ -145,14 +162,51 @@ class Op:
         run = ieee if isinstance(out, float) else plainly
         n, columns = len(xs) // len(self.inputs), self.columns(xs)
         slopes: list[Any] = []
-        for i, call in enumerate(self.calls):
+        for i in range(len(self.rules)):
             if not any(needed[i * n : (i + 1) * n]):
                 slopes += [None] * n
-            elif self.over:
-                slopes += run(call, (g, out, *columns), settings)
             else:
-                slopes.append(run(call, (g, out, *columns), settings))
+                found = run(lambda *read, i=i: self.slope(i, settings, read), (g, out, *columns), {})
+                slopes += found if self.over else [found]
         return slopes
+
+    def slope(self, i: int, settings: Settings, numbers: Sequence[Any]) -> Any:
+        """What rule i makes of the numbers (g, out, *inputs)."""
+        known = settings | dict(zip(("g", "out", *self.inputs), numbers, strict=True))
+        for name, x in zip(self.inputs, numbers[2:], strict=True):
+            known[f"{name}_shape"] = (len(x),) if self.over else ()
+        return self.rules[i](*[known[name] for name in self.reads[i]])
+
+    def __reduce__(self) -> Any:
+        """An op of the table is saved by its name, and found there again."""
+        if OPS.get(self.name) is not self:
+            raise TypeError(f"{self.name}: expected an op in the table of ops, to be saved by name; declare it by @op")
+        return named, (self.name,)
+
+
+def contributions(node: Any, g: Any, create_graph: bool = False) -> list[Any]:
+    """What a node with the gradient `g` hands on to each input, None where no gradient is needed."""
+    inputs, out = node.inputs, node.data
+    xs, needed = [x.data for x in inputs], [x.requires_grad for x in inputs]
+    if out is not node.saved or not all(map(is_, xs, node.inputs_saved)):
+        check_unchanged(node)
+    if create_graph:
+        out, xs = node, inputs
+    return node.op.gradients(g, out, xs, node.params or {}, needed)
+
+
+def check_unchanged(node: Any) -> None:
+    """Raises RuntimeError where a derivative that is needed reads a number that the forward pass saw otherwise."""
+    nodes = (*node.inputs, node)
+    for i in node.op.saves([x.requires_grad for x in node.inputs]):
+        now, then = nodes[i].data, node.saved if nodes[i] is node else node.inputs_saved[i]
+        if not (now == then and math.copysign(1.0, now) == math.copysign(1.0, then)) and (now == now or then == then):
+            what = f"input {i}" if nodes[i] is not node else "the result"
+            label = f", {nodes[i].label!r}," if nodes[i].label else ""
+            raise RuntimeError(
+                f"backward: {node.op.name}: {what}{label} was changed after the forward pass, and the derivative reads "
+                f"it; call backward() before changing data, or run the forward pass again"
+            )
 
 
 def op(*rules: Rule, over: bool = False) -> Callable[[Callable[..., Any]], Op]:
@@ -168,13 +222,19 @@ def op(*rules: Rule, over: bool = False) -> Callable[[Callable[..., Any]], Op]:
     return declare
 
 
+def named(name: str) -> Op:
+    """The op of the table with that name."""
+    return OPS[name]
+
+
 def number(x: Any, where: str) -> float:
     """`x` as a float. Raises TypeError naming the type for bool, complex, str, None and anything not a real number."""
     if type(x) is float:
         return x
     if type(x) is int or (isinstance(x, numbers.Real) and not isinstance(x, bool)):
         return float(x)
-    raise TypeError(f"{where}: expected a real number, got {type(x).__name__}")
+    advice = "; a Value is one number: take a list of Values, or vector.Tensor" if hasattr(x, "__array__") else ""
+    raise TypeError(f"{where}: expected a real number, got {type(x).__name__}{advice}")
 
 
 def listed(xs: Any, where: str) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,13 @@ def setting(x: Any, what: str, below: float = math.inf) -> Any:
     return x
 
 
+def two_betas(betas: Any, where: str) -> tuple[float, float]:
+    """Two numbers from 0 to below 1. Raises ValueError for anything else."""
+    if np.shape(betas) != (2,):
+        raise ValueError(f"{where}: expected two betas, got {betas}")
+    return setting(betas[0], f"{where}: betas", below=1.0), setting(betas[1], f"{where}: betas", below=1.0)
+
+
 def parameters_of(given: Any, where: str) -> tuple[Value, ...]:
     """The parameters of a list, each once. Raises TypeError for anything else."""
     single = isinstance(given, Value) or not isinstance(given, Iterable)
@@ -33,6 +40,14 @@ def parameters_of(given: Any, where: str) -> tuple[Value, ...]:
         got = wrong[0] if single else f"one with {wrong[0]} in it"
         raise TypeError(f"{where}: expected a list of parameters, as model.parameters() is, got {got}")
     return tuple(dict.fromkeys(parameters))  # nodes are hashed by identity
+
+
+def unfrozen(parameters: Iterable[Value]) -> Iterator[tuple[int, Value]]:
+    """The parameters that are not frozen, and their places. A gradient of None, as others zero it, becomes 0."""
+    for i, p in enumerate(parameters):
+        if p.requires_grad:
+            p.grad = p.grad or 0.0
+            yield i, p
 
 
 class Optimizer:
@@ -118,9 +133,7 @@ class SGD(Optimizer):
 
     def step(self) -> None:
         """Move every parameter that is not frozen once, against its gradient."""
-        for i, p in enumerate(self.parameters):
-            if not p.requires_grad:
-                continue
+        for i, p in unfrozen(self.parameters):
             g = p.grad + self.weight_decay * p.data if self.weight_decay else p.grad
             if self.momentum:
                 v = self.velocity[i] = self.momentum * self.velocity[i] + g + FLOOR
@@ -144,6 +157,7 @@ class Adam(Optimizer):
     `weight_decay` adds weight_decay p to each gradient. Kept are the sums M = beta1 M + g and V = beta2 V + g^2. Then
     m = M (1 - beta1) / (1 - beta1^t) and v = V / c^2 with c^2 = (1 - beta2^t) / (1 - beta2), so that the step is
     lr c (1 - beta1) / (1 - beta1^t) times M / (sqrt(V) + c eps): two numbers a step and fewer passes over the arrays.
+    With `amsgrad` the largest V so far stands for V (Reddi et al., 2018).
     """
 
     decoupled = False
@@ -155,16 +169,14 @@ class Adam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        amsgrad: bool = False,
     ) -> None:
         super().__init__(parameters, lr, weight_decay)
         name = type(self).__name__
-        if np.shape(betas) != (2,):
-            raise ValueError(f"{name}: expected two betas, got {betas}")
-        self.betas, self.eps = (betas[0], betas[1]), setting(eps, f"{name}: eps")
-        for beta in betas:
-            setting(beta, f"{name}: betas", below=1.0)
+        self.betas, self.eps, self.amsgrad = two_betas(betas, name), setting(eps, f"{name}: eps"), amsgrad
         self.sums = [0.0] * len(self.parameters)
         self.squares = [0.0] * len(self.parameters)
+        self.largest = [0.0] * len(self.parameters)
         self.powers = [1.0, 1.0]  # beta^t for both betas
 
     def step(self) -> None:
@@ -173,26 +185,27 @@ class Adam(Optimizer):
         self.powers = [self.powers[0] * beta1, self.powers[1] * beta2]
         c = math.sqrt((1.0 - self.powers[1]) / (1.0 - beta2))
         rate = self.lr * c * (1.0 - beta1) / (1.0 - self.powers[0])
-        for i, p in enumerate(self.parameters):
-            if not p.requires_grad:
-                continue
+        for i, p in unfrozen(self.parameters):
             g = p.grad
             if self.weight_decay and self.decoupled:
                 p.data *= 1.0 - self.lr * self.weight_decay
             elif self.weight_decay:
                 g = g + self.weight_decay * p.data
             self.sums[i] = beta1 * self.sums[i] + g + FLOOR
-            self.squares[i] = beta2 * self.squares[i] + g * g + FLOOR
-            p.data -= rate * (self.sums[i] / (math.sqrt(self.squares[i]) + c * self.eps))
+            v = self.squares[i] = beta2 * self.squares[i] + g * g + FLOOR
+            if self.amsgrad:
+                v = self.largest[i] = max(self.largest[i], v)
+            p.data -= rate * (self.sums[i] / (math.sqrt(v) + c * self.eps))
 
     def settings(self) -> dict[str, Any]:
-        """The kind, both betas, eps and weight_decay."""
+        """The kind, both betas, eps and weight_decay, and amsgrad where it is set."""
         kept = {"betas": list(self.betas), "eps": self.eps, "weight_decay": self.weight_decay}
-        return {"kind": type(self).__name__, **kept}
+        return {"kind": type(self).__name__, **kept, **({"amsgrad": True} if self.amsgrad else {})}
 
     def memory(self) -> dict[str, list[float]]:
-        """The sums, the squares, and beta^t for both betas."""
-        return {"sums": self.sums, "squares": self.squares, "powers": self.powers}
+        """The sums, the squares (with amsgrad the largest, too), and beta^t for both betas."""
+        largest = {"largest": self.largest} if self.amsgrad else {}
+        return {"sums": self.sums, "squares": self.squares, **largest, "powers": self.powers}
 
 
 class AdamW(Adam):
@@ -207,5 +220,129 @@ class AdamW(Adam):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
+        amsgrad: bool = False,
     ) -> None:
-        super().__init__(parameters, lr, betas, eps, weight_decay)
+        super().__init__(parameters, lr, betas, eps, weight_decay, amsgrad)
+
+
+class RMSprop(Optimizer):
+    """RMSprop (Hinton, 2012): p -= lr g / (sqrt(v) + eps), with the running mean v = decay v + (1 - decay) g^2.
+
+    With momentum p -= lr u where u = momentum u + g / (sqrt(v) + eps). `weight_decay` adds weight_decay p to each g.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Value],
+        lr: float = 1e-2,
+        decay: float = 0.99,
+        eps: float = 1e-8,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr, weight_decay)
+        self.decay, self.eps = setting(decay, "RMSprop: decay", below=1.0), setting(eps, "RMSprop: eps")
+        self.momentum = setting(momentum, "RMSprop: momentum")
+        self.squares = [0.0] * len(self.parameters)
+        self.velocity = [0.0] * len(self.parameters)
+
+    def step(self) -> None:
+        """Move every parameter that is not frozen once, against its gradient."""
+        for i, p in unfrozen(self.parameters):
+            g = p.grad + self.weight_decay * p.data if self.weight_decay else p.grad
+            v = self.squares[i] = self.decay * self.squares[i] + (1.0 - self.decay) * (g * g) + FLOOR
+            g = g / (math.sqrt(v) + self.eps)
+            if self.momentum:
+                g = self.velocity[i] = self.momentum * self.velocity[i] + g
+            p.data -= self.lr * g
+
+    def settings(self) -> dict[str, Any]:
+        """The kind, decay, eps, momentum and weight_decay."""
+        kept = {"decay": self.decay, "eps": self.eps, "momentum": self.momentum, "weight_decay": self.weight_decay}
+        return {"kind": type(self).__name__, **kept}
+
+    def memory(self) -> dict[str, list[float]]:
+        """The squares, and with momentum the velocities."""
+        return {"squares": self.squares, **({"velocity": self.velocity} if self.momentum else {})}
+
+
+class Adagrad(Optimizer):
+    """Adagrad (Duchi et al., 2011): p -= lr g / (sqrt(v) + eps) with the sum of all squares so far, v += g^2.
+
+    `weight_decay` adds weight_decay p to each gradient.
+    """
+
+    def __init__(
+        self, parameters: Iterable[Value], lr: float = 1e-2, eps: float = 1e-10, weight_decay: float = 0.0
+    ) -> None:
+        super().__init__(parameters, lr, weight_decay)
+        self.eps, self.squares = setting(eps, "Adagrad: eps"), [0.0] * len(self.parameters)
+
+    def step(self) -> None:
+        """Move every parameter that is not frozen once, against its gradient."""
+        for i, p in unfrozen(self.parameters):
+            g = p.grad + self.weight_decay * p.data if self.weight_decay else p.grad
+            self.squares[i] += g * g
+            p.data -= self.lr * (g / (math.sqrt(self.squares[i]) + self.eps))
+
+    def settings(self) -> dict[str, Any]:
+        """The kind, eps and weight_decay."""
+        return {"kind": type(self).__name__, "eps": self.eps, "weight_decay": self.weight_decay}
+
+    def memory(self) -> dict[str, list[float]]:
+        """The sums of squares."""
+        return {"squares": self.squares}
+
+
+class Lion(Optimizer):
+    """Lion (Chen et al., 2023): p *= 1 - lr weight_decay, p -= lr sign(beta1 m + (1 - beta1) g), and then
+    m = beta2 m + (1 - beta2) g."""
+
+    def __init__(
+        self,
+        parameters: Iterable[Value],
+        lr: float = 1e-4,
+        betas: tuple[float, float] = (0.9, 0.99),
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr, weight_decay)
+        self.betas, self.means = two_betas(betas, "Lion"), [0.0] * len(self.parameters)
+
+    def step(self) -> None:
+        """Move every parameter that is not frozen once, against its gradient."""
+        beta1, beta2 = self.betas
+        for i, p in unfrozen(self.parameters):
+            direction = float(np.sign(beta1 * self.means[i] + (1.0 - beta1) * p.grad))
+            if self.weight_decay:
+                p.data *= 1.0 - self.lr * self.weight_decay
+            p.data -= self.lr * direction
+            self.means[i] = beta2 * self.means[i] + (1.0 - beta2) * p.grad
+
+    def settings(self) -> dict[str, Any]:
+        """The kind, both betas and weight_decay."""
+        return {"kind": type(self).__name__, "betas": list(self.betas), "weight_decay": self.weight_decay}
+
+    def memory(self) -> dict[str, list[float]]:
+        """The running means."""
+        return {"means": self.means}
+
+
+# --- between the backward pass and a step -----------------------------------------------------------------------------
+
+
+def clip_norm(parameters: Iterable[Value], limit: float) -> float:
+    """Scale all gradients by limit / (norm + 1e-6) where their norm, the root of the sum of all squares, is larger than
+    `limit`. Call it between `backward()` and `step()`. Returns the norm before."""
+    wanted = [p for _, p in unfrozen(parameters_of(parameters, "clip_norm"))]
+    norm = math.sqrt(sum(p.grad * p.grad for p in wanted))
+    scale = min(setting(limit, "clip_norm: limit") / (norm + 1e-6), 1.0)
+    for p in wanted:
+        p.grad *= scale
+    return norm
+
+
+def clip_value(parameters: Iterable[Value], limit: float) -> None:
+    """Keep each gradient between -limit and limit. Call it between `backward()` and `step()`."""
+    setting(limit, "clip_value: limit")
+    for _, p in unfrozen(parameters_of(parameters, "clip_value")):
+        p.grad = min(max(p.grad, -limit), limit)

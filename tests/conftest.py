@@ -21,7 +21,7 @@ RELAXED = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_
 
 settings.register_profile("default", max_examples=60, deadline=None, suppress_health_check=RELAXED)
 settings.register_profile(
-    "ci", max_examples=200, deadline=None, suppress_health_check=RELAXED, derandomize=True, print_blob=True
+    "ci", max_examples=80, deadline=None, suppress_health_check=RELAXED, derandomize=True, print_blob=True
 )
 settings.register_profile(
     "thorough", max_examples=300_000, deadline=None, suppress_health_check=RELAXED, phases=set(Phase) - {Phase.explain}

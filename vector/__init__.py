@@ -15,30 +15,57 @@ from .anomaly import detect_anomaly
 from .autodiff import backward_steps, grad, no_grad, topological_order
 from .errors import RecordingError
 from .gradcheck import gradcheck
-from .losses import categorical_cross_entropy, cross_entropy, mse
+from .losses import (
+    binary_cross_entropy,
+    categorical_cross_entropy,
+    cross_entropy,
+    focal,
+    huber,
+    kl_divergence,
+    l1,
+    mse,
+    triplet,
+)
 from .ops import *  # noqa: F403  (every op that is not another one's inside)
 from .tensor import Tensor
-from .training import Sequential
+from .training import EarlyStopping, Sequential, find_lr
+from .transforms import hessian, hvp, jacobian, jvp, per_sample_grads, remat, value_and_grad, vjp
 
 setattr(nn, "Sequential", Sequential)  # noqa: B010  (it stands above the layers: it trains)
 
 __all__ = [
+    "EarlyStopping",
     "RecordingError",
     "Tensor",
     "backward_steps",
+    "binary_cross_entropy",
     "categorical_cross_entropy",
     "checkpoint",
     "compile",
     "cross_entropy",
     "datasets",
     "detect_anomaly",
+    "find_lr",
+    "focal",
     "grad",
     "gradcheck",
+    "hessian",
+    "huber",
+    "hvp",
+    "jacobian",
+    "jvp",
+    "kl_divergence",
+    "l1",
     "mse",
     "nn",
     "no_grad",
     "optim",
+    "per_sample_grads",
+    "remat",
     "topological_order",
+    "triplet",
+    "value_and_grad",
+    "vjp",
 ]
 __all__ += ops.__all__
 __all__.sort()

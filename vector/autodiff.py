@@ -152,7 +152,7 @@ def seed(output: Any, gradient: Any) -> Any:
         return mode.store.constant(np.ones(output.shape, output.dtype))
     if np.shape(gradient) != output.shape:
         raise ValueError(f"backward: expected a gradient of shape {output.shape}, got {np.shape(gradient)}")
-    return gradient if hasattr(gradient, "op") else np.array(array(gradient, "backward", output), output.dtype)
+    return gradient if hasattr(gradient, "op") else array(gradient, "backward", output).astype(output.dtype)
 
 
 def unbroadcast(g: Any, x: Any, node: Any, i: int) -> Any:

@@ -6,6 +6,7 @@ recorded step goes on from where it stands.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,15 +16,19 @@ import numpy as np
 from .epoch import Guarded
 from .op import array, number
 from .runtime.memory import side_by_side
+from .schedules import Plateau as Plateau
 from .schedules import Schedule as Schedule
 from .schedules import constant as constant
 from .schedules import cosine as cosine
+from .schedules import exponential as exponential
+from .schedules import linear as linear
+from .schedules import one_cycle as one_cycle
 from .schedules import stepped as stepped
 from .tensor import Tensor
 
 
-def states(arrays: Iterable[Any], labels: Iterable[str]) -> list[Tensor]:
-    return [Tensor(x, label, requires_grad=False) for x, label in zip(side_by_side(arrays), labels, strict=True)]
+def states(arrays: Iterable[Any], labels: Iterable[str]) -> tuple[Tensor, ...]:
+    return tuple([Tensor(x, label, requires_grad=False) for x, label in zip(side_by_side(arrays), labels, strict=True)])
 
 
 def floor(dtype: Any) -> float:
@@ -39,6 +44,13 @@ def setting(x: Any, what: str, below: float = math.inf) -> Any:
     if not 0.0 <= number(x, what) < below:
         raise ValueError(f"{what}: expected a number from 0 to below {below}, got {x}")
     return x
+
+
+def two_betas(betas: Any, where: str) -> tuple[float, float]:
+    """Two numbers from 0 to below 1. Raises ValueError for anything else."""
+    if np.shape(betas) != (2,):
+        raise ValueError(f"{where}: expected two betas, got {betas}")
+    return setting(betas[0], f"{where}: betas", below=1.0), setting(betas[1], f"{where}: betas", below=1.0)
 
 
 def parameters_of(given: Any, where: str) -> tuple[Tensor, ...]:
@@ -67,10 +79,10 @@ class Optimizer(Guarded):
         self.weight_decay = setting(weight_decay, f"{name}: weight_decay")
         dtypes = [np.dtype(np.float64), *{p.dtype for p in self.parameters} - {np.dtype(np.float64)}]
         rates = states([np.asarray(lr, dtype) for dtype in dtypes], ["lr"] * len(dtypes))
-        self.rates = dict(zip(dtypes, rates, strict=True))
         self.rate = rates[0]
+        self.rates = tuple([rates[dtypes.index(p.dtype)] for p in self.parameters])  # in the dtype of each parameter
 
-    def zeros(self, name: str) -> list[Tensor]:
+    def zeros(self, name: str) -> tuple[Tensor, ...]:
         """An array of zeros for each parameter."""
         return states([np.zeros_like(p.data) for p in self.parameters], [f"{p.label}.{name}" for p in self.parameters])
 
@@ -81,7 +93,7 @@ class Optimizer(Guarded):
 
     @lr.setter
     def lr(self, new: float) -> None:
-        for rate in self.rates.values():
+        for rate in {self.rate, *self.rates}:
             rate.data[...] = new
 
     def step(self) -> None:
@@ -97,7 +109,7 @@ class Optimizer(Guarded):
         """The plain numbers that stay, by name: a recorded step has them fixed."""
         raise NotImplementedError
 
-    def memory(self) -> dict[str, list[Tensor]]:
+    def memory(self) -> dict[str, tuple[Tensor, ...]]:
         """By name, what changes from step to step besides `lr`."""
         raise NotImplementedError
 
@@ -151,14 +163,14 @@ class SGD(Optimizer):
             raise ValueError("SGD: expected a momentum above 0 with nesterov=True, got 0")
         super().__init__(parameters, lr, weight_decay)
         self.momentum, self.nesterov = setting(momentum, "SGD: momentum"), nesterov
-        self.velocity = self.zeros("velocity") if momentum else []
+        self.velocity = self.zeros("velocity") if momentum else ()
 
     def step(self) -> None:
         """Move every parameter that is not frozen once, against its gradient."""
         for i, p in enumerate(self.parameters):
             if not p.requires_grad:
                 continue
-            lr = self.rates[p.dtype].data
+            lr = self.rates[i].data
             g = p.grad + self.weight_decay * p.data if self.weight_decay else p.grad
             if self.momentum:
                 v = self.velocity[i].data
@@ -173,7 +185,7 @@ class SGD(Optimizer):
         kept = {"momentum": self.momentum, "nesterov": self.nesterov, "weight_decay": self.weight_decay}
         return {"kind": type(self).__name__, **kept}
 
-    def memory(self) -> dict[str, list[Tensor]]:
+    def memory(self) -> dict[str, tuple[Tensor, ...]]:
         """The velocities, with momentum."""
         return {"velocity": self.velocity} if self.momentum else {}
 
@@ -185,7 +197,8 @@ class Adam(Optimizer):
     `weight_decay` adds weight_decay p to each gradient. Kept are the sums M = beta1 M + g and V = beta2 V + g^2. Then
     m = M (1 - beta1) / (1 - beta1^t) and v = V / c^2 with c^2 = (1 - beta2^t) / (1 - beta2), so that the step is
     lr c (1 - beta1) / (1 - beta1^t) times M / (sqrt(V) + c eps): two numbers a step and fewer passes over the arrays.
-    t counts the optimizer's steps, for a parameter that was frozen in some of them too.
+    t counts the optimizer's steps, for a parameter that was frozen in some of them too. With `amsgrad` the largest V so
+    far stands for V (Reddi et al., 2018).
     """
 
     decoupled = False
@@ -197,15 +210,13 @@ class Adam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        amsgrad: bool = False,
     ) -> None:
         super().__init__(parameters, lr, weight_decay)
         name = type(self).__name__
-        if np.shape(betas) != (2,):
-            raise ValueError(f"{name}: expected two betas, got {betas}")
-        self.betas, self.eps = (betas[0], betas[1]), setting(eps, f"{name}: eps")
-        for beta in betas:
-            setting(beta, f"{name}: betas", below=1.0)
+        self.betas, self.eps, self.amsgrad = two_betas(betas, name), setting(eps, f"{name}: eps"), amsgrad
         self.sums, self.squares = self.zeros("sums"), self.zeros("squares")
+        self.largest = self.zeros("largest") if amsgrad else ()
         self.powers = states([np.ones(()), np.ones(())], ["beta1_power", "beta2_power"])  # beta^t for both betas
 
     def step(self) -> None:
@@ -217,10 +228,10 @@ class Adam(Optimizer):
         rate = self.rate.data * c * (1.0 - beta1) / (1.0 - self.powers[0].data)
         kept = 1.0 - self.rate.data * self.weight_decay
         eps = c * self.eps
-        for p, sums, squares in zip(self.parameters, self.sums, self.squares, strict=True):
+        for i, p in enumerate(self.parameters):
             if not p.requires_grad:
                 continue
-            g, m, v = p.grad, sums.data, squares.data
+            g, m, v = p.grad, self.sums[i].data, self.squares[i].data
             if self.weight_decay and self.decoupled:
                 p.data *= kept.astype(p.dtype)
             elif self.weight_decay:
@@ -231,16 +242,21 @@ class Adam(Optimizer):
             v *= beta2
             v += g * g
             v += floor(p.dtype)
+            if self.amsgrad:
+                largest = self.largest[i].data
+                np.maximum(largest, v, out=largest)
+                v = largest
             p.data -= rate.astype(p.dtype) * (m / (np.sqrt(v) + eps.astype(p.dtype)))
 
     def settings(self) -> dict[str, Any]:
-        """The kind, both betas, eps and weight_decay."""
+        """The kind, both betas, eps and weight_decay, and amsgrad where it is set."""
         kept = {"betas": list(self.betas), "eps": self.eps, "weight_decay": self.weight_decay}
-        return {"kind": type(self).__name__, **kept}
+        return {"kind": type(self).__name__, **kept, **({"amsgrad": True} if self.amsgrad else {})}
 
-    def memory(self) -> dict[str, list[Tensor]]:
-        """The sums, the squares, and beta^t for both betas."""
-        return {"sums": self.sums, "squares": self.squares, "powers": self.powers}
+    def memory(self) -> dict[str, tuple[Tensor, ...]]:
+        """The sums, the squares (with amsgrad the largest, too), and beta^t for both betas."""
+        largest = {"largest": self.largest} if self.amsgrad else {}
+        return {"sums": self.sums, "squares": self.squares, **largest, "powers": self.powers}
 
 
 class AdamW(Adam):
@@ -255,5 +271,245 @@ class AdamW(Adam):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
+        amsgrad: bool = False,
     ) -> None:
-        super().__init__(parameters, lr, betas, eps, weight_decay)
+        super().__init__(parameters, lr, betas, eps, weight_decay, amsgrad)
+
+
+class RMSprop(Optimizer):
+    """RMSprop (Hinton, 2012): p -= lr g / (sqrt(v) + eps), with the running mean v = decay v + (1 - decay) g^2.
+
+    With momentum p -= lr u where u = momentum u + g / (sqrt(v) + eps). `weight_decay` adds weight_decay p to each g.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float = 1e-2,
+        decay: float = 0.99,
+        eps: float = 1e-8,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr, weight_decay)
+        self.decay, self.eps = setting(decay, "RMSprop: decay", below=1.0), setting(eps, "RMSprop: eps")
+        self.momentum = setting(momentum, "RMSprop: momentum")
+        self.squares = self.zeros("squares")
+        self.velocity = self.zeros("velocity") if momentum else ()
+
+    def step(self) -> None:
+        """Move every parameter that is not frozen once, against its gradient."""
+        for i, p in enumerate(self.parameters):
+            if not p.requires_grad:
+                continue
+            g = p.grad + self.weight_decay * p.data if self.weight_decay else p.grad
+            v = self.squares[i].data
+            v *= self.decay
+            v += (1.0 - self.decay) * (g * g)
+            v += floor(p.dtype)
+            g = g / (np.sqrt(v) + self.eps)
+            if self.momentum:
+                u = self.velocity[i].data
+                u *= self.momentum
+                u += g
+                g = u
+            p.data -= self.rates[i].data * g
+
+    def settings(self) -> dict[str, Any]:
+        """The kind, decay, eps, momentum and weight_decay."""
+        kept = {"decay": self.decay, "eps": self.eps, "momentum": self.momentum, "weight_decay": self.weight_decay}
+        return {"kind": type(self).__name__, **kept}
+
+    def memory(self) -> dict[str, tuple[Tensor, ...]]:
+        """The squares, and with momentum the velocities."""
+        return {"squares": self.squares, **({"velocity": self.velocity} if self.momentum else {})}
+
+
+class Adagrad(Optimizer):
+    """Adagrad (Duchi et al., 2011): p -= lr g / (sqrt(v) + eps) with the sum of all squares so far, v += g^2.
+
+    `weight_decay` adds weight_decay p to each gradient.
+    """
+
+    def __init__(
+        self, parameters: Iterable[Tensor], lr: float = 1e-2, eps: float = 1e-10, weight_decay: float = 0.0
+    ) -> None:
+        super().__init__(parameters, lr, weight_decay)
+        self.eps, self.squares = setting(eps, "Adagrad: eps"), self.zeros("squares")
+
+    def step(self) -> None:
+        """Move every parameter that is not frozen once, against its gradient."""
+        for i, p in enumerate(self.parameters):
+            if not p.requires_grad:
+                continue
+            g = p.grad + self.weight_decay * p.data if self.weight_decay else p.grad
+            v = self.squares[i].data
+            v += g * g
+            p.data -= self.rates[i].data * (g / (np.sqrt(v) + self.eps))
+
+    def settings(self) -> dict[str, Any]:
+        """The kind, eps and weight_decay."""
+        return {"kind": type(self).__name__, "eps": self.eps, "weight_decay": self.weight_decay}
+
+    def memory(self) -> dict[str, tuple[Tensor, ...]]:
+        """The sums of squares."""
+        return {"squares": self.squares}
+
+
+class Lion(Optimizer):
+    """Lion (Chen et al., 2023): p *= 1 - lr weight_decay, p -= lr sign(beta1 m + (1 - beta1) g), and then
+    m = beta2 m + (1 - beta2) g."""
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float = 1e-4,
+        betas: tuple[float, float] = (0.9, 0.99),
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr, weight_decay)
+        self.betas, self.means = two_betas(betas, "Lion"), self.zeros("means")
+
+    def step(self) -> None:
+        """Move every parameter that is not frozen once, against its gradient."""
+        beta1, beta2 = self.betas
+        for i, p in enumerate(self.parameters):
+            if not p.requires_grad:
+                continue
+            g, m, lr = p.grad, self.means[i].data, self.rates[i].data
+            direction = np.sign(beta1 * m + (1.0 - beta1) * g)
+            if self.weight_decay:
+                p.data *= 1.0 - lr * self.weight_decay
+            p.data -= lr * direction
+            m *= beta2
+            m += (1.0 - beta2) * g
+
+    def settings(self) -> dict[str, Any]:
+        """The kind, both betas and weight_decay."""
+        return {"kind": type(self).__name__, "betas": list(self.betas), "weight_decay": self.weight_decay}
+
+    def memory(self) -> dict[str, tuple[Tensor, ...]]:
+        """The running means."""
+        return {"means": self.means}
+
+
+class Grouped(Optimizer):
+    """Several optimizers as one, each with parameters and settings of its own: `Grouped(SGD(weights, 0.1,
+    weight_decay=1e-4), SGD(biases, 0.2))`.
+
+    `lr` is the first one's. Setting it sets the others in the proportion that they have when they are grouped.
+    Raises TypeError for what is no optimizer, ValueError for none and for a parameter that two of them move.
+    """
+
+    def __init__(self, *optimizers: Optimizer) -> None:
+        for x in optimizers:
+            if not isinstance(x, Optimizer):
+                raise TypeError(f"Grouped: expected optimizers, each an argument of its own, got {type(x).__name__}")
+        parameters = [p for x in optimizers for p in x.parameters]
+        if not optimizers or len({*map(id, parameters)}) < len(parameters):
+            raise ValueError("Grouped: expected optimizers of parameters that differ, at least one")
+        super().__init__(parameters, optimizers[0].lr, 0.0)
+        self.optimizers = optimizers
+        first = optimizers[0].lr
+        self.proportions = tuple([x.lr / first if first else 1.0 for x in optimizers])
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the first."""
+        return self.optimizers[0].lr
+
+    @lr.setter
+    def lr(self, new: float) -> None:
+        for x, proportion in zip(self.optimizers, self.proportions, strict=True):
+            x.lr = new * proportion
+
+    def step(self) -> None:
+        """A step of each."""
+        for x in self.optimizers:
+            x.step()
+
+    def settings(self) -> dict[str, Any]:
+        """The kind, and the proportion and the settings of each."""
+        return {
+            "kind": "Grouped",
+            "proportions": list(self.proportions),
+            "groups": [x.settings() for x in self.optimizers],
+        }
+
+    def memory(self) -> dict[str, tuple[Tensor, ...]]:
+        """What each remembers, by its number: "0.velocity"."""
+        return {f"{i}.{name}": ts for i, x in enumerate(self.optimizers) for name, ts in x.memory().items()}
+
+
+# --- around a step ----------------------------------------------------------------------------------------------------
+
+
+def clip_norm(parameters: Iterable[Tensor], limit: float) -> Any:
+    """Scale all gradients by limit / (norm + 1e-6) where their norm, the root of the sum of all squares, is larger than
+    `limit`. Call it between `backward()` and `step()`, in a recorded step too. Returns the norm before, an array ()."""
+    wanted = [p for p in parameters_of(parameters, "clip_norm") if p.requires_grad]
+    squares = [np.sum(np.square(p.grad)) for p in wanted]
+    norm = np.sqrt(functools.reduce(np.add, squares, np.zeros(())))
+    scale = np.minimum(setting(limit, "clip_norm: limit") / (norm + 1e-6), 1.0)
+    for p in wanted:
+        p.grad = p.grad * scale.astype(p.dtype)
+    return norm
+
+
+def clip_value(parameters: Iterable[Tensor], limit: float) -> None:
+    """Keep each element of each gradient between -limit and limit. Call it between `backward()` and `step()`."""
+    setting(limit, "clip_value: limit")
+    for p in parameters_of(parameters, "clip_value"):
+        if p.requires_grad:
+            p.grad = np.minimum(np.maximum(p.grad, -limit), limit)
+
+
+class Average:
+    """The exponential moving average of parameters, which is often better than they are (Polyak and Juditsky, 1992).
+
+    Call `update()` after each step. Inside `with average:` the parameters are their averages. At the first steps the
+    decay is (1 + t) / (10 + t), where that is less, so that the start is soon forgotten.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], decay: float = 0.999) -> None:
+        self.parameters = parameters_of(parameters, "Average")
+        self.decay, self.steps = setting(decay, "Average: decay", below=1.0), 0
+        self.arrays = [p.data.copy() for p in self.parameters]
+
+    def update(self) -> None:
+        """Take in the parameters as they are now."""
+        self.steps += 1
+        decay = min(self.decay, (1.0 + self.steps) / (10.0 + self.steps))
+        for p, average in zip(self.parameters, self.arrays, strict=True):
+            average *= decay
+            average += (1.0 - decay) * p.data
+
+    def __call__(self, row: Any = None) -> None:
+        """Take in the parameters, as `fit(..., on_step=average)` asks for."""
+        self.update()
+
+    def exchange(self) -> None:
+        for p, average in zip(self.parameters, self.arrays, strict=True):
+            kept = p.data.copy()
+            p.data[...] = average
+            average[...] = kept
+
+    def __enter__(self) -> Average:
+        self.exchange()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.exchange()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The averages, each as it is, by number, and how many steps they hold."""
+        return {"steps": self.steps, **{str(i): average.copy() for i, average in enumerate(self.arrays)}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave. Raises ValueError, and changes nothing, for other shapes."""
+        arrays = [np.asarray(state[str(i)]) for i in range(len(self.arrays)) if str(i) in state]
+        if [x.shape for x in arrays] != [x.shape for x in self.arrays] or len(state) != len(arrays) + 1:
+            raise ValueError(f"load_state_dict: expected averages of shapes {[x.shape for x in self.arrays]}")
+        self.steps = int(state["steps"])
+        for average, new in zip(self.arrays, arrays, strict=True):
+            average[...] = new

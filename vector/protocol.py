@@ -21,6 +21,9 @@ COMPARISONS |= {np.isfinite, np.isinf, np.isnan, np.signbit}
 UFUNCS: dict[Any, Callable[..., Any]] = {
     **{getattr(np, name): op for name, op in OPS.items() if isinstance(getattr(np, name, None), np.ufunc)},
     np.absolute: ops.abs,
+    np.positive: lambda x: x,
+    np.fabs: ops.abs,
+    np.rint: ops.round,
     np.matmul: ops.matmul,
 }
 
@@ -77,6 +80,12 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, min: Any
     if any(hasattr(x, "op") or np.ndim(x) for x in (low, high)):
         raise TypeError("np.clip: expected numbers as bounds with tensors; use vector.maximum and vector.minimum")
     return ops.clip(a, -np.inf if low is None else low, np.inf if high is None else high)
+
+
+def round(a: Any, decimals: int = 0, out: Any = None) -> Any:
+    """np.round."""
+    only("round", out=out)
+    return ops.round(a, decimals)
 
 
 def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
@@ -172,6 +181,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     **{f: plain(f) for f in (*POSITIONS, *PREDICATES)},
     **{getattr(np, name): reduction(name) for name in ("sum", "mean", "max", "min")},
     np.clip: clip,
+    np.round: round,
     np.reshape: reshape,
     np.transpose: transpose,
     np.broadcast_to: broadcast_to,

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import random
 import types
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from .autodiff import mode
+from .held import held
 from .op import floating
 from .tensor import Tensor
 
@@ -61,19 +63,15 @@ def permutation(rng: np.random.Generator, x: Any) -> Any:
 
 
 def find_generators(roots: list[Any], kinds: Any = np.random.Generator) -> list[Any]:
-    """The random generators among objects, their attributes and parts, and so on."""
-    found, seen, left = [], set(), list(roots)
+    """The random generators among objects, what these hold, and so on."""
+    found, seen, left = [], {}, list(roots)
     while left:
         x = left.pop()
-        if id(x) in seen or isinstance(x, (types.ModuleType, type, Tensor, np.ndarray)):
+        if x is None or id(x) in seen or isinstance(x, (types.ModuleType, type, Tensor, np.ndarray, str, bytes, Real)):
             continue
-        seen.add(id(x))
+        seen[id(x)] = x
         if isinstance(x, kinds):
             found.append(x)
-        elif isinstance(x, dict):
-            left += x.values()
-        elif isinstance(x, (list, tuple, set)):
-            left += x
         else:
-            left += getattr(x, "__dict__", {}).values()
+            left += held(x)
     return found

@@ -70,6 +70,10 @@ class Eager:
         if tensor._data is not before:
             invalidate()
 
+    def wants_gradient(self, tensor: Any) -> bool:
+        """`tensor.requires_grad`, for who decides by it."""
+        return tensor._requires_grad
+
     def gradient(self, tensor: Any) -> Any:
         """`tensor.grad`: zeros where there is none yet."""
         if tensor._grad is None:

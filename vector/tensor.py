@@ -118,7 +118,7 @@ class Tensor:
     @property
     def requires_grad(self) -> bool:
         """Whether the tensor takes part in gradients. A parameter with False is frozen: optimizers leave it alone."""
-        return self._requires_grad
+        return mode.store.wants_gradient(self)
 
     @requires_grad.setter
     def requires_grad(self, new: bool) -> None:
@@ -213,7 +213,15 @@ class Tensor:
         return (self[i] for i in range(len(self)))
 
     def __float__(self) -> float:
+        """The only element, a plain number that has left the graph, as by `item`.
+
+        Python does not say who asks: numpy, too, calls it where an array of floats takes a tensor without axes for one
+        of its elements, in `a[0, 1] = t`, `a.fill(t)`, `a.sum(initial=t)` and `np.fromiter(ts, float)`.
+        """
         return self.item()
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
 
     def __int__(self) -> int:
         return int(self.item())
@@ -272,6 +280,9 @@ class Tensor:
 
     def __neg__(self) -> Tensor:
         return apply(ops.negative, (self,))
+
+    def __pos__(self) -> Tensor:
+        return self
 
     # Comparisons are plain arrays of bools: they choose, they do not differentiate. Nodes are hashed by identity.
     __hash__ = object.__hash__

@@ -8,7 +8,6 @@ python -m viz "tanh(a*b + c)" a=2 b=-3 c=10 -o graph.svg -o backprop.html
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 import textwrap
@@ -20,6 +19,7 @@ from typing import Any
 import scalar
 import viz
 from viz import files
+from viz.console import run, say
 from viz.expression import Mistake, parse
 from viz.maths.notation import ATOM, decimal
 from viz.maths.steps import definition, names
@@ -68,10 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.simplefilter("ignore", RuntimeWarning)  # the table shows infinite slopes
             if root.requires_grad:  # not so of numbers alone
                 root.backward()
-        show("\n".join(map(str, viz.steps(root))) if given.steps else table(root))
+        say("\n".join(map(str, viz.steps(root))) if given.steps else table(root))
         for path in paths:
             try:
-                show(str(save(root, path, {"depth": given.depth, "max_nodes": given.max_nodes})))
+                say(str(save(root, path, {"depth": given.depth, "max_nodes": given.max_nodes})))
             except OSError as problem:
                 raise ValueError(f"cannot write {path}: {problem.strerror}") from None
             except ValueError as problem:
@@ -83,20 +83,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"viz: {problem}", file=sys.stderr)
         return 2
     return 0
-
-
-def show(text: str, end: str = "\n") -> None:
-    """Print at once, whatever becomes of the output: the files are written all the same.
-
-    Characters that its encoding lacks are escaped; if nobody reads it any longer, as after ``| head``, it is dropped.
-    """
-    try:
-        print(text, end=end, flush=True)
-    except UnicodeEncodeError:
-        encoding = sys.stdout.encoding
-        print(text.encode(encoding, "backslashreplace").decode(encoding), end=end, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _option(limit: re.Match[str]) -> str:
@@ -201,7 +187,4 @@ def _values(assignments: Sequence[str]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    finally:
-        show("", end="")  # the help, too, may have no reader
+    sys.exit(run("viz", main))

@@ -120,8 +120,9 @@ def arity(op: Any) -> int | None:
 
 
 def evaluate(op: Any, xs: Sequence[Any], params: dict[str, Any] | None) -> Any:
-    """The op's value at plain numbers or arrays."""
-    return op.value(xs, params or {})
+    """The op's value at plain numbers, or at arrays and numbers, which then count as arrays, too."""
+    arrays = any(hasattr(x, "dtype") for x in xs)
+    return op.value([np.asarray(x) for x in xs] if arrays else xs, params or {})
 
 
 def has_rules(op: Any) -> bool:

@@ -13,11 +13,12 @@ from itertools import pairwise
 
 import numpy as np
 
+Arrays = list[np.ndarray]
 Step = Callable[[np.ndarray, np.ndarray], np.ndarray]  # images (n, 784) float32 and labels (n,) in, mean loss out
 f = np.float32
 
 
-def sgd(weights: list[np.ndarray], n: int, lr: float, careful: bool = False) -> Step:
+def sgd(weights: Arrays, n: int, lr: float, careful: bool = False) -> Step:
     """A step of stochastic gradient descent on n images.
 
     `weights` are W1 (784, width), b1 (width,), W2 (width, 10), b2 (10,), all float32; in their place the list is given
@@ -36,7 +37,7 @@ def sgd(weights: list[np.ndarray], n: int, lr: float, careful: bool = False) -> 
 
 
 def adam(
-    weights: list[np.ndarray],
+    weights: Arrays,
     n: int,
     lr: float,
     careful: bool = False,
@@ -90,45 +91,39 @@ PIECE = 200_000  # weights
 
 
 def training_step(
-    weights: list[np.ndarray],
-    gradients: list[np.ndarray],
-    n: int,
-    scale: float,
-    update: Callable[[], None],
-    careful: bool,
+    weights: Arrays, gradients: Arrays, n: int, scale: float, update: Callable[[], None], careful: bool
 ) -> Step:
     """The gradients of the sum of n losses, times `scale`, and then the update."""
+    step = (step_on_one if n == 1 else step_on_many)(weights, gradients, n, scale, update, careful)
+    return checked(step, n, weights[3].size) if careful else step
+
+
+def step_on_many(
+    weights: Arrays, gradients: Arrays, n: int, scale: float, update: Callable[[], None], careful: bool
+) -> Step:
+    """The step on n images."""
     W1, b1, W2, b2 = weights
     gW1, gb1, gW2, gb2 = gradients
     width, classes = W2.shape
     [h, gh] = flat([np.empty((n, width), f)] * 2)[1]  # BLAS reads them where they lie
-    mask = np.empty((n, width), bool)
-    z, e, hot = np.empty((n, classes), f), np.empty((n, classes), f), np.empty((n, classes), f)
+    z, e, hot = (np.empty((n, classes), f) for _ in range(3))
     columns = np.empty((classes, n), f).T  # numpy finds the largest of each row faster column by column
-    m, s, logs, loss, picked = (
-        np.empty((n, 1), f),
-        np.empty((n, 1), f),
-        np.empty(n, f),
-        np.empty((), f),
-        np.empty((), f),
-    )
+    mask, m, s, logs = np.empty((n, width), bool), np.empty((n, 1), f), np.empty((n, 1), f), np.empty(n, f)
+    loss, picked, zero = np.empty((), f), np.empty((), f), np.zeros((), f)
     W2_T, h_T, s_row, z_flat, hot_flat = W2.T, h.T, s.reshape(n), z.reshape(-1), hot.reshape(-1)
-    zero, count, rate, eye = np.zeros((), f), np.array(n, f), np.array(scale, f), np.eye(classes, dtype=f)
+    count, rate, rows = np.array(n, f), np.array(scale, f), np.arange(0, n * classes, classes)
     samples, units = np.ones(n, f), np.ones((classes, 1), f)  # to add up by a product takes half as long as to reduce
     zeros = np.zeros((n, width), f)  # to compare with a single 0 takes np.maximum three times as long
-    add, subtract, multiply, divide = np.add, np.subtract, np.multiply, np.divide
-    matmul, dot, maximum, greater, exp, log = np.matmul, np.dot, np.maximum, np.greater, np.exp, np.log
-    max_reduce, take, signs = np.maximum.reduce, eye.take, np.sign
-    rows = np.arange(0, n * classes, classes)
+    add, subtract, multiply, divide, matmul, dot = np.add, np.subtract, np.multiply, np.divide, np.matmul, np.dot
+    maximum, greater, exp, log = np.maximum, np.greater, np.exp, np.log
+    max_reduce, take = np.maximum.reduce, np.eye(classes, dtype=f).take
 
     # OpenBLAS multiplies at once, without packing, up to a million multiply-adds: cut large products into such rows,
     # where what they are multiplied with stays in the cache, and, for a transposed array, where the rows are short.
-    forward = tiles(n, 784, width)
-    backward = tiles(784, n, width) if n <= 128 else 1
-    h_tiles = h.reshape(forward, -1, width)
-    gW1_tiles = gW1.reshape(backward, -1, width)
+    forward, backward = tiles(n, 784, width), tiles(784, n, width) if n <= 128 else 1
+    h_tiles, gW1_tiles = h.reshape(forward, -1, width), gW1.reshape(backward, -1, width)
 
-    def many(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    def step(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
         matmul(x.reshape(forward, -1, 784), W1, out=h_tiles)
         add(h, b1, out=h)
         maximum(h, zeros, out=h)
@@ -161,15 +156,29 @@ def training_step(
         update()
         return loss
 
-    # One image: a product with an inner dimension of 1 does not go to BLAS, so it is padded with zeros to 2; and each
-    # array is seen without its axis of length 1.
+    return step
+
+
+def step_on_one(
+    weights: Arrays, gradients: Arrays, n: int, scale: float, update: Callable[[], None], careful: bool
+) -> Step:
+    """The step on one image. A product with an inner dimension of 1 does not go to BLAS, so it is padded with zeros to
+    2; and each array is seen without its axis of length 1."""
+    W1, b1, W2, b2 = weights
+    gW1, gb1, gW2, gb2 = gradients
+    width, classes = W2.shape
     x_padded, gh_padded = np.zeros((784, 2), f), np.zeros((2, width), f)
     h_padded, e_padded = np.zeros((width, 2), f), np.zeros((2, classes), f)
     x_column, h_column, gh1, e_scaled = x_padded[:, 0], h_padded[:, 0], gh_padded[0], e_padded[0]
-    h1, z1, e1, hot1, mask1, sign = h[0], z[0], e[0], hot[0], mask[0], np.empty(width, f)
-    units_row, top, total, log_total = units.reshape(-1), np.empty((), f), np.empty((), f), np.empty((), f)
+    h1, z1, e1, hot = np.empty(width, f), np.empty(classes, f), np.empty(classes, f), np.empty((1, classes), f)
+    hot1, mask1, sign, units = hot[0], np.empty(width, bool), np.empty(width, f), np.ones(classes, f)
+    top, total, log_total, loss, picked = (np.empty((), f) for _ in range(5))
+    zero, rate = np.zeros((), f), np.array(scale, f)
+    add, subtract, multiply, divide, matmul, dot = np.add, np.subtract, np.multiply, np.divide, np.matmul, np.dot
+    maximum, greater, exp, log, signs = np.maximum, np.greater, np.exp, np.log, np.sign
+    max_reduce, take = np.maximum.reduce, np.eye(classes, dtype=f).take
 
-    def one(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    def step(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
         x1 = x[0]
         dot(x1, W1, out=h1)
         add(h1, b1, out=h1)
@@ -179,7 +188,7 @@ def training_step(
         max_reduce(z1, out=top)
         subtract(z1, top, out=z1)
         exp(z1, out=e1)
-        dot(e1, units_row, out=total)
+        dot(e1, units, out=total)
         take(labels, 0, hot, "clip")
         if careful:
             picked[...] = z1.take(labels)[0]
@@ -206,20 +215,24 @@ def training_step(
         update()
         return loss
 
-    step = one if n == 1 else many
+    return step
+
+
+def checked(step: Step, n: int, classes: int) -> Step:
+    """The step with what a recorded one promises: it looks at its arguments, and the loss is the caller's own."""
     shape, strides, dtypes = (n, 784), (784 * 4, 4), (np.dtype(np.float32), np.dtype(np.int64))
 
-    def checked(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    def careful(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
         if x.shape != shape or x.strides != strides or labels.shape != (n,) or (x.dtype, labels.dtype) != dtypes:
             raise ValueError(f"expected images {shape} and labels {(n,)}, got {x.shape} and {labels.shape}")
         if labels.item(labels.argmin()) < 0 or labels.item(labels.argmax()) >= classes:
             raise ValueError(f"expected labels from 0 to {classes - 1}, got {labels}")
         return step(x, labels).copy()
 
-    return checked if careful else step
+    return careful
 
 
-def flat(arrays: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+def flat(arrays: Arrays) -> tuple[np.ndarray, Arrays]:
     """Copies of the arrays one after the other in one array, which begins at a cache line, and views of it in their
     shapes."""
     size = sum(x.size for x in arrays)

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from train import load_data, network, run, say
+from train import load_data, network
 
 import vector
 from vector import nn
 from vector.datasets import CLASS_NAMES, FashionMNIST
+from viz.console import run, say
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -149,7 +150,7 @@ def main(args: argparse.Namespace) -> None:
 def block_character() -> str:
     """Return what the bars are made of, in an encoding that may lack the block."""
     try:
-        "█".encode(sys.stdout.encoding)
+        "█".encode(getattr(sys.stdout, "encoding", "ascii"))  # there may be no output
     except UnicodeEncodeError:
         return "#"
     return "█"

@@ -31,6 +31,8 @@ from typing import Any
 import numpy as np
 from racers import COMPARED, RACERS, RECIPE_RACERS, Task
 
+from viz.console import run, say
+
 SCRIPT = Path(__file__).with_name("racers.py")
 RATES = {"sgd": 0.01, "adam": 0.001}
 TOLERANCE = 2e-3  # of a loss, relative to the mean of ours: float32, and sums in another order, over 50 steps
@@ -38,7 +40,7 @@ PATIENCE = 300.0  # seconds to wait for an answer
 Row = dict[str, Any]
 
 
-class Failed(Exception):
+class Failed(ChildProcessError):
     """A racer's process ended before its time; the message is the last line that it wrote."""
 
 
@@ -405,14 +407,14 @@ def main(args: argparse.Namespace) -> int:
     result: Row = {"machine": machine(), "tolerance": TOLERANCE, "compared_steps": COMPARED}
     about = result["machine"]
     named = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    print(f"{about['date']}, {about['cpu']}, {about['cores']} cores; {named}\n")
+    say(f"{about['date']}, {about['cpu']}, {about['cores']} cores; {named}\n")
     if args.recipe:
         result["recipes"] = {}
         for recipe in args.recipe:
             rows = result["recipes"][recipe] = race_recipes(recipe, args.epochs, args.rounds or 3, args.data)
-            print(f"train.py --recipe {recipe}, {args.epochs} epochs\n{recipe_table(rows)}\n", flush=True)
+            say(f"train.py --recipe {recipe}, {args.epochs} epochs\n{recipe_table(rows)}\n")
         result["import_ms"] = import_time()
-        print(f"import vector takes {result['import_ms']:.1f} ms on top of import numpy")
+        say(f"import vector takes {result['import_ms']:.1f} ms on top of import numpy")
     else:
         with tempfile.TemporaryDirectory() as folder:
             write_data(Path(folder), args.data, args.width)
@@ -432,8 +434,8 @@ def main(args: argparse.Namespace) -> int:
             draw(result["races"], args.out / "race.png")
             written.append(args.out / "race.png")
         except ModuleNotFoundError as problem:
-            print(f"no picture: {problem}")
-    print(f"wrote {', '.join(map(str, written))}")
+            say(f"no picture: {problem}")
+    say(f"wrote {', '.join(map(str, written))}")
     return 0
 
 
@@ -443,23 +445,23 @@ def run_task(task: Task, args: argparse.Namespace) -> Row:
     if args.busy:
         names = [name for name in BUSY if name in args.racers]
         done["rows"] = race_while_busy(task, names, args.rounds or 7, args.seconds)
-        print(f"{heading(done)}, with one core kept busy\n{busy_table(done['rows'])}\n", flush=True)
+        say(f"{heading(done)}, with one core kept busy\n{busy_table(done['rows'])}\n")
         return done
     done["rows"] = race(task, args.racers, args.rounds or 7, args.seconds)
-    print(f"{heading(done)}\n{table(done['rows'])}", flush=True)
+    say(f"{heading(done)}\n{table(done['rows'])}")
     if any(row["status"] == "absent" for row in done["rows"]):
-        print("who is absent comes with: pip install '.[race]'")
+        say("who is absent comes with: pip install '.[race]'")
     try:
         done["bounds"] = measure_bounds(task)
         done["reading"] = reading(done["rows"], done["bounds"])
-        print(f"\n{textwrap.fill(done['reading'], 110)}\n", flush=True)
+        say(f"\n{textwrap.fill(done['reading'], 110)}\n")
         if args.calls:
-            print("\n".join(f"{us:8.1f}  {call}" for call, us in done["bounds"]["calls"].items()), "\n", flush=True)
+            say("\n".join(f"{us:8.1f}  {call}" for call, us in done["bounds"]["calls"].items()) + "\n")
     except Failed as problem:
-        print(f"what bounds us: failed: {problem}\n")
+        say(f"what bounds us: failed: {problem}\n")
     idlers = [row["program"] for row in done["rows"] if row.get("idle", 0.0) > 0.1 * (args.rounds or 7)]
     if idlers:
-        print(f"computed while it was not their turn: {', '.join(idlers)}\n")
+        say(f"computed while it was not their turn: {', '.join(idlers)}\n")
     return done
 
 
@@ -495,9 +497,4 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(parse()))
-    except (OSError, ValueError, Failed) as problem:
-        sys.exit(f"race.py: {problem}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(run("race.py", lambda: main(parse())))

@@ -23,8 +23,9 @@ import numpy as np
 import vector
 from vector import checkpoint, files, nn, optim
 from vector.datasets import CLASS_NAMES, FashionMNIST, fashion_mnist, fashion_mnist_sample
+from viz.console import run, say
 
-Row = dict[str, float]
+Row = dict[str, Any]  # of an epoch: its numbers, and the sizes of its gradients by parameter
 
 
 class Recipe(NamedTuple):
@@ -95,29 +96,14 @@ def describe(model: nn.Sequential) -> str:
     return "\n".join(["network", *(f"  {line}".rstrip() for line in lines), f"  {total}"])
 
 
-def report(row: Row, epochs: int, seconds: float) -> str:
+def report(row: Row, epochs: int) -> str:
     return (
         f"epoch {row['epoch']:>2}/{epochs}   train loss {row['loss']:.4f} accuracy {row['accuracy']:.4f}   "
-        f"test loss {row['test_loss']:.4f} accuracy {row['test_accuracy']:.4f}   {seconds:5.1f} s"
+        f"test loss {row['test_loss']:.4f} accuracy {row['test_accuracy']:.4f}   {row['seconds']:5.1f} s"
     )
 
 
-def say(text: str, end: str = "\n") -> None:
-    """Print at once, whatever becomes of the output.
-
-    Characters that its encoding lacks are escaped. If nobody reads it any longer, as after `| head`, the rest is
-    dropped: a training goes on.
-    """
-    try:
-        print(text, end=end, flush=True)
-    except UnicodeEncodeError:
-        encoding = sys.stdout.encoding
-        print(text.encode(encoding, "backslashreplace").decode(encoding), end=end, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def gradient_sizes(model: nn.Sequential, data: FashionMNIST) -> Row:
+def gradient_sizes(model: nn.Sequential, data: FashionMNIST) -> dict[str, float]:
     """The root mean square of each parameter's gradient, by name, over the first 250 training images."""
     images = data.train_images[:250].astype(np.float32) / 255
     loss = vector.cross_entropy(model(images), data.train_labels[:250])
@@ -125,9 +111,7 @@ def gradient_sizes(model: nn.Sequential, data: FashionMNIST) -> Row:
     return {name: float(np.sqrt(np.mean(g * g))) for name, g in zip(model.named(), gradients, strict=True)}
 
 
-def draw_pictures(
-    model: nn.Sequential, history: list[Row], flow: list[Row], data: FashionMNIST, out: Path
-) -> list[Path]:
+def draw_pictures(model: nn.Sequential, first: Row, history: list[Row], data: FashionMNIST, out: Path) -> list[Path]:
     """How training went, what the model says to the test images and takes for what, and what its units look for."""
     from viz import plots
 
@@ -136,9 +120,10 @@ def draw_pictures(
     pictures = [plots.curves(history, out / "curves.png")] if history else []
     if (probabilities.argmax(1) != labels).any():
         pictures.append(plots.mistakes(images, labels, probabilities, CLASS_NAMES, out / "mistakes.png"))
+    flow = [{"epoch": row["epoch"], **row["gradients"]} for row in [first, *history] if "gradients" in row]
     return [
         *pictures,
-        plots.gradients(flow or [{"epoch": len(history), **gradient_sizes(model, data)}], out / "gradients.png"),
+        plots.gradients(flow, out / "gradients.png"),
         plots.predictions(images[:40], labels[:40], probabilities[:40], CLASS_NAMES, out / "predictions.png"),
         plots.confusion(labels, probabilities.argmax(1), CLASS_NAMES, out / "confusion.png"),
         plots.weights(model.layers[1].weight.data, out / "weights.png"),
@@ -179,13 +164,14 @@ def main(args: argparse.Namespace) -> int:
     model = network(args.seed)
     announce(args, data, model)
     history = behind(args)
-    flow = [] if history else [{"epoch": 0, **gradient_sizes(model, data)}]
-    start = time.perf_counter()
+    first = {"epoch": 0, "gradients": gradient_sizes(model, data)}  # before any step, also of a training that goes on
+    start = time.perf_counter() - (history[-1].get("seconds", 0.0) if history else 0.0)
 
     def on_epoch(row: Row) -> None:
+        row["gradients"] = gradient_sizes(model, data)  # the checkpoint keeps what is added to a row
+        row["seconds"] = time.perf_counter() - start
         history.append(row)
-        flow.append({"epoch": row["epoch"], **gradient_sizes(model, data)})
-        say(report(row, args.epochs, time.perf_counter() - start))
+        say(report(row, args.epochs))
 
     interrupted = False
     try:
@@ -202,7 +188,7 @@ def main(args: argparse.Namespace) -> int:
     outcome = {"interrupted": interrupted, "seconds": round(seconds, 3), "test_accuracy": accuracy}
     written = write(args, model, data, history, outcome)
     try:
-        written += draw_pictures(model, history, flow, data, args.out)
+        written += draw_pictures(model, first, history, data, args.out)
     except ModuleNotFoundError as problem:  # no matplotlib here: the message says how to get it
         say(f"no pictures: {problem}")
     except KeyboardInterrupt:
@@ -244,11 +230,15 @@ def write(
     """Write the model and the history, each whole or not at all. Return their paths."""
     settings = {key: value for key, value in vars(args).items() if key not in PLACES}
     images = {"train_images": len(data.train_images), "test_images": len(data.test_images)}
-    rows = [{key: x if math.isfinite(x) else None for key, x in row.items()} for row in history]  # JSON knows no nan
-    content = {"settings": settings, **images, **outcome, "epochs": rows}
+    content = {"settings": settings, **images, **outcome, "epochs": [finite(row) for row in history]}
     model.save(args.out / "model.npz")
     files.write(args.out / "history.json", f"{json.dumps(content, indent=2)}\n".encode())
     return [args.out / "model.npz", args.out / "history.json"]
+
+
+def finite(row: Row) -> Row:
+    """Put None where a number is not finite: JSON knows no nan."""
+    return {key: finite(x) if isinstance(x, dict) else x if math.isfinite(x) else None for key, x in row.items()}
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -313,19 +303,6 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         if getattr(args, key) is None:
             setattr(args, key, getattr(RECIPES[args.recipe], key))
     return args
-
-
-def run(name: str, main: Callable[[], int | None]) -> int:
-    """Run a program. Return its exit code; an error is one line on stderr."""
-    try:
-        return main() or 0
-    except (OSError, ValueError, FloatingPointError) as problem:  # no data, no room, a loss of nan: it says what to do
-        print(f"{name}: {problem}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:  # outside of training there is nothing to keep
-        return 130
-    finally:
-        say("", end="")  # what the help has left to print may have no reader, either
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def test_networks(lines: Lines):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@part(6)
+@part(12)
 @given(data=st.data())
 def test_every_activation(activation, data):
     through_both(data.draw(networks([activation])))

@@ -27,12 +27,14 @@ from judging import (
     sequence_ops,
     twins,
 )
+from strategies import part
 
 import scalar
 import vector
 
 OPS = [(name, params) for name in elementwise() for params in params_of(scalar.ops.OPS[name])]
 SEQUENCE_OPS = [*sequence_ops(), *ROWS]
+MIDDLING = {s * x for s in (1.0, -1.0) for x in (0.3, 3.0, 37.0, 709.78, 745.2, 1e-8, 1.0 + 2**-52, 1e16, 1e-310)}
 ordinary = st.floats(-50, 50) | st.floats(-1e3, 1e3) | st.floats(allow_nan=True, allow_infinity=True)
 
 
@@ -44,7 +46,8 @@ def test_every_op_has_a_twin(name):
         mine, other = scalar.ops.OPS[name], vector.op.OPS[name]
         assert (len(mine.rules), mine.defaults) == (len(other.rules), other.defaults)
     if name in sequence_ops():
-        assert scalar.ops.OPS[name].defaults == {}  # all that it is given is inputs
+        mine, other = scalar.ops.OPS[name], vector.op.OPS.get(name)
+        assert not mine.defaults or mine.defaults.items() <= other.defaults.items()
 
 
 def test_the_list_of_vector_only_ops_is_true():
@@ -58,6 +61,7 @@ def test_special_numbers(name, params):
 
 
 @pytest.mark.parametrize("name, params", OPS)
+@part(3)
 @given(data=st.data())
 def test_any_numbers(name, params, data):
     inputs = len(scalar.ops.OPS[name].rules)
@@ -110,7 +114,8 @@ def test_the_same_warnings(name, params):
     """numpy says "scalar multiply" for a lone number where it says "multiply" for an array; `heard` drops that word."""
     inputs = len(scalar.ops.OPS[name].rules)
     gradients = itertools.cycle(GRADIENTS[:4]) if inputs > 1 else itertools.repeat(1.0)
-    for xs, g in zip(itertools.product(SPECIALS, repeat=inputs), gradients, strict=False):
+    specials = SPECIALS if inputs == 1 else [x for x in SPECIALS if x not in MIDDLING]
+    for xs, g in zip(itertools.product(specials, repeat=inputs), gradients, strict=False):
         _, slow = heard(by_number, name, xs, g, params)
         for shape in ((1,), ()):
             _, fast = heard(by_array, name, [np.full(shape, x) for x in xs], np.full(shape, g), params)
@@ -120,8 +125,9 @@ def test_the_same_warnings(name, params):
 @pytest.mark.parametrize("name, params", OPS)
 def test_float32_stays_float32(name, params):
     xs = [vector.Tensor(np.full((2, 3), x, np.float32)) for x in (0.5, 1.5)[: len(scalar.ops.OPS[name].rules)]]
-    out = vector.op.OPS[name](*xs, **params)
-    vector.sum(out).backward()
+    with np.errstate(invalid="ignore"):  # not all are in the domain of each
+        out = vector.op.OPS[name](*xs, **params)
+        vector.sum(out).backward()
     assert out.dtype == np.float32
     assert [x.grad.dtype for x in xs] == [np.float32] * len(xs)
 

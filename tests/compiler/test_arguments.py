@@ -429,3 +429,11 @@ def test_an_interrupt_in_the_passes(where, monkeypatch):
 def test_operators_of_floats_are_all_there():
     for name in ("add", "sub", "mul", "truediv", "pow", "mod", "floordiv", "neg", "pos", "abs"):
         assert hasattr(operator, name) and f"__{name}__" in vars(step.TracedFloat)
+
+
+def test_each_kind_of_number_has_a_recording():
+    step = vector.compile(lambda x, k: vector.Tensor(x) * k)
+    x = np.array([1.0, 3.0])
+    for k in (0.1, np.float32(0.1), np.float64(0.1), 0.2, np.float32(0.2)):
+        assert step(x, k).data.tolist() == (x * float(k)).tolist()
+    assert step.traces == 3

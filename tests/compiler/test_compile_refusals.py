@@ -481,3 +481,22 @@ def test_results_in_a_named_tuple():
     step = vector.compile(lambda x: Pair(vector.Tensor(x) * 2.0, vector.Tensor(x) * 3.0))
     for _ in range(2):
         assert step(X).triple.data.tolist() == (3.0 * X).tolist()
+
+
+NUMBERS = {
+    "float": float,
+    "a text": lambda t: f"{t:.3f}",
+    "numpy's float": np.float64,
+    "an element": lambda t: np.zeros((2, 3)).__setitem__((0, 1), t),
+    "fill": lambda t: np.zeros(3).fill(t),
+    "fromiter": lambda t: np.fromiter([t], float),
+    "initial": lambda t: np.zeros(2).sum(initial=t),
+}
+
+
+@pytest.mark.parametrize("ask", NUMBERS)
+def test_no_number_comes_out_of_a_step(ask):
+    """Where numpy and Python ask a tensor without axes for its number, too."""
+    step = vector.compile(lambda x: NUMBERS[ask](vector.sum(vector.Tensor(x))))
+    with pytest.raises(RecordingError, match=r"turn a value into a number|hand a value to code"):
+        step(X)

@@ -232,6 +232,22 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
     "draws": (passes.eliminate_common_subexpressions, lambda x, y: draw(rngs[0])(x, y) + draw(rngs[0])(x, y), [], 0),
     "unread, though changed": (passes.eliminate_dead_code, changed_unread, [], 2),
     "constants that are changed": (passes.fold_constants, changed_constants, [], 0),
+    "a square": ((passes.fold_constants, passes.lower_powers), lambda x, y: vector.Tensor(x) ** 2, [], 0),
+    "a cube": ((passes.fold_constants, passes.lower_powers), lambda x, y: vector.Tensor(x) ** 3.0, [], -1),
+    "a root": ((passes.fold_constants, passes.lower_powers), lambda x, y: vector.Tensor(x + 2.0) ** 0.5, [], 0),
+    "several powers": (passes.lower_powers, lambda x, y: vector.Tensor(x) ** y, [], 0),
+    "a power of another dtype": (
+        (passes.fold_constants, passes.lower_powers),
+        lambda x, y: vector.Tensor(x.astype(np.float32)) ** vector.Tensor(3.0, requires_grad=False),
+        [],
+        0,
+    ),
+    "a square, and the slope of a cube": (
+        (passes.fold_constants, passes.lower_powers, passes.eliminate_common_subexpressions),
+        lambda x, y: [(t := vector.Tensor(x)) ** 2, vector.Tensor(vector.grad(vector.sum(t**3), t))],
+        [],
+        5,
+    ),
     "a shape": (passes.fold_constants, lambda x, y: np.ones_like(x) * y, [], 1),
     "products with ones": (passes.fold_constants, times_ones(3), [], 1),
     "products with some ones": (
@@ -396,3 +412,17 @@ def test_arguments_that_only_look_alike_are_not_the_same():
     one, other = Odd(), Odd()
     versions = Counter()
     assert passes.exact.key(one, versions) == passes.exact.key(one, versions) != passes.exact.key(other, versions)
+
+
+def test_powers_by_numbers_are_products_and_calls_of_numpy():
+    @vector.compile
+    def step(x, n):
+        t = vector.Tensor(x)
+        return t**4, t**0.5, t**n
+
+    for n in (2.0, 3.0, 0.5, 2.5):
+        found = step(np.arange(1.0, 4.0), np.array(n))
+        for a, b in zip(found, step.step(np.arange(1.0, 4.0), np.array(n)), strict=True):
+            assert same(a.data, b.data)
+    text = str(step.program)
+    assert [text.count(f) for f in ("np.multiply(", "np.power(", "powers(")] == [3, 1, 1]

@@ -360,3 +360,68 @@ def test_fit_follows_what_changes_between_epochs(what):
         return model.fit(x, y, update, epochs=3, batch_size=10, loss=loss, on_epoch=change, compile=compile)
 
     assert fit(True) == fit(False)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_parameter_that_the_step_leaves_alone_may_not_be_frozen_or_unfrozen(frozen):
+    """The optimizer asks for its `requires_grad`, and nobody for its array: unfrozen, it decays."""
+    model, other = nn.Dense(2, 2, seed=0), vector.Tensor(np.ones(2), "other", requires_grad=not frozen)
+    update = optim.AdamW([*model.parameters(), other], 0.1, weight_decay=0.5)
+
+    @vector.compile
+    def step(x):
+        loss = vector.mean(model(x) ** 2)
+        update.zero_grad()
+        loss.backward()
+        update.step()
+        return loss
+
+    x = np.ones((3, 2))
+    step(x), step(x)
+    before = other.data.copy()
+    other.requires_grad = frozen
+    with pytest.raises(RecordingError, match="cannot follow other, whose requires_grad changed"):
+        step(x)
+    assert np.array_equal(other.data, before)
+    step.clear()
+    step(x), step(x)
+    assert np.array_equal(other.data, before) != frozen
+    other.data = np.zeros(2)  # frozen, its array is nothing to the step
+    if frozen:
+        with pytest.raises(RecordingError, match="cannot follow other to another array"):
+            step(x)
+    else:
+        step(x)
+
+
+def test_what_a_step_decides_by_requires_grad():
+    p = vector.Tensor(np.ones(2), "p")
+    step = vector.compile(lambda x: vector.Tensor(x) * (2.0 if p.requires_grad else 3.0))
+    assert [step(np.ones(1)).item() for _ in range(2)] == [2.0, 2.0]
+    p.requires_grad = False
+    with pytest.raises(RecordingError, match="cannot follow p, whose requires_grad changed"):
+        step(np.ones(1))
+
+
+def test_equal_values_in_other_objects_are_the_same():
+    """Also where two captured values have one name, as two functions of one name have."""
+    parts = {"a": [2.0, "text"], "b": (1, 2.5)}
+
+    def make(k):
+        def scaled(x):
+            return x * k[0]
+
+        return scaled
+
+    functions = [make([2.0]), make([3.0])]
+    step = vector.compile(lambda x: functions[1](functions[0](vector.Tensor(x))) * parts["a"][0])
+    x = np.ones(2)
+    assert step(x).data.tolist() == [12.0, 12.0]
+    for _ in range(3):
+        parts["a"] = [2.0, "text"]
+        parts["b"] = (1, 2.5)
+        assert step(x).data.tolist() == [12.0, 12.0]
+    assert step.traces == 1
+    functions[1].__closure__[0].cell_contents[0] = 5.0
+    with pytest.raises(RecordingError, match="cannot follow"):
+        step(x)

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import sys
 import threading
 import warnings
 
@@ -140,6 +141,7 @@ def differing(step):
 
 W = vector.Tensor(np.ones(3), "w")
 TABLES = np.arange(3.0), np.arange(3.0) + 1.0
+GRADIENTS = vector.Tensor(np.ones(3), "p"), vector.Tensor(np.ones(3), "q")
 
 
 def number(read):
@@ -170,6 +172,10 @@ def table(read):
     return lambda x: W * x * vector.Tensor(TABLES[read()])
 
 
+def gradient(read):
+    return lambda x: W * x * vector.Tensor(GRADIENTS[read()].grad)
+
+
 def place(read):
     return lambda x: (W * x)[read()]
 
@@ -194,6 +200,7 @@ DIFFERENT = {
     axis: ((0, 1), "np.add.reduce has 1, where the recording has 0"),
     fresh_array: ((2.0, 3.0), "has [3., 3., 3.], where the recording has [2., 2., 2.]"),
     table: ((0, 1), "has [1., 2., 3.], where the recording has [0., 1., 2.]"),
+    gradient: ((0, 1), "has the gradient of q, where the recording has the gradient of p"),
     place: ((0, 1), "where the recording has"),
     returned: ((1.0, 2.0), "it returns 2.0, where the recording returns 1.0"),
     structure: ((True, False), "it returns"),
@@ -359,7 +366,8 @@ def test_fit_says_that_steps_may_be_wrong():
     assert len(caught) == 1
 
 
-def test_progress_leaves_no_threads(capsys):
+def test_progress_leaves_no_threads(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)  # for a bar
     before = threading.active_count()
     model = nn.Sequential(nn.Dense(3, 2, seed=0))
     x, y = np.ones((20, 3)), np.zeros(20, np.int64)

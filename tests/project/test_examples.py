@@ -91,10 +91,19 @@ def test_the_bounds_on_the_engines_leave_no_room_for_a_wrong_rule() -> None:
 
 def test_speed(tmp_path: Path) -> None:
     printed = run(tmp_path, *command("speed.py", "--rounds", 1)).stdout
-    for name in ("scalar", "compact engine", "vector"):
-        assert re.search(rf"^  {name} +min +[\d.]+ +median +[\d.]+$", printed, re.MULTILINE)
-    for name in ("scalar", "compact engine"):
-        assert re.search(rf"^  {name} +forward \d\.\d\d +backward \d\.\d\d$", printed, re.MULTILINE)
+    cell = r"(?: +[\d.]+ \([\d.]+\))"
+    for title in ("(a) 2-16-16-1 by hand", "(b) a step of a character GPT"):
+        assert re.search(rf"^{re.escape(title)}, ms{cell}{{2}}", printed, re.MULTILINE)
+    for title in (
+        "(a) by the layers of scalar.nn, ms",
+        "784-128-10, one image, ms",
+        "784-128-10, a step on 32 images, us",
+    ):
+        assert re.search(rf"^{re.escape(title)}{cell}", printed, re.MULTILINE)
+    for direction in ("forward", "backward"):
+        assert re.search(rf"^{direction} in \(b\), microseconds a node( +\d+\.\d\d){{2}}", printed, re.MULTILINE)
+    (own,) = re.findall(r"^memory of a product, bytes +(\d+)", printed, re.MULTILINE)
+    assert int(own) < 300
 
 
 @pytest.mark.parametrize("program", ["network", "gpt"])
@@ -238,14 +247,12 @@ def test_a_terminal_sees_a_progress_bar(tmp_path: Path) -> None:
 
 def test_output_that_nobody_reads_stops_no_training(tmp_path: Path) -> None:
     """As after `| head`: the files are written, and there is no traceback."""
-    for words in (["--data", "sample", "--epochs", 2, "--out", "x"], ["--help"]):
-        read, write = os.pipe()
-        os.close(read)
-        done = subprocess.run(
-            command(TRAIN, *words), cwd=tmp_path, env=environment(), stdout=write, stderr=subprocess.PIPE, text=True
-        )
-        os.close(write)
-        assert (done.stderr, done.returncode) == ("", 0)
+    read, write = os.pipe()
+    os.close(read)
+    words = command(TRAIN, "--data", "sample", "--epochs", 2, "--out", "x")
+    done = subprocess.run(words, cwd=tmp_path, env=environment(), stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.stderr, done.returncode) == ("", 0)
     assert sorted(path.name for path in (tmp_path / "x").iterdir()) == sorted([*PICTURES, "history.json", "model.npz"])
 
 
@@ -326,7 +333,12 @@ def test_a_training_that_was_killed_is_resumed_to_the_same_model_and_history(tmp
     printed = train(tmp_path, *words, "--resume").stdout
     assert re.search(r"^going on from kept/run\.npz, after [\d,]+ steps$", printed, re.MULTILINE)
     histories = [json.loads((tmp_path / name / "history.json").read_text()) for name in ("whole", "x")]
+    seconds = [[row.pop("seconds") for row in history["epochs"]] for history in histories]
     assert histories[0]["epochs"] == histories[1]["epochs"] and len(histories[0]["epochs"]) == 3
+    for took, history in zip(seconds, histories, strict=True):  # of all epochs, also those before the resume
+        assert 0 < took[0] < took[1] < took[2] <= history["seconds"]
+    pictures = [(tmp_path / name / "gradients.png").read_bytes() for name in ("whole", "x")]
+    assert pictures[0] == pictures[1]
     assert histories[0]["settings"] == histories[1]["settings"]
     assert (tmp_path / "x/model.npz").read_bytes() == (tmp_path / "whole/model.npz").read_bytes()
     other = train(tmp_path, *words, "--resume", "--epochs", 2, code=1)

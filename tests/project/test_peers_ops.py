@@ -114,6 +114,28 @@ def swapped(f: Callable[..., Any]) -> Callable[..., Any]:
     return lambda x, y, alpha=1: f(y, x if alpha == 1 else x * float(alpha))
 
 
+def gelu(x: Any, approximate: str = "none") -> Any:
+    return vector.gelu(x) if approximate == "none" else vector.gelu_tanh(x)
+
+
+def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0, **more: Any) -> Any:
+    only(more, inplace=False)
+    return vector.hardtanh(x) if (min_val, max_val) == (-1.0, 1.0) else vector.clip(x, min_val, max_val)
+
+
+def elu(x: Any, alpha: float = 1.0, **more: Any) -> Any:
+    only(more, inplace=False)
+    return vector.elu(x, alpha)
+
+
+def inplace(name: str) -> Callable[..., Any]:
+    def call(x: Any, **more: Any) -> Any:
+        only({key: bool(value) and key for key, value in more.items()}, inplace="inplace")
+        return getattr(vector, name)(x)
+
+    return call
+
+
 def masked_fill(x: Any, mask: Any, value: Any) -> Any:
     return vector.where(mask, value, x)
 
@@ -128,7 +150,11 @@ def addmm(x: Any, y: Any, z: Any, beta: Any = 1, alpha: Any = 1) -> Any:
 
 OURS: dict[str, Callable[..., Any]] = {
     **ARRAYS,
-    **{name: unary(name) for name in ("abs", "exp", "log", "sqrt", "sigmoid", "sin", "cos", "tanh")},
+    **{name: unary(name) for name in ("abs", "exp", "log", "sqrt", "sigmoid", "sin", "cos", "tanh", "tan", "sinh")},
+    **{name: unary(name) for name in ("cosh", "log1p", "expm1", "log2", "log10", "exp2", "erf", "erfc", "square")},
+    **{name: unary(name) for name in ("reciprocal", "sign", "floor", "ceil")},
+    **{f"a{name}": unary(f"arc{name}") for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
+    **{f"nn.functional.{name}": inplace(name) for name in ("relu", "selu", "silu")},
     **{name: reduced(name) for name in ("sum", "mean", "logsumexp")},
     **{f"a{name}": reduced(name) for name in ("max", "min")},
     **{name: along(name) for name in ("softmax", "log_softmax")},
@@ -160,30 +186,34 @@ OURS: dict[str, Callable[..., Any]] = {
     "flipud": lambda x: x[::-1],
     "float_power": vector.power,
     "index_select": index_select,
-    "logaddexp": lambda x, y: vector.logsumexp(vector.stack([x + 0.0 * y, y + 0.0 * x]), 0),
+    "hypot": vector.hypot,
+    "atan2": vector.arctan2,
+    "logaddexp": vector.logaddexp,
     "masked_fill": masked_fill,
     "maximum": vector.maximum,
     "minimum": vector.minimum,
     "mul": vector.multiply,
     "narrow": narrow,
     "neg": vector.negative,
+    "nn.functional.elu": elu,
+    "nn.functional.gelu": gelu,
+    "nn.functional.hardtanh": hardtanh,
     "nn.functional.cross_entropy": cross_entropy,
     "nn.functional.leaky_relu": lambda x, negative_slope=0.01: vector.leaky_relu(x, float(negative_slope)),
     "nn.functional.linear": linear,
     "nn.functional.mse_loss": mse,
-    "nn.functional.relu": vector.relu,
-    "nn.functional.silu": lambda x: x * vector.sigmoid(x),
+    "nn.functional.softsign": vector.softsign,
     "nn.functional.softmin": lambda x, dim, **more: along("softmax")(-x, dim, **more),
     "nn.functional.softplus": softplus,
     "permute": lambda x, dims: vector.transpose(x, tuple(dims)),
     "pow": vector.power,
-    "reciprocal": lambda x: 1.0 / x,
+    "remainder": vector.mod,
     "reshape": lambda x, *shape: x.reshape(sizes(shape)),
     "reshape_as": lambda x, y: x.reshape(y.shape),
     "rsqrt": lambda x: x**-0.5,
     "rsub": lambda x, y, alpha=1: vector.subtract(y, vector.multiply(x, float(alpha))),
     "select": lambda x, dim, i: x[(slice(None),) * (dim % x.ndim) + (i,)],
-    "square": lambda x: x**2,
+    "round": lambda x, decimals=0: vector.round(x, decimals),
     "stack": lambda xs, dim=0: vector.stack(xs, dim),
     "sub": with_factor(vector.subtract),
     "take": lambda x, index: np.take(x, index),
@@ -262,6 +292,7 @@ def samples(name: str) -> Iterator[Any]:
 
 VARIANTS = ("", "with_dtype", "no_rounding_mode", "binary", "reduction_no_dim", "unbiased", "list_args", "multiple")
 VARIANTS += ("constant", "reflect", "replicate", "circular", "nearest", "bilinear")
+VARIANTS += ("decimals_0", "decimals_3", "decimals_neg_3")
 counts: dict[str, tuple[int, int, int]] = {}
 
 

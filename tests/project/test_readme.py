@@ -1,4 +1,4 @@
-"""The README cannot rot: its sessions are run, its tables are tried, its program is compared."""
+"""README and docs cannot rot: their sessions are run, their tables are tried, their program is compared."""
 
 import doctest
 import functools
@@ -16,29 +16,26 @@ import vector
 from viz.__main__ import main
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+PAGES = {path.relative_to(ROOT): path.read_text() for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))}
+README = PAGES[Path("README.md")]
 
 
 def after(marker, fence=None):
     """The table or fenced block that follows a marker."""
-    text = README.split(f"<!-- {marker} -->\n", 1)[1]
+    (text,) = (page.split(f"<!-- {marker} -->\n", 1)[1] for page in PAGES.values() if f"<!-- {marker} -->" in page)
     return text.split(f"```{fence}\n", 1)[1].split("\n```", 1)[0] if fence else text.split("\n\n", 1)[0]
 
 
-def session():
-    """The README's Python session, run as a doctest, and the names it leaves behind."""
-    test = doctest.DocTestParser().get_doctest(README, {}, "README.md", "README.md", 0)
+@pytest.mark.parametrize("page", [str(path) for path, text in PAGES.items() if ">>>" in text])
+def test_sessions_print_what_they_say(page):
+    test = doctest.DocTestParser().get_doctest(PAGES[Path(page)], {}, page, page, 0)
     names = test.globs
     with pytest.MonkeyPatch.context() as patch:  # the one thing in the program that depends on the machine
         patch.setattr(vector.runtime.matmul, "small_products_at_once", lambda: True)
         result = doctest.DocTestRunner().run(test, clear_globs=False)
-    return result, names
-
-
-def test_sessions_print_what_they_say_and_the_program_is_the_one_shown():
-    result, names = session()
-    assert result.failed == 0 and result.attempted > 10
-    assert after("the program", "text") == str(names["train_step"].program)
+    assert result.failed == 0 and result.attempted > 4
+    if "train_step" in names:
+        assert after("the program", "text") == str(names["train_step"].program)
 
 
 def test_the_command_line_prints_what_it_says_and_writes_its_files(tmp_path, monkeypatch, capsys):
@@ -90,5 +87,6 @@ def test_semantics(engine, row):
 
 
 def test_names_in_links_exist():
-    for path in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (ROOT / path).exists(), path
+    for page, text in PAGES.items():
+        for path in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+            assert (ROOT / page.parent / path).exists(), f"{page}: {path}"

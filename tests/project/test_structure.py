@@ -15,27 +15,30 @@ ROOT = Path(__file__).parents[2]
 
 # Each room may import those before it in its row, and what stands under it. `vector` itself stands above all.
 STOREYS = {
-    "scalar": ["op", "ops", "value autodiff", "losses optim anomaly", "nn"],
+    "scalar": ["op", "ops", "value autodiff pickling", "losses optim anomaly transforms", "nn"],
     "vector": [
-        "errors epoch files runtime schedules",
+        "errors epoch files held runtime schedules",
         "op",
         "ops",
         "tensor autodiff storage protocol pickling",
         "gradcheck random losses optim anomaly nn data",
+        "transforms",
         "compiler",
         "training",
-        "datasets checkpoint",
+        "datasets checkpoint exchange",
     ],
-    "viz": ["nodes theme files", "maths picture expression", "player zoom plots"],
+    "viz": ["nodes theme files console", "maths picture expression", "player zoom plots"],
 }
 PUBLIC = """
 scalar: Value backward_steps categorical_cross_entropy cross_entropy detect_anomaly grad gradcheck log_softmax mse nn
 scalar: no_grad optim softmax topological_order tanh exp where dot sum mean max min logsumexp
-scalar.nn: Dense Layer Sequential
+scalar: value_and_grad jacobian hessian vjp jvp hvp
+scalar.nn: BatchNorm Conv2D Dense Embedding GRU Layer LayerNorm MultiHeadAttention RMSNorm Sequential
 scalar.optim: SGD Adam AdamW
 vector: RecordingError Tensor backward_steps categorical_cross_entropy checkpoint compile cross_entropy datasets
 vector: detect_anomaly grad gradcheck mse nn no_grad optim topological_order matmul reshape transpose broadcast_to
 vector: concatenate stack take where dot softmax log_softmax
+vector: value_and_grad jacobian hessian vjp jvp hvp per_sample_grads remat
 vector.nn: Dense Dropout Flatten Layer Sequential glorot_uniform he_normal zeros
 vector.optim: SGD Adam AdamW constant stepped cosine
 vector.datasets: CLASS_NAMES Batches FashionMNIST fashion_mnist fashion_mnist_sample read_idx

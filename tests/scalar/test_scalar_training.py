@@ -229,6 +229,8 @@ HIDERS = {
     "a closure in a closure": lambda held: calls(closes_over(held)),
     "a method": lambda held: Hides(held).__call__,
     "a partial": lambda held: functools.partial(max, held),
+    "a default": lambda held: lambda xs, held=held: xs,
+    "a global": lambda held: eval("lambda xs: [max(x * held for x in xs)]", {"held": held}),
     "an activation": lambda held: Dense(2, 2, lambda x: x * held),
     "an object in an object": lambda held: Hides(Hides(held)),
 }
@@ -275,5 +277,5 @@ def test_layers_that_hold_each_other():
     assert repr(other).splitlines() == [
         "Layer               1  parameters",
         "└─ one: Layer       1  here.0 ()",
-        "   └─ other: Layer     same as",
+        "   └─ other: Layer     same as the whole",
     ]

@@ -55,6 +55,10 @@ def joined() -> Iterator[Sample]:
         )
 
 
+def standardized(x, axis=-1, eps=1e-5):
+    return (x - x.mean(axis, keepdims=True)) / np.sqrt(x.var(axis, keepdims=True) + eps)
+
+
 def over_axes() -> Iterator[Sample]:
     for name in ("cumsum", "cumprod"):
         yield from alike(name, ((2, 3),), ((2, 3), 0), ((2, 1, 3), -1), ((),), ((0, 2), 1), ((2, 0), 0), ((5,), 0))
@@ -62,6 +66,8 @@ def over_axes() -> Iterator[Sample]:
         yield from alike("prod", ((2, 3), axis), ((2, 3), axis, {"keepdims": True}))
         for name in ("var", "std"):
             yield from alike(name, ((2, 3), axis), ((2, 3), axis, {"keepdims": True, "ddof": 1}))
+    calls = ((2, 3),), ((4, 2), 0), ((2, 3, 2), (0, 1)), ((2, 3), -1, 0.1), ((1, 3), None)
+    yield from alike("standardize", *calls, plain=standardized)
     yield from alike("prod", ((),), ((1,), -1), ((0, 2), 0), ((2, 1, 3), (0, -1)), ((2, 0),), ((), 0))
     yield from alike("var", ((2, 1, 3), (0, -1)), ((3, 0), 0), ((4,), {"ddof": 2.5}))
     yield from alike("std", ((2, 1, 3), (0, -1)), ((3, 0), 0), ((4,), {"ddof": 2.5}))

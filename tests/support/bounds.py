@@ -32,8 +32,21 @@ import vector
 
 EPS, TINY = 2.0**-52, 5e-324
 EXACT = {"abs", "broadcast_to", "cast", "clip", "concatenate", "index", "max", "maximum", "min", "minimum", "negative"}
-EXACT |= {"relu", "reshape", "transpose", "where"}
-ROUNDED = {"add", "divide", "dot", "matmul", "mean", "multiply", "scatter", "sqrt", "subtract", "sum"}
+EXACT |= {"ceil", "floor", "hardtanh", "relu", "reshape", "sign", "transpose", "where"}
+ROUNDED = {
+    "add",
+    "divide",
+    "dot",
+    "matmul",
+    "mean",
+    "multiply",
+    "reciprocal",
+    "scatter",
+    "sqrt",
+    "square",
+    "subtract",
+    "sum",
+}
 SHIFTED = {"logsumexp", "log_softmax", "cross_entropy"}
 ELEMENTWISE = {name for name, op in scalar.ops.OPS.items() if not op.over}
 

@@ -34,21 +34,39 @@ def undecided(e) -> bool:
     may be that of either side. (At a corner exactly, both engines follow the table of semantics.)"""
     for node in e:
         if node.op:
-            xs, params = [x.data for x in node.inputs], node.params or {}
-            if node.op.name in ("abs", "relu", "leaky_relu"):
-                margins = xs
-            elif node.op.name in ("maximum", "minimum"):
-                margins = [xs[0] - xs[1]]
-            elif node.op.name == "clip":
-                margins = [xs[0] - params["low"], xs[0] - params["high"]]
-            elif node.op.name in ("max", "min"):
-                margins = [x - getattr(np, node.op.name)(x, axis=params.get("axis"), keepdims=True) for x in arrays(xs)]
-            else:
-                continue
             reach = 4.0 * np.sum([np.max(e[x]) for x in node.inputs])
-            if any(np.any((m != 0) & (np.abs(m) <= reach)) for m in margins):
+            if any(np.any((m != 0) & (np.abs(m) <= reach)) for m in corners(node)):
+                return True
+            if any(np.any(np.abs(m) < reach) for m in jumps(node)):
                 return True
     return False
+
+
+def corners(node):
+    """How far the inputs of a node are from the corners of its op."""
+    name, xs, params = node.op.name, [x.data for x in node.inputs], node.params or {}
+    if name in ("abs", "relu", "leaky_relu", "elu", "selu", "softsign"):
+        return xs
+    if name in ("maximum", "minimum"):
+        return [xs[0] - xs[1]]
+    if name in ("clip", "hardtanh"):
+        return [xs[0] - params.get("low", -1.0), xs[0] - params.get("high", 1.0)]
+    if name in ("max", "min"):
+        return [x - getattr(np, name)(x, axis=params.get("axis"), keepdims=True) for x in arrays(xs)]
+    return []
+
+
+def jumps(node):
+    """How far the inputs of a node are from where its value jumps: there rounding decides even if it seems to be 0."""
+    name, xs = node.op.name, [x.data for x in node.inputs]
+    if name == "sign":
+        return xs
+    if name in ("floor", "ceil"):
+        return [xs[0] - np.round(xs[0])]
+    if name == "round":
+        x = xs[0] * 10.0 ** node.params["decimals"]
+        return [x - np.floor(x) - 0.5]
+    return [node.data, node.data - xs[1]] if name == "mod" else []
 
 
 def arrays(xs) -> list[np.ndarray]:

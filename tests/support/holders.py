@@ -351,7 +351,9 @@ SPECIAL = [
     Special("a tensor's array", momentum, lambda m, u: rebind(m.layers[0].weight)),
     Special("an array in place", momentum, lambda m, u: m.layers[0].weight.data.__imul__(0.5)),
     Special("an array of the optimizer", momentum, lambda m, u: rebind(u.velocity[0])),
-    Special("a velocity", momentum, lambda m, u: u.velocity.__setitem__(0, vector.Tensor(np.ones((3, 4))))),
+    Special(
+        "a velocity", momentum, lambda m, u: setattr(u, "velocity", (vector.Tensor(np.ones((3, 4))), *u.velocity[1:]))
+    ),
     Special("requires_grad", momentum, put(lambda m, u: m.layers[0].bias, "requires_grad", False)),
     Special("activation", momentum, put(first, "activation", vector.relu)),
     Special("a layer's tensor", momentum, lambda m, u: put(first, "bias", vector.Tensor(np.ones(4)))(m, u)),

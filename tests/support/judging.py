@@ -15,8 +15,8 @@ INF, NAN = math.inf, math.nan
 
 # What vector.op.OPS has and scalar need not: ops on shapes, and the matrix product, which is `dot` there.
 VECTOR_ONLY_OPS = {"broadcast_to", "cast", "concatenate", "index", "matmul", "reshape", "scatter", "transpose"}
-VECTOR_ONLY_OPS |= {"cumprod", "cumsum", "prod", "std", "var"}
-VECTOR_ONLY_OPS |= {"cholesky", "cofactor", "det", "eigh", "inv", "norm", "qr", "slogdet", "solve", "svd"}
+VECTOR_ONLY_OPS |= {"cumprod", "cumsum", "standardize"}
+VECTOR_ONLY_OPS |= {"cholesky", "cofactor", "det", "eigh", "inv", "qr", "slogdet", "solve", "svd"}
 VECTOR_ONLY_OPS |= {"avg_pool", "avg_share", "conv", "conv_input", "conv_weight", "fold", "max_chosen", "max_pool"}
 VECTOR_ONLY_OPS |= {"max_share", "unfold"}
 SEQUENCES = {"dot": 2}  # how many sequences an op over sequences takes, where it is not one
@@ -28,6 +28,9 @@ SAMPLES: dict[str, list[Any]] = {
     "low": [-1.0, 0.0],
     "high": [1.0, 2.0],
     "condition": [True, False],
+    "alpha": [1.0, -0.5],
+    "decimals": [0, 1],
+    "ddof": [0, 0.5],
 }
 ZERO_SIGN_FREE = {"relu", "maximum", "minimum", "clip", "abs"}
 
@@ -61,6 +64,11 @@ def params_of(op: Any) -> list[dict[str, Any]]:
     if missing:
         raise LookupError(f"{op.name}: add numbers to try for {', '.join(missing)} to SAMPLES")
     return [dict(zip(op.defaults, xs, strict=True)) for xs in itertools.product(*(SAMPLES[n] for n in op.defaults))]
+
+
+def inside(name: str, x: float) -> float:
+    """x, from 0 to 1, brought into the domain of an op."""
+    return x + 1.0 if name == "arccosh" else x
 
 
 def bits(x: Any) -> np.ndarray:

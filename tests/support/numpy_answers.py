@@ -221,8 +221,11 @@ def check_slopes(call: Call, nodes: list[Any], tensors: list[Any], plainly: Call
             below = weighed()
             t.data[at] = before
             difference = (above - below) / 2e-6
-            if np.isfinite(difference) and not abs(slope[at] - difference) <= 1e-7 * (
-                1.0 + abs(above) + abs(difference)
+            jumps = abs(difference) > 1e4  # as a remainder does, or what is rounded
+            if (
+                np.isfinite(difference)
+                and not jumps
+                and not abs(slope[at] - difference) <= 1e-7 * (1.0 + abs(above) + abs(difference))
             ):
                 raise Wrong(f"{call}: slope {slope[at]}, and not {difference}")
 

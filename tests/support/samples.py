@@ -5,6 +5,7 @@ A sample's function takes tensors or plain arrays; so the same one serves for va
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,17 +21,37 @@ PAIRS: list[tuple[Shape, Shape]] = [
     *(((), ()), ((), (3,)), ((3,), ()), ((2, 3), (3,)), ((2, 1), (1, 3)), ((1,), (2, 3)), ((1, 1, 1), (3,))),
     *(((2, 3), (2, 3)), ((0,), (1,)), ((2, 0), (1, 1)), ((0, 3), ())),
 ]
+FEW: list[tuple[Shape, Shape]] = [((), (3,)), ((2, 1), (1, 3)), ((2, 3), (2, 3)), ((0, 3), ())]
 SIGMOID = lambda x: 1.0 / (1.0 + np.exp(-x))  # noqa: E731
 LOGSUMEXP = lambda x, axis=None, keepdims=False: np.log(np.exp(x).sum(axis=axis, keepdims=keepdims))  # noqa: E731
+ERF = lambda x: np.vectorize(math.erf, [np.float64])(x)  # noqa: E731
+KAPPA = 0.044715
 UNARY: dict[str, Callable[..., Any]] = {
-    **{name: getattr(np, name) for name in ("negative", "abs", "exp", "sin", "cos", "tanh")},
+    **{name: getattr(np, name) for name in ("negative", "abs", "exp", "sin", "cos", "tanh", "square", "expm1", "exp2")},
+    **{name: getattr(np, name) for name in ("sinh", "cosh", "arctan", "arcsinh", "sign", "floor", "ceil", "round")},
+    "elu": lambda x, alpha=1.0: np.where(x > 0, x, alpha * np.expm1(x)),
+    "erf": ERF,
+    "erfc": lambda x: 1.0 - ERF(x),
+    "gelu": lambda x: x * (1.0 + ERF(x / np.sqrt(2.0))) / 2.0,
+    "gelu_tanh": lambda x: x * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (x + KAPPA * x**3))) / 2.0,
+    "hardtanh": lambda x: np.clip(x, -1.0, 1.0),
     "leaky_relu": lambda x, slope=0.01: np.where(x > 0, x, slope * x),
     "relu": lambda x: np.maximum(x, 0.0),
+    "selu": lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(x)),
     "sigmoid": SIGMOID,
+    "silu": lambda x: x * SIGMOID(x),
     "softplus": lambda x: np.log1p(np.exp(x)),
+    "softsign": lambda x: x / (1.0 + np.abs(x)),
 }
-POSITIVE: dict[str, Callable[..., Any]] = {"log": np.log, "sqrt": np.sqrt}
-BINARY = ("add", "subtract", "multiply", "divide", "maximum", "minimum")
+SOME: list[Shape] = [(), (2, 3), (0,)]  # for ops whose rules do nothing that others do not
+PLAIN = {"negative", "abs", "exp", "sin", "cos", "tanh", "leaky_relu", "relu", "sigmoid", "softplus"}
+# The inputs of ops that not all numbers are in the domain of: where they begin, and a factor.
+DOMAINS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("log", "sqrt", "log2", "log10", "log1p", "cbrt", "reciprocal"), (0.2, 1.0)),
+    **dict.fromkeys(("arcsin", "arccos", "arctanh", "tan"), (-1.5, 0.5)),
+    "arccosh": (1.1, 1.0),
+}
+BINARY = ("add", "subtract", "multiply", "divide", "maximum", "minimum", "arctan2", "hypot", "logaddexp", "mod")
 REDUCED: dict[str, Callable[..., Any]] = {
     **{name: getattr(np, name) for name in ("sum", "max", "min")},
     "mean": lambda x, axis, keepdims: np.mean(x, axis if x.ndim else None, keepdims=keepdims),
@@ -52,19 +73,31 @@ ALONG: dict[str, Callable[..., Any]] = {
 
 
 def elementwise() -> Iterator[Sample]:
-    for name, plain in {**UNARY, **POSITIVE}.items():
-        for shape in SHAPES:
-            yield Sample(name, str(shape), OPS[name], plain, numbers(shape, low=0.2 if name in POSITIVE else -1.5))
-    for name, (a, b) in itertools.product(BINARY, PAIRS):
-        yield Sample(name, f"{a} {b}", OPS[name], getattr(np, name), numbers(a, b))
+    for name, plain in {**UNARY, **{name: getattr(np, name) for name in DOMAINS}}.items():
+        low, factor = DOMAINS.get(name, (-1.5, 1.0))
+        for shape in SHAPES if name in PLAIN else SOME:
+            yield Sample(name, str(shape), OPS[name], plain, [x * factor for x in numbers(shape, low=low)])
+    for name, pairs in [*((name, PAIRS) for name in BINARY[:6]), *((name, FEW) for name in BINARY[6:])]:
+        for a, b in pairs:
+            x, y = numbers(a, b)
+            y = y + np.sign(y) if name == "mod" else y  # away from 0, where it jumps at every step
+            yield Sample(name, f"{a} {b}", OPS[name], getattr(np, name), [x, y])
     for a, b in PAIRS:
         yield Sample("power", f"{a} {b}", OPS["power"], np.power, [numbers(a, low=0.2)[0], *numbers(b)])
     for name in (*BINARY, "power"):
         plain = getattr(np, name)
         twice = lambda x, f=OPS[name]: f(x, x)  # noqa: E731
         yield Sample(name, "of itself", twice, lambda x, f=plain: f(x, x), numbers((2, 3), low=0.2))
-    for n in (-2.0, -1.0, 0.5, 2.0, 3.0):
-        yield Sample("power", f"to the {n}", lambda x, n=n: x**n, lambda x, n=n: x**n, numbers((2, 3), low=0.2))
+    for n in (-2.0, -1.0, 0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0):
+        yield Sample(
+            "power", f"to the {n}", lambda x, n=n: vector.power(x, n), lambda x, n=n: x**n, numbers((2, 3), low=0.2)
+        )
+    several = np.array([[2.0, 3.0, 0.5], [4.0, -1.0, 1.7]])
+    yield Sample(
+        "power", "to several", lambda x: vector.power(x, several), lambda x: x**several, numbers((2, 3), low=0.2)
+    )
+    yield Sample("round", "decimals", lambda x: vector.round(x, 1), lambda x: np.round(x, 1), numbers((2, 3)))
+    yield Sample("elu", "alpha", lambda x: vector.elu(x, 0.25), lambda x: UNARY["elu"](x, 0.25), numbers((2, 3)))
     yield Sample(
         "leaky_relu",
         "slope",

@@ -16,12 +16,14 @@ SHAPES = [(), (3,), (1,), (2, 1), (1, 3), (2, 3)]  # all broadcast together
 
 # Inside a deep expression most numbers would leave the domain of these, and one NaN hides all that follows.
 GUARDED = {
-    "divide": "divide({}, add(abs({}), 0.5))",
-    "exp": "exp(tanh({}))",
-    "log": "log(add(abs({}), 0.5))",
+    **{name: f"{name}(add(abs({{}}), 0.5))" for name in ("log", "log2", "log10", "sqrt", "cbrt", "reciprocal")},
+    **{name: f"{name}(tanh({{}}))" for name in ("exp", "exp2", "expm1", "sinh", "cosh", "tan", "square")},
+    **{name: f"{name}(sin(tanh({{}})))" for name in ("arcsin", "arccos", "arctanh")},
+    **{name: f"{name}({{}}, add(abs({{}}), 0.5))" for name in ("divide", "mod", "arctan2", "hypot")},
+    "arccosh": "arccosh(add(abs({}), 1.5))",
+    "log1p": "log1p(abs({}))",
     "multiply": "multiply(tanh({}), {})",
     "power": "power(add(abs({}), 0.5), tanh({}))",
-    "sqrt": "sqrt(add(abs({}), 0.5))",
 }
 OPERATORS = [
     "{} + {}",
@@ -30,6 +32,8 @@ OPERATORS = [
     "{} / {}",
     "-{}",
     "{} ** 2",
+    "{} ** 3",
+    "{} ** 4.0",
     "2.0 - {}",
     "1.5 / {}",
     "3.0 * {}",
@@ -139,9 +143,9 @@ def array_expressions(draw: Any) -> Lines:
     return Lines("from vector import *; node = Tensor    # and, in tests/: from spelt import *", lines)
 
 
-OF_ONE_NUMBER = {n for n in elementwise() if len(scalar.ops.OPS[n].rules) == 1 and not scalar.ops.OPS[n].defaults}
-ACTIVATIONS = [None, *sorted(OF_ONE_NUMBER)]
-ACTIVATIONS += ["leaky_relu", "softmax", "log_softmax"]
+ACTIVATIONS: list[str | None] = [None, "abs", "cos", "elu", "erf", "exp", "gelu", "gelu_tanh", "hardtanh", "leaky_relu"]
+ACTIVATIONS += ["log", "log_softmax", "negative", "relu", "selu", "sigmoid", "silu", "sin", "softmax", "softplus"]
+ACTIVATIONS += ["softsign", "sqrt", "tanh"]
 POSITIVE = ("log", "sqrt")  # activations for positive numbers only
 
 

@@ -44,7 +44,12 @@ SHAPES |= {"conv": [IMAGE, (1, 1, 1, 4)], "conv_input": [IMAGE, (1, 1, 4, 1)], "
 MATRICES = {"cholesky", "cofactor", "det", "eigh", "inv", "norm", "qr", "slogdet", "solve", "svd"}  # far from singular
 VECTOR |= {"scatter": {"key": (slice(None), [0, 1]), "shape": (2, 3)}}
 DATA = [0.25, 0.5, -0.75, 1.5]
-POSITIVE = {"log", "sqrt", "power"}
+# What brings a number into an op's domain.
+DOMAINS = {
+    **dict.fromkeys(("log", "log2", "log10", "log1p", "sqrt", "power"), abs),
+    **dict.fromkeys(("arcsin", "arccos", "arctanh"), lambda x: x / (1.0 + abs(x))),
+    "arccosh": lambda x: 1.0 + abs(x),
+}
 
 
 def params(op) -> dict:
@@ -58,7 +63,7 @@ def scalar_nodes(data=DATA) -> dict[str, scalar.Value]:
     """A node of every op of the scalar engine, of inputs a, b, c, d."""
     nodes = {}
     for name, op in scalar.ops.OPS.items():
-        numbers = [abs(x) for x in data] if name in POSITIVE else data
+        numbers = map(DOMAINS[name], data) if name in DOMAINS else data
         inputs = [scalar.Value(x, label) for x, label in zip(numbers, "abcd", strict=True)][
             : 4 if op.over else len(op.rules)
         ]
@@ -71,9 +76,8 @@ def vector_nodes() -> dict[str, vector.Tensor]:
     nodes = {}
     for name, op in vector.op.OPS.items():
         arrays = [np.array(DATA).reshape(2, 2) + i for i in range(3 if op.over else len(op.rules))]
-        inputs = [
-            vector.Tensor(x + POSITIVE.issuperset({name}), label) for x, label in zip(arrays, "ABC", strict=False)
-        ]
+        arrays = list(map(DOMAINS[name], arrays)) if name in DOMAINS else arrays
+        inputs = [vector.Tensor(x, label) for x, label in zip(arrays, "ABC", strict=False)]
         for i, x in enumerate(inputs):
             x.data = x.data.reshape(SHAPES[name][i]) if name in SHAPES else x.data
             x.data += 3.0 * np.eye(2) if name in MATRICES else 0.0
@@ -83,4 +87,4 @@ def vector_nodes() -> dict[str, vector.Tensor]:
     return nodes
 
 
-NO_COUNTERPART = {"scatter", "cumprod", "cumsum", "prod", "std", "var", *MATRICES, *SHAPES}
+NO_COUNTERPART = {"scatter", "standardize", "cumprod", "cumsum", "prod", "std", "var", *MATRICES, *SHAPES}

@@ -1,5 +1,6 @@
 """Sequential.fit records its step, and nothing in the results shows it."""
 
+import functools
 import gc
 import re
 import sys
@@ -125,7 +126,7 @@ WRONG = {
     "batch_size of 1 or more": lambda fit: fit(DATA.train_images, DATA.train_labels, batch_size=0),
     "expected 784 features, got 100": lambda fit: fit(np.zeros((5, 10, 10)), np.zeros(5, int)),
     "class numbers from 0 to 9, got 10": lambda fit: fit(DATA.train_images[:3], np.array([1, 10, 2])),
-    "labels as whole numbers": lambda fit: fit(DATA.train_images[:3], np.ones(3)),
+    "expected integer class numbers, got float32": lambda fit: fit(DATA.train_images[:3], np.ones(3)),
 }
 
 
@@ -151,11 +152,27 @@ def test_a_wrong_label_in_a_later_batch_is_named():
         model.fit(DATA.train_images, labels, optim.SGD(model.parameters(), 0.1))
 
 
-def test_a_progress_bar_shows_the_running_loss_and_accuracy(capsys):
+def test_a_progress_bar_shows_the_running_loss_and_accuracy(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     history = train(True, progress=True)[2]
     shown = capsys.readouterr().err
-    assert "epoch 1/2" in shown and "epoch 2/2" in shown
+    assert "epoch 1/2" in shown and "epoch 2/2" in shown and "\r" in shown
     assert history == train(True)[2] and capsys.readouterr().err == ""
+
+
+def test_a_log_file_gets_a_line_an_epoch(capsys):
+    history = train(True, progress=True, validation=(DATA.test_images, DATA.test_labels))[2]
+    assert capsys.readouterr().err.splitlines() == [
+        f"epoch {i}/2  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  "
+        f"test loss {row['test_loss']:.4f}  test accuracy {row['test_accuracy']:.4f}"
+        for i, row in enumerate(history, 1)
+    ]
+
+
+def test_progress_without_any_output(monkeypatch):
+    """As of a program without a console on Windows."""
+    monkeypatch.setattr(sys, "stderr", None)
+    train(True, progress=True)
 
 
 def test_a_constant_schedule_is_no_schedule():
@@ -204,8 +221,8 @@ def test_no_optimizer_and_one_of_another_model():
 @pytest.mark.parametrize(
     ("validation", "words"),
     [
-        (3, r"expected validation=\(images, labels\), got int"),
-        ((DATA.test_images,), r"expected validation=\(images, labels\), got 1"),
+        (3, r"expected validation=\(images, labels\) or a part from 0 to 1, got int"),
+        ((DATA.test_images,), r"expected validation=\(images, labels\) or a part from 0 to 1, got 1"),
         ((DATA.test_images, DATA.test_labels[:5]), "expected as many labels as images"),
     ],
 )
@@ -308,6 +325,55 @@ def test_generators_are_found_everywhere():
     """A run that goes on draws what it would have drawn: from layers in layers, dicts and lists."""
     model = nn.Sequential(Everywhere())
     assert len(find_generators([model])) == 4
+
+
+class Slotted:
+    """Noise whose generator is in a slot; another one is empty."""
+
+    __slots__ = ("empty", "rng")
+
+    def __init__(self, rng):
+        self.rng = rng
+
+    def __call__(self, x):
+        return x + vector.random.uniform(self.rng, x.shape)
+
+
+def noise_of(rng):
+    return lambda x: x + vector.random.uniform(rng, x.shape)
+
+
+def noise(x, rng):
+    return x + vector.random.uniform(rng, x.shape)
+
+
+HOLDERS = {
+    "a slot": Slotted,
+    "a closure": noise_of,
+    "a partial": lambda rng: functools.partial(noise, rng=rng),
+    "a default": lambda rng: lambda x, rng=rng: noise(x, rng),
+    "a method": lambda rng: Slotted(rng).__call__,
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_a_generator_goes_on_wherever_it_is_held(holder, tmp_path):
+    """A run that stopped and goes on ends with the same bits, in a recorded step too."""
+
+    def run(epochs, path):
+        model = nn.Sequential(nn.Dense(4, 3, seed=0), HOLDERS[holder](np.random.default_rng(5)))
+        assert len(find_generators([model])) == 1
+        options = {"epochs": epochs, "batch_size": 4, "checkpoint": tmp_path / path}
+        model.fit(np.eye(4).repeat(3, 0), np.arange(12) % 3, optim.SGD(model.parameters(), 0.1), **options)
+        return model.parameters()[0].data
+
+    run(1, "parts.npz")
+    assert same(run(3, "parts.npz"), run(3, "whole.npz"))
+
+
+def test_a_method_of_a_generator_is_found_by_what_it_is_of():
+    rng = np.random.default_rng(0)
+    assert find_generators([{"draw": [rng.normal, "text", 1, None]}]) == [rng]
 
 
 class Everywhere(nn.Layer):

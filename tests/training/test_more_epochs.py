@@ -84,3 +84,17 @@ def test_a_checkpoint_without_these_is_read(tmp_path):
     save(path, state)
     history = model.fit(DATA.train_images, DATA.train_labels, update, epochs=2, batch_size=200, checkpoint=path)
     assert [row["epoch"] for row in history] == [1, 2]
+
+
+def test_what_on_epoch_adds_to_a_row_comes_back_from_the_checkpoint(tmp_path):
+    def run(epochs):
+        model = model_of()
+        options = {"batch_size": 200, "checkpoint": tmp_path / "run.npz", "on_epoch": note}
+        update = optim.SGD(model.parameters(), 0.01)
+        return model.fit(DATA.train_images, DATA.train_labels, update, epochs=epochs, **options)
+
+    def note(row):
+        row["notes"] = {"of epoch": row["epoch"]}
+
+    run(1)
+    assert [row["notes"] for row in run(2)] == [{"of epoch": 1}, {"of epoch": 2}]

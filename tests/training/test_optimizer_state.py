@@ -16,6 +16,10 @@ KINDS = {
     "nesterov": lambda E, p: E.optim.SGD(p, 0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
     "adam": lambda E, p: E.optim.Adam(p, 0.05, betas=(0.8, 0.9), weight_decay=0.1),
     "adamw": lambda E, p: E.optim.AdamW(p, 0.05),
+    "amsgrad": lambda E, p: E.optim.Adam(p, 0.05, amsgrad=True),
+    "rmsprop": lambda E, p: E.optim.RMSprop(p, 0.01, momentum=0.5, weight_decay=0.01),
+    "adagrad": lambda E, p: E.optim.Adagrad(p, 0.1),
+    "lion": lambda E, p: E.optim.Lion(p, 0.01, weight_decay=0.1),
 }
 
 

@@ -45,3 +45,9 @@ def test_dropout_drops_while_training():
     drop.eval()
     assert drop(x) is x
     assert nn.Dropout(0.0)(x) is x
+
+
+@pytest.mark.parametrize("widths", [(0, 2), (2, 0), (-1, 2)])
+def test_a_dense_layer_of_no_width(widths):
+    with pytest.raises(ValueError, match=r"Dense: expected widths of at least 1, got -?\d and \d"):
+        nn.Dense(*widths)

@@ -391,6 +391,7 @@ def test_what_is_in_the_model_is_not_hidden():
     model = nn.Sequential(
         lambda x: frozen(x) + x, encoder, lambda x: x @ encoder.weight.T, encoder.__call__, of_closure(lambda x: x)
     )
+    assert len(nn.Sequential(encoder, of_closure(encoder.bias * Tensor(1.0, "w"))).parameters()) == 2  # in part
     assert [*model.state_dict()] == ["0.weight", "0.bias"]
     assert model(X).shape == (2, 3)
     model.fit(X, Y, optim.SGD(model.parameters(), 0.1), compile=False)

@@ -84,7 +84,7 @@ def test_whatever_is_typed_is_an_expression_or_a_mistake(text: str) -> None:
     ("text", "column", "what"),
     [
         ("tanh(a + d)", 10, "no value for d; add d=..."),
-        ("a + tahn(a)", 5, "unknown function tahn; did you mean tanh?"),
+        ("a + sigmiod(a)", 5, "unknown function sigmiod; did you mean sigmoid?"),
         ("a + qq(a)", 5, "unknown function qq; there are abs, add, "),
         ("1 + 1/(a - 2)", 8, "division by zero"),
         ("a * log(0)", 5, "log(0) is -inf, not a finite number"),

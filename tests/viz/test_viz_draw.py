@@ -11,6 +11,7 @@ from pathlib import Path
 import graphviz
 import numpy as np
 import pytest
+from viz_samples import scalar_nodes
 
 import scalar
 import vector
@@ -218,17 +219,12 @@ def test_local_derivatives_stand_on_the_edges_that_carry_gradient() -> None:
     ]
 
 
-OP_PARAMS = {"leaky_relu": {"slope": 0.1}, "clip": {"low": -1.0, "high": 1.0}, "where": {"condition": True}}
-
-
 @pytest.mark.parametrize("name", sorted(scalar.ops.OPS))
 def test_every_op_can_be_drawn_with_its_local_derivatives(name: str) -> None:
-    op = scalar.ops.OPS[name]
-    inputs = [Value(0.25 + i / 8, label=f"x{i}") for i in range(4 if op.over else len(op.rules))]
-    node = Value.apply(op, inputs, OP_PARAMS.get(name))
+    node = scalar_nodes()[name]
     source = viz.draw(node, local_derivatives=True).source
-    assert source.count("∂ ") == len(inputs)
-    assert write(name, [Term(f"x{i}") for i in range(len(inputs))], node.params).text[:3] in source
+    assert source.count("∂ ") == len(node.inputs)
+    assert write(name, [Term(x.label) for x in node.inputs], node.params).text[:3] in source
 
 
 LABELS = {

@@ -3,6 +3,7 @@
 import numpy as np
 
 import vector
+import viz
 from viz.maths.notation import Term
 from viz.maths.symbolic import Name, Symbolic
 
@@ -18,3 +19,10 @@ def test_numbers_write_down_what_is_done_to_them() -> None:
     assert v.astype(np.float32).data.dtype == np.float32 and v.astype(np.float32).name == v.name
     picked = Symbolic.apply(vector.ops.OPS["index"], [v], {"key": np.array([2, 0])})
     assert picked.name.code.text == "index(v, key=…)" and picked.data.tolist() == [2.0, 0.0]
+
+
+def test_a_tensor_without_axes_is_told_as_an_array_is() -> None:
+    """Its comparisons choose, and they count as 1 and 0, as those of arrays do."""
+    x = vector.Tensor(2.0, "x")
+    assert viz.steps(x.relu())[0].text == "dL/dx += dL/dL * (L > 0) = 1.0 * (2.0 > 0) = 1.0"
+    assert viz.steps(x**3)[0].text == "dL/dx += dL/dL * 3 * x**2 = 1.0 * 3 * 2.0**2 = 12.0"

@@ -52,12 +52,14 @@ class GuardSet:
 
     found     the name and value of each, and the length of each container
     words     the names in the functions found: attributes of these names are guarded
-    tensors   those that the recording reads, each with its array and whether it wanted a gradient
+    tensors   those that the recording reads, each with its array
+    wanted    these and those whose `requires_grad` the step read, each with what it was
     """
 
     def __init__(self, roots: list[tuple[str, Any]], words: frozenset[str] = ALWAYS) -> None:
         self.roots, self.words = roots, words
-        self.tensors: list[tuple[Tensor, np.ndarray, bool]] = []
+        self.tensors: list[tuple[Tensor, np.ndarray]] = []
+        self.wanted: list[tuple[Tensor, bool]] = []
         while True:  # an object is asked for the attributes that are named anywhere, so later names count, too
             walk = Walk(self.roots, self.words)
             if walk.words == self.words:
@@ -84,8 +86,11 @@ class GuardSet:
                     return False
             if self.epoch != epoch.now:  # what else is compared changes it
                 now = epoch.now
-                for tensor, array, wanted in self.tensors:
-                    if tensor._data is not array or tensor.requires_grad is not wanted:
+                for tensor, array in self.tensors:
+                    if tensor._data is not array:
+                        return False
+                for tensor, wanted in self.wanted:
+                    if tensor._requires_grad is not wanted:
                         return False
                 for read, key, value in self.guarded:
                     if read(key) is not value:
@@ -112,15 +117,15 @@ class GuardSet:
 
     def rebound(self) -> tuple[str, str] | None:
         """Of a tensor whose array or `requires_grad` is another one: what a replay cannot do, and what to do instead"""
-        for tensor, array, wanted in self.tensors:
-            name = tensor.label or "a tensor"
+        for tensor, array in self.tensors:
             if tensor._data is not array:
                 return (
-                    f"follow {name} to another array, which it was given after the recording",
+                    f"follow {tensor.label or 'a tensor'} to another array, which it was given after the recording",
                     "write into it, as in p.data[...] = new, or call clear() on the step to record anew",
                 )
-            if tensor.requires_grad is not wanted:
-                what = f"follow {name}, whose requires_grad changed after the recording"
+        for tensor, wanted in self.wanted:
+            if tensor._requires_grad is not wanted:
+                what = f"follow {tensor.label or 'a tensor'}, whose requires_grad changed after the recording"
                 return what, "call clear() on the step to record anew"
         return None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 import os
 import threading
 import weakref
@@ -34,6 +35,7 @@ from .verify import Signature, StaleRecording, stale
 NEVER = 2**62
 STEPS: weakref.WeakSet[CompiledStep] = weakref.WeakSet()
 ndarray = np.ndarray
+layout = operator.attrgetter("shape", "strides", "dtype")
 
 
 class Returned(Tensor):
@@ -73,12 +75,13 @@ class Replay:
         self.signature, self.guards, self.left = run.signature, guards, run.left
         self.donated, self.plain = run.donated, arguments.plain  # whose ids are in the key
         self.tensors, self.accumulated = run.tracer.tensors, run.tracer.accumulated
-        guards.tensors = [(tensor, array, tensor.requires_grad) for tensor, array in self.tensors.items()]
+        guards.tensors = [*self.tensors.items()]
+        guards.wanted = [(tensor, tensor.requires_grad) for tensor in {**self.tensors, **run.tracer.asked}]
         self.count = self.checked = 1
         self.due, self.confirmed = NEVER, False
         arrays = [x for _, x in arguments.leaves if type(x) is np.ndarray]
         simple = len(arrays) == len(arguments.args) and not (arguments.named or arguments.overlaps) and mode.graph
-        self.layouts = [(x.shape, x.strides, x.dtype) for x in arrays] if simple else None
+        self.layouts = [*map(layout, arrays)] if simple else None
         self.program, self.run = build(run.program, title)
         self.single = isinstance(run.program.outputs, Var)
 
@@ -87,8 +90,8 @@ class Replay:
         layouts = self.layouts
         if layouts is None or len(args) != len(layouts):
             return False
-        for x, (shape, strides, dtype) in zip(args, layouts):  # noqa: B905  (it takes longer)
-            if type(x) is not ndarray or x.shape != shape or x.strides != strides or x.dtype is not dtype:
+        for x, expected in zip(args, layouts):  # noqa: B905  (it takes longer)
+            if type(x) is not ndarray or layout(x) != expected:
                 return False
         if len(args) == 2:  # do they share memory? spelt out, as it is the usual case
             x, y = args
@@ -345,7 +348,7 @@ def given(arguments: Arguments, tracer: Tracer, tensors: dict[Tensor, Tensor]) -
     for (name, x), array in zip(arguments.leaves, arguments.inputs, strict=True):
         traced = tracer.input(array, (isinstance(x, Tensor) and x.label) or name)
         if isinstance(x, Tensor):
-            yield tensors.setdefault(x, Tensor(traced, x.label, x.requires_grad))
+            yield tensors.setdefault(x, Tensor(traced, x.label, x._requires_grad))
         elif isinstance(x, np.ndarray):
             yield arrays.setdefault(id(x), traced)
         elif isinstance(x, np.floating):
@@ -365,7 +368,7 @@ def check_tensors(tensors: dict[Tensor, Tensor], tracer: Tracer) -> None:
             what = f"find {name} outside, too"
         elif getattr(inside._data, "_var", None) not in tracer.inputs:
             what = f"give {name} another array"
-        elif x.op and x.requires_grad and mode.graph:
+        elif x.op and x._requires_grad and mode.graph:
             what = f"differentiate what {name} was made of"
         else:
             continue

@@ -56,7 +56,7 @@ class TracedArray(NDArrayOperatorsMixin):
     mT = property(lambda self: np.swapaxes(self, -1, -2))
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if any(hasattr(x, "op") for x in inputs):
+        if any([type(x) is not TracedArray and hasattr(x, "op") for x in inputs]):
             return NotImplemented  # for the tensor among them, which makes a node
         if method not in ("__call__", "reduce") or ufunc.nout != 1:
             refuse(
@@ -211,6 +211,7 @@ class Tracer:
         self.inputs: list[Var] = []
         self.captured: dict[int, TracedArray] = {}  # arrays from outside, by id; the TracedArray keeps its array alive
         self.tensors: dict[Any, np.ndarray] = {}  # tensors from outside, and the array each had
+        self.asked: dict[Any, None] = {}  # tensors from outside whose requires_grad was read
         self.versions: Counter[Var] = Counter()  # how often the memory of each root was written to
         self.extents = Extents()
         self.contents: dict[int, int] = {}  # checksums of the user's plain arrays as the step found them, by id
@@ -233,9 +234,9 @@ class Tracer:
             raise RecordingError(
                 "an array of a recorded step was used after the step; return it from the step to keep it"
             )
-        traced_args, traced_kwargs = replace(args, self.traced), replace(kwargs, self.traced)
-        values, named = replace(traced_args, unwrap), replace(traced_kwargs, unwrap)
-        args, kwargs = replace(traced_args, variable), replace(traced_kwargs, variable)
+        traced_args, traced_kwargs = given = replace((args, kwargs), self.traced)
+        values, named = replace(given, unwrap)
+        args, kwargs = replace(given, variable)
         if np.geterr() != self.errors:
             f = under(f, *np.geterr().items())
         if out is None:
@@ -245,7 +246,7 @@ class Tracer:
             number, value = isinstance(value, np.generic), np.asarray(value)
             if value.dtype.hasobject:  # planned memory is plain bytes
                 refuse(f"call {f.__name__}, whose result holds objects", "compute with numbers, or call it outside")
-            viewed = [x for x in leaves((traced_args, traced_kwargs)) if np.may_share_memory(x.value, value)]
+            viewed = [x for x in leaves(given) if np.may_share_memory(x.value, value)]
             if viewed and not getattr(f, "checks", False):
                 return self.view_of(f, traced_args, traced_kwargs, value, viewed)
             traced = TracedArray(self, Var("result", value), value, number)
@@ -367,6 +368,8 @@ class Tracer:
 
     def traced(self, x: Any, label: str = "", writable: bool = False) -> Any:
         """An array from outside as a TracedArray; a tensor's array; anything else as it is."""
+        if type(x) is TracedArray:
+            return x
         if hasattr(x, "op"):
             return self.read(x)
         if not issubclass(type(x), np.ndarray):
@@ -416,6 +419,12 @@ class Tracer:
             tensor._data = new
         elif new is not self.read(tensor):
             self.pending_writes[tensor] = new
+
+    def wants_gradient(self, tensor: Any) -> bool:
+        """`tensor.requires_grad`: what the step decides by it stays only as long as it does."""
+        if not isinstance(tensor._data, TracedArray):
+            self.asked[tensor] = None
+        return tensor._requires_grad
 
     def keep(self, settings: Any) -> Any:
         """An op's settings, as its derivatives will read them: what the forward pass reads."""
@@ -574,8 +583,8 @@ def one_key(k: Any) -> Any:
 
 
 def unwrap(x: Any) -> Any:
-    return x.value if isinstance(x, TracedArray) else x
+    return x.value if type(x) is TracedArray or isinstance(x, TracedArray) else x
 
 
 def variable(x: Any) -> Any:
-    return x._var if isinstance(x, TracedArray) else x
+    return x._var if type(x) is TracedArray or isinstance(x, TracedArray) else x

@@ -173,8 +173,6 @@ def differing(a: Any, b: Any) -> tuple[Any, Any] | None:
         return None if len(a) == len(b) else (a, b)
     if isinstance(a, (Constant, Outer)):
         return None if a.matches(b) else (a, b)
-    if isinstance(a, slice):
-        return None if repr(a) == repr(b) else (a, b)
     equal = repr(a) == repr(b) if isinstance(a, PLAIN) else a == b
     return None if equal is True else (a, b)
 

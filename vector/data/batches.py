@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from .augment import Augmentation, apply
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -14,9 +16,11 @@ if TYPE_CHECKING:
 class Batches:
     """Iterate over a data set in shuffled batches, without copying it; each `iter()` begins the next epoch.
 
-    A batch is `(images, labels)`, both fresh arrays: images times `scale` in the given dtype, and classes as
-    int64. `scale=None` keeps the images' values, for images that are scaled already. The last batch of an
-    epoch may be shorter, unless `drop_last`. `len()` is the number of batches in an epoch.
+    A batch is `(images, labels)`, both fresh arrays: images times `scale` in the given dtype, whole labels as int64 and
+    others in the dtype. `scale=None` keeps the images' values, for images that are scaled already. With `weights`, one
+    for each image, a batch has them as a third array. `augment`, one of vector.data.augment or several in a list,
+    changes the images of each batch. The last batch of an epoch may be shorter, unless `drop_last`. `len()` is the
+    number of batches in an epoch. Arrays may be larger than memory, as np.memmap has them.
 
     `epoch`, which can be set, is the number of the next epoch to begin. An epoch's order follows from
     `(seed, epoch)` alone, so that a run that stopped at (epoch, batch) can go on as if it had not:
@@ -42,11 +46,15 @@ class Batches:
         dtype: DTypeLike = np.float32,
         scale: float | None = 1 / 255,
         drop_last: bool = False,
+        weights: np.ndarray | None = None,
+        augment: Augmentation | Sequence[Augmentation] | None = None,
     ) -> None:
         self.images = np.ascontiguousarray(images)  # copies only what np.take would copy for every batch
         self.labels = np.asarray(labels)
         self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
         self.dtype, self.scale, self.drop_last = np.dtype(dtype), scale, drop_last
+        self.weights = None if weights is None else np.asarray(weights, self.dtype)
+        self.augment = augment
         self.epoch = 0
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
             got = f"an array of shape {np.shape(seed)}" if np.ndim(seed) else repr(seed)
@@ -58,8 +66,10 @@ class Batches:
             raise ValueError(f"Batches: expected at least one image, got shape {self.images.shape}")
         if self.images.dtype.kind not in "biuf":
             raise TypeError(f"Batches: expected images of real numbers, got {self.images.dtype}")
-        if self.labels.dtype.kind not in "iu":
-            raise TypeError(f"Batches: expected labels as whole numbers, got {self.labels.dtype}")
+        if self.labels.dtype.kind not in "iuf":
+            raise TypeError(f"Batches: expected labels of whole or real numbers, got {self.labels.dtype}")
+        if self.weights is not None and self.weights.shape != self.images.shape[:1]:
+            raise ValueError(f"Batches: expected weights of shape ({len(self.images)},), got {self.weights.shape}")
         if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise ValueError(f"Batches: expected a whole batch_size of 1 or more, got {batch_size!r}")
         if len(self) == 0:
@@ -70,15 +80,16 @@ class Batches:
         whole, rest = divmod(len(self.images), self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        n = len(self.images)
+    def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
+        n, epoch = len(self.images), self.epoch
         order = np.arange(n)
         if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(n)
+            order = np.random.default_rng([self.seed, epoch]).permutation(n)
         self.epoch += 1
-        return self._gather(order)
+        return self._gather(order, epoch)
 
-    def _gather(self, order: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _gather(self, order: np.ndarray, epoch: int) -> Iterator[tuple[np.ndarray, ...]]:
+        exact = self.labels.dtype.kind in "iu"
         buffer = np.empty((min(self.batch_size, len(order)), *self.images.shape[1:]), self.images.dtype)
         for i in range(len(self)):
             rows = order[i * self.batch_size : (i + 1) * self.batch_size]
@@ -86,4 +97,7 @@ class Batches:
             batch = images.astype(self.dtype)
             if self.scale is not None:  # in two steps, each of which numpy does at full speed
                 np.multiply(batch, self.scale, out=batch, dtype=self.dtype)
-            yield batch, self.labels[rows].astype(np.int64)
+            if self.augment is not None:
+                batch = apply(self.augment, batch, np.random.default_rng([self.seed, epoch, i]))
+            labels = self.labels[rows].astype(np.int64 if exact else self.dtype)
+            yield (batch, labels) if self.weights is None else (batch, labels, self.weights[rows])

@@ -47,7 +47,7 @@ class Source(NamedTuple):
     files: tuple[File, ...]
     megabytes: int  # to fetch, all files together
     mirrors: tuple[str, ...]  # addresses that a file's name is appended to; their answers are judged by checksum
-    debian_package: str
+    debian_package: str  # empty where there is none
     debian_folder: str  # below the root, where the package puts the files
     lookalikes: Mapping[str, str]  # SHA-256 of files of other data sets under the same names, and whose they are
 
@@ -76,7 +76,8 @@ def find(source: Source, load: Callable[[Path], T], folder: str | os.PathLike[st
         except ValueError as problem:
             hint = "Nothing was removed. Put a good copy there, or name no folder to have one fetched."
             raise ValueError(f"{problem}\n{hint}") from problem
-    for place in (source.cache, ROOT / source.debian_folder):
+    debian = [ROOT / source.debian_folder] if source.debian_package else []
+    for place in (source.cache, *debian):
         try:
             return load(place)
         except FileNotFoundError:
@@ -197,20 +198,29 @@ def fetch(source: Source) -> None:
     deadline = time.monotonic() + FETCH_SECONDS
     problems = fetch_from_mirrors(source, missing, deadline)
     if missing:
+        if not source.debian_package:
+            raise not_found(source, problems)
         try:
             contents = download_from_debian(source, missing, deadline)
         except (OSError, subprocess.SubprocessError, ValueError) as problem:
             problems.append(f"apt-get download {source.debian_package}: {problem}")
-            names, mirrors = ", ".join(f"{file.name}.gz" for file in source.files), "\n     ".join(source.mirrors)
-            raise FileNotFoundError(
-                f"{source.title} is not on this machine and could not be fetched. Any of these brings it:\n"
-                f"  1. put {names} into a folder and name it by {source.name}(folder) or ${source.variable}\n"
-                f"  2. apt-get install {source.debian_package}, on Debian and its kin\n"
-                f"  3. let it be downloaded, with one of these in reach:\n     {mirrors}\n"
-                "What was tried:\n  " + "\n  ".join(problems)
-            ) from problem
+            raise not_found(source, problems) from problem
         for file, content in zip(missing, contents, strict=True):
             keep(content, file, source)
+
+
+def not_found(source: Source, problems: list[str]) -> FileNotFoundError:
+    """The error for files that nobody has, with all ways to bring them, and what was tried."""
+    names, mirrors = ", ".join(f"{file.name}.gz" for file in source.files), "\n     ".join(source.mirrors)
+    ways = [f"put {names} into a folder and name it by {source.name}(folder) or ${source.variable}"]
+    ways += [f"apt-get install {source.debian_package}, on Debian and its kin"] if source.debian_package else []
+    ways += [f"let it be downloaded, with one of these in reach:\n     {mirrors}"]
+    return FileNotFoundError(
+        f"{source.title} is not on this machine and could not be fetched. Any of these brings it:\n"
+        + "".join(f"  {i}. {way}\n" for i, way in enumerate(ways, start=1))
+        + "What was tried:\n  "
+        + "\n  ".join(problems)
+    )
 
 
 def fetch_from_mirrors(source: Source, missing: list[File], deadline: float) -> list[str]:

@@ -108,6 +108,13 @@ class Layer(Guarded):
         """Set `training` of this layer and of all layers in it to False. Returns the layer."""
         return self.train(False)
 
+    def freeze(self, frozen: bool = True) -> Self:
+        """Set `requires_grad` of all parameters to False, so that no optimizer moves them, or back to True. Returns the
+        layer."""
+        for p in self.parameters():
+            p.requires_grad = not frozen
+        return self
+
     def __repr__(self) -> str:
         """The tree of layers, with numbers of parameters, and with the shapes of tensors."""
         from .outline import outline  # which stands above: it reads layers

@@ -32,7 +32,8 @@ class Dense(Layer):
 
     W is (n_in, n_out), from `init` with the seed, glorot uniform unless told; b is (n_out,), 0. The same seed gives
     the same numbers as `scalar.nn.Dense`, rounded to `dtype`: float64, or float32, which trains twice as fast.
-    `activation` is the name of an op of one input, "softmax", "log_softmax", a function of a tensor, or None.
+    `activation` is the name of an op of one input, "softmax", "log_softmax", a function of a tensor, or None. With
+    `bias=False` there is no b.
     """
 
     def __init__(
@@ -43,23 +44,25 @@ class Dense(Layer):
         seed: int | None = None,
         init: Initializer = glorot_uniform,
         dtype: Any = np.float64,
+        bias: bool = True,
     ) -> None:
         if n_in < 1 or n_out < 1:
             raise ValueError(f"Dense: expected widths of at least 1, got {n_in} and {n_out}")
         dtype = floating(dtype, "Dense")
         self.n_in, self.n_out = n_in, n_out
         self.weight = parameter(init(np.random.default_rng(seed), n_in, n_out).astype(dtype), "weight")
-        self.bias = parameter(np.zeros(n_out, dtype), "bias")
+        self.bias = parameter(np.zeros(n_out, dtype), "bias") if bias else None
         self.activation = activate(activation)
 
     def __call__(self, x: Any) -> Tensor:
-        """(n, n_in) or (n_in,) to (n, n_out) or (n_out,). Raises ValueError for another number of features, TypeError
+        """(..., n_in) to (..., n_out). Raises ValueError for another number of features, TypeError
         for no array of numbers."""
         if not np.ndim(x):
             raise TypeError(f"Dense: expected {self.n_in} features, got {type(x).__name__}")
         if np.shape(x)[-1] != self.n_in:
             raise ValueError(f"Dense: expected {self.n_in} features, got {np.shape(x)[-1]}")
-        out = ops.matmul(x, self.weight) + self.bias
+        out = ops.matmul(x, self.weight)
+        out = out if self.bias is None else out + self.bias
         return self.activation(out) if self.activation else out
 
     def _details(self) -> str:
@@ -70,9 +73,9 @@ class Dense(Layer):
 def activate(activation: Activation) -> Callable[[Any], Any] | None:
     if activation is None or callable(activation):
         return activation
-    each = {name: op for name, op in OPS.items() if op.forward.__module__ == ops.elementwise.__name__}
-    names = {name for name, op in each.items() if len(op.rules) == 1 and not op.defaults}
-    names |= {"leaky_relu", "log_softmax", "softmax"}
+    page = ops.elementwise.__name__
+    names = {n for n, op in OPS.items() if op.forward.__module__ == page and len(op.rules) == 1 and not op.defaults}
+    names |= {"elu", "leaky_relu", "log_softmax", "softmax"}
     if not isinstance(activation, str) or activation not in names:
         raise ValueError(f"Dense: expected an activation out of {', '.join(sorted(names))}, got {activation!r}")
     return OPS[activation]

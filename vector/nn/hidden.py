@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import types
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..autodiff import topological_order
 from ..epoch import Guarded
+from ..held import CONTAINERS, held, slots
 from ..op import Op
 from ..random import GENERATORS
 from ..tensor import Tensor
 
-CONTAINERS = (list, tuple, set, frozenset, deque)
 EMPTY = (types.ModuleType, type, Op, np.ndarray, np.generic, np.dtype, *GENERATORS, str, bytes, int, float, complex)
 
 
@@ -64,53 +63,10 @@ def hidden(x: Any, shown: set[int]) -> Tensor | None:
     return None
 
 
-def held(x: Any) -> Iterator[Any]:
-    """What an object or a function holds."""
-    if isinstance(x, CONTAINERS):
-        yield from x
-    elif isinstance(x, dict):
-        yield from x.values()
-    elif isinstance(x, types.MethodType):
-        yield from (x.__self__, x.__func__)
-    elif isinstance(x, functools.partial):
-        yield from (x.func, x.args, x.keywords)
-    elif isinstance(x, types.FunctionType):
-        yield from (x.__defaults__, x.__kwdefaults__)
-        yield from (contents for cell in x.__closure__ or () if (contents := of_cell(cell)) is not None)
-        yield from (x.__globals__[name] for name in names_in(x.__code__) if name in x.__globals__)
-    yield from slots(x)
-    attributes = getattr(x, "__dict__", None)
-    yield attributes if isinstance(attributes, dict) else None
-
-
 def class_attributes(layer: Guarded) -> list[Any]:
     """What the classes of a layer hold, but functions, and what is in their slots."""
-    held = [value for kind in type(layer).__mro__ for value in vars(kind).values()]
-    return [*slots(layer), *(value for value in held if isinstance(value, (Tensor, Guarded, dict, *CONTAINERS)))]
-
-
-def slots(x: Any) -> Iterator[Any]:
-    """What is in the slots that the classes of x name."""
-    for kind in type(x).__mro__:
-        for place in vars(kind).values() if "__slots__" in vars(kind) else ():
-            if isinstance(place, types.MemberDescriptorType):
-                try:
-                    yield place.__get__(x)
-                except AttributeError:  # not filled
-                    continue
-
-
-def names_in(code: types.CodeType) -> set[str]:
-    """The names that a function's code, and that of the functions in it, looks up elsewhere."""
-    inner = [names_in(constant) for constant in code.co_consts if isinstance(constant, types.CodeType)]
-    return set(code.co_names).union(*inner)
-
-
-def of_cell(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # nothing yet
-        return None
+    values = [value for kind in type(layer).__mro__ for value in vars(kind).values()]
+    return [*slots(layer), *(value for value in values if isinstance(value, (Tensor, Guarded, dict, *CONTAINERS)))]
 
 
 def name_of(function: Any) -> str:

@@ -17,12 +17,12 @@ class RecordedStep:
         self.python, self.recorded = step, CompiledStep(step)
         self.called_back, self.anew, self.plain = False, False, False
 
-    def __call__(self, x: Any, y: Any) -> Any:
+    def __call__(self, *batch: Any) -> Any:
         """One step. Warns where steps before it may be wrong, and where it will not be recorded any more."""
         if self.plain:
-            return self.python(x, y)
+            return self.python(*batch)
         try:
-            return self.recorded(x, y)
+            return self.recorded(*batch)
         except StaleRecording as stale:
             self.plain = self.anew and not stale.confirmed
             self.anew = True

@@ -7,8 +7,9 @@ import errno
 import itertools
 import math
 import os
+import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,10 +18,12 @@ from ..data.batches import Batches
 from ..optim import Optimizer, Schedule
 from ..random import find_generators
 from .checkpoint import CheckpointError, load, save
+from .metrics import Metric, total
 
 if TYPE_CHECKING:
     from .sequential import Sequential
 
+OnStep = Callable[[dict[str, float]], Any]
 OTHER = "give fit what it was made with (model, optimizer, data, batch_size, seed, schedule), or another path"
 
 
@@ -34,7 +37,8 @@ class Run:
     start    epochs that earlier calls of `fit` trained the model for: the order of the batches goes on from there
     step     steps taken, in all epochs
     loss     sum of the losses of the samples seen in the epoch under way
-    right    how many of those were classified right
+    sums     sums of the metrics over those samples, by name
+    stopped  whether `on_epoch` said to stop
     due      the step after which to save, where no epoch ends
     """
 
@@ -47,6 +51,8 @@ class Run:
         schedule: Schedule | None = None,
         path: str | os.PathLike[str] | None = None,
         every: int | None = None,
+        metrics: Mapping[str, Metric] | None = None,
+        callbacks: Mapping[str, Any] | None = None,
     ) -> None:
         if every is not None and (path is None or every < 1):
             raise ValueError(f"fit: expected every of 1 step or more, with a checkpoint path, got {every} and {path}")
@@ -60,7 +66,10 @@ class Run:
         self.schedule, self.path, self.every = schedule, path, every
         self.history: list[dict[str, float]] = []
         self.start = trained.get(model, 0)
-        self.step, self.loss, self.right, self.due = 0, 0.0, 0, -1
+        self.metrics = dict(metrics or {})
+        self.callbacks = {name: x for name, x in (callbacks or {}).items() if hasattr(x, "state_dict")}
+        self.step, self.loss, self.sums, self.due = 0, 0.0, dict.fromkeys(self.metrics, 0.0), -1
+        self.stopped = False
         if path is not None:
             if not os.access(os.path.dirname(os.path.realpath(path)), os.W_OK | os.X_OK):  # not only after an epoch
                 raise OSError(errno.EACCES, "expected a folder that is there and takes files", os.fspath(path))
@@ -68,38 +77,49 @@ class Run:
             self.data = fingerprint(batches)
             self.resume(path)
 
-    def epoch(self, step: Callable[[Any, Any], Any], progress: bool) -> dict[str, float]:
+    def epoch(self, step: Callable[..., Any], progress: bool, on_step: OnStep | None = None) -> dict[str, float]:
         """Take the steps that the epoch has left. Returns its row, which is not yet in the history."""
         batches, optimizer, schedule = self.batches, self.optimizer, self.schedule
         number = len(self.history)
         batches.epoch = self.start + number
         behind = self.step - number * len(batches)  # batches
         seen = min(behind * batches.batch_size, len(batches.images))
-        bar = progress_bar(len(batches), behind, f"epoch {number + 1}/{self.epochs}", progress)
+        bar = progress_bar(len(batches), behind, f"epoch {number + 1}/{self.epochs}", progress and on_terminal())
         self.plan()
-        for x, y in itertools.islice(batches, behind, None):
+        for batch in itertools.islice(batches, behind, None):
             if schedule is not None:
                 optimizer.lr = schedule(self.step)
-            value, logits = step(x, y)
-            mean = value.item()
+            value, outputs = step(*batch)
+            mean, y = value.item(), batch[1]
             require_finite(mean, number + 1, self.step - number * len(batches) + 1)
             self.step += 1
             self.loss += mean * len(y)
-            self.right += hits(logits.data, y)
+            for name, metric in self.metrics.items():
+                self.sums[name] += total(metric, outputs.data, y)
             seen += len(y)
+            if on_step is not None:
+                on_step({"step": self.step, "loss": mean})
             if self.step == self.due:
                 self.save()
             if bar is not None and bar.update():
-                bar.set_postfix_str(f"loss {self.loss / seen:.4f}  accuracy {self.right / seen:.4f}", refresh=False)
+                bar.set_postfix_str("  ".join(f"{name} {x:.4f}" for name, x in self.means(seen)), refresh=False)
         if bar is not None:
             bar.close()
-        return {"epoch": number + 1, "loss": self.loss / seen, "accuracy": self.right / seen}
+        return {"epoch": number + 1, **dict(self.means(seen))}
 
-    def end_epoch(self, row: dict[str, float]) -> None:
-        """Take the epoch's row into the history and begin new sums."""
+    def means(self, seen: int) -> Iterator[tuple[str, float]]:
+        """The mean loss and metrics over the samples seen in the epoch under way, by name."""
+        yield "loss", self.loss / seen
+        yield from ((name, x / seen) for name, x in self.sums.items())
+
+    def end_epoch(self, row: dict[str, float], progress: bool) -> None:
+        """Take the epoch's row into the history and begin new sums. Print it where no bar can be drawn."""
         self.history.append(row)
+        if progress and not on_terminal():
+            columns = (f"{name.replace('_', ' ')} {x:.4f}" for name, x in row.items() if name != "epoch")
+            print(f"epoch {row['epoch']}/{self.epochs}", *columns, sep="  ", file=sys.stderr, flush=True)
         trained[self.model] = self.start + len(self.history)
-        self.loss, self.right = 0.0, 0
+        self.loss, self.sums = 0.0, dict.fromkeys(self.metrics, 0.0)
 
     def plan(self) -> None:
         """Say when to save next."""
@@ -123,8 +143,9 @@ class Run:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generators": {str(i): rng.bit_generator.state for i, rng in enumerate(self.generators)},
-            "run": {"step": self.step, "loss": self.loss, "right": self.right, "history": self.history}
-            | {"start": self.start, "epochs": self.epochs},
+            "run": {"step": self.step, "loss": self.loss, "sums": self.sums, "history": self.history}
+            | {"start": self.start, "epochs": self.epochs, "stopped": self.stopped},
+            "callbacks": {name: x.state_dict() for name, x in self.callbacks.items()},
             "settings": self.settings(self.step),
         }
 
@@ -165,8 +186,12 @@ class Run:
         """Raises ValueError for the state of another run, and all sorts of errors for what is no state of a run."""
         own = self.state()
         if isinstance(state.get("run"), dict):  # older files have not all of it
-            state["run"] = {"start": 0, "epochs": None} | state["run"]
-        for name in ("", "generators", "run", "settings"):
+            state["run"] = {"start": 0, "epochs": None, "stopped": False} | state["run"]
+            right = state["run"].pop("right", None)
+            if right is not None:
+                state["run"]["sums"] = {"accuracy": float(right)}
+        state.setdefault("callbacks", {})
+        for name in ("", "generators", "run", "settings", "callbacks"):
             part, wanted = (state[name], own[name]) if name else (state, own)
             if part.keys() != wanted.keys():
                 raise ValueError(f"{name or 'a file'} with {sorted(part)} in place of {sorted(wanted)}")
@@ -194,8 +219,11 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
         for i, rng in enumerate(self.generators):
             rng.bit_generator.state = state["generators"][str(i)]
+        for name, x in self.callbacks.items():
+            x.load_state_dict(state["callbacks"][name])
         run = state["run"]
-        self.step, self.loss, self.right = int(run["step"]), float(run["loss"]), int(run["right"])
+        self.step, self.loss, self.stopped = int(run["step"]), float(run["loss"]), bool(run["stopped"])
+        self.sums = {name: float(run["sums"][name]) for name in self.metrics}
         self.history, self.start = list(run["history"]), int(run["start"])
 
 
@@ -208,17 +236,19 @@ def require_finite(loss: float, epoch: int, batch: int) -> None:
 
 
 def fingerprint(batches: Batches) -> str:
-    """A checksum of the images and labels: enough to know another data set, and quick."""
+    """A checksum of the images, labels and weights: enough to know another data set, and quick."""
     import zlib
 
-    images, labels = batches.images, np.ascontiguousarray(batches.labels)
-    return f"{images.dtype} {images.shape[1:]} crc32 {zlib.crc32(labels.data, zlib.crc32(images.data)):08x}"
+    images, found = batches.images, 0
+    for array in (images, batches.labels, batches.weights):
+        if array is not None:
+            found = zlib.crc32(np.ascontiguousarray(array).data, found)
+    return f"{images.dtype} {images.shape[1:]} crc32 {found:08x}"
 
 
-def hits(outputs: np.ndarray, labels: np.ndarray) -> int:
-    """How many rows have their largest output at the label: a class number, or where the probabilities are largest."""
-    expected = labels if labels.ndim < outputs.ndim else labels.argmax(-1)
-    return int(np.count_nonzero(outputs.argmax(-1) == expected))
+def on_terminal() -> bool:
+    """Whether stderr is one: a bar would fill a log file with what it draws over."""
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def progress_bar(total: int, initial: int, text: str, wanted: bool) -> Any:

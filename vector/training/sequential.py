@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from .. import ops
 from ..autodiff import no_grad
+from ..data.augment import Augmentation
 from ..data.batches import Batches
 from ..losses import cross_entropy
 from ..nn.base import Layer, has_tensors, in_mode, state_of
@@ -19,7 +21,8 @@ from ..runtime.memory import side_by_side
 from ..runtime.threads import use_threads
 from ..tensor import Tensor
 from .checkpoint import read, save
-from .run import Run, hits
+from .metrics import Metric, metrics_for, total
+from .run import OnStep, Run
 
 
 class Sequential(Layer):
@@ -49,6 +52,13 @@ class Sequential(Layer):
             x = layer(x)
         return x
 
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, i: int) -> Any:
+        """Layer number i."""
+        return self.layers[i]
+
     def _held(self) -> Iterator[tuple[str, Any]]:
         """The layers by number, in place of the attribute that holds them; no name for one without tensors."""
         number = itertools.count()
@@ -77,102 +87,125 @@ class Sequential(Layer):
         optimizer: Optimizer,
         epochs: int = 1,
         batch_size: int = 32,
-        loss: Callable[[Any, Any], Any] = cross_entropy,
+        loss: Callable[..., Any] = cross_entropy,
         schedule: Schedule | None = None,
         seed: int = 0,
-        validation: tuple[np.ndarray, np.ndarray] | None = None,
-        on_epoch: Callable[[dict[str, float]], None] | None = None,
+        validation: tuple[np.ndarray, np.ndarray] | float | None = None,
+        on_epoch: Callable[[dict[str, float]], Any] | None = None,
         progress: bool = False,
         threads: int | None = None,
         compile: bool = True,
         checkpoint: str | os.PathLike[str] | None = None,
         every: int | None = None,
+        metrics: Mapping[str, Metric] | None = None,
+        sample_weight: np.ndarray | None = None,
+        class_weight: Any = None,
+        augment: Augmentation | Sequence[Augmentation] | None = None,
+        on_step: OnStep | None = None,
     ) -> list[dict[str, float]]:
-        """Train on images (n, ...) and labels, in batches shuffled by `seed`; uint8 images are scaled to 0..1.
-        Another call goes on with other orders. All layers are switched to training, and back afterwards.
+        """Train on images (n, ...) and labels (n, ...), whole or real numbers as the loss takes them, in batches
+        shuffled by `seed`; uint8 images are scaled to 0..1. Another call goes on with other orders. All layers are
+        switched to training, and back afterwards.
 
         schedule    the learning rate by step number, from 0; without one the optimizer keeps its own
-        validation  images and labels to evaluate on after each epoch
-        on_epoch    called with each epoch's row of the history as soon as it is there
-        progress    show a bar with the running loss and accuracy
+        validation  images and labels to evaluate on after each epoch; or which part of those given, from 0 to 1, is set
+                    aside for it: the last, so mix what is in order
+        on_epoch    called with each epoch's row of the history as soon as it is there; what it adds to the row, plain
+                    values, is kept in the history and the checkpoint; returns True to stop
+        progress    show a bar with the running loss and metrics; where stderr is no terminal, print a line an epoch
         threads     that share large matrix products while training, with the same results; None: one a core
         compile     record the step at the first batch and replay it, with the same results to the last bit
         checkpoint  file to write after each epoch and, if it is there already, to go on from (remove it to begin
                     anew): model, optimizer, layers' random generators, position and history become those of the
-                    file, and the run ends with the same bits as one that never stopped, given the same loss and
-                    layers. Not written while loss or parameters are not finite, so that the last good one stays
+                    file, and so does what `on_epoch` and `on_step` have in a `state_dict`; the run ends with the same
+                    bits as one that never stopped, given the same loss and layers. Not written while loss or
+                    parameters are not finite, so that the last good one stays
         every       steps after which to write the checkpoint within an epoch, too
+        metrics     functions of outputs and labels, plain arrays, by name: see vector/training/metrics.py. None: what
+                    fits the loss
+        sample_weight, class_weight
+                    what each sample counts, (n,), or each class, (k,): the loss of a batch is the weighted mean; the
+                    loss must take `reduction="none"`
+        augment     changes the images of each batch at random: see vector/data/augment.py
+        on_step     called after each step with {"step": number, "loss": loss}
 
-        Returns the history, a dict an epoch: epoch, loss and accuracy as they were while training, and with
-        `validation` test_loss and test_accuracy. Raises ValueError for images and labels that do not fit, and
-        CheckpointError, a ValueError that leaves all as it was, for a damaged checkpoint or one of another run; OSError
-        when it cannot be written; FloatingPointError, naming epoch and batch, as soon as the loss is not finite: the
-        parameters are then what that step made of them. TypeError for no optimizer.
+        Returns the history, a dict an epoch: epoch, loss and metrics (accuracy, for classes) as they were while
+        training, and with `validation` the same of it, as test_loss and so on. Raises ValueError for images and labels
+        that do not fit, and CheckpointError, a ValueError that leaves all as it was, for a damaged checkpoint or one of
+        another run; OSError when it cannot be written; FloatingPointError, naming epoch and batch, as soon as the loss
+        is not finite: the parameters are then what that step made of them. TypeError for no optimizer.
         """
-        batches = self.batches(images, labels, batch_size, seed)
-        if validation is not None:
-            got = len(validation) if isinstance(validation, Sequence) else type(validation).__name__
-            if got != 2:
-                raise ValueError(f"fit: expected validation=(images, labels), got {got}")
-            self.batches(*validation, batch_size, shuffle=False)
-        run = Run(self, optimizer, batches, epochs, schedule, checkpoint, every)
+        weights = weights_of(np.asarray(labels), sample_weight, class_weight)
+        (images, labels, weights), aside = set_aside((images, labels, weights), validation)
+        batches = self.batches(images, labels, batch_size, seed, weights=weights, augment=augment)
+        if aside is not None:
+            self.batches(*aside, batch_size, shuffle=False)  # raises for what does not fit
+        metrics = metrics_for(loss, batches.labels) if metrics is None else metrics
+        callbacks = {"on_epoch": on_epoch, "on_step": on_step}
+        run = Run(self, optimizer, batches, epochs, schedule, checkpoint, every, metrics, callbacks)
         step: Any = self.train_step(optimizer, loss)
         if compile:
             from .recorded import RecordedStep  # the compiler is loaded by who records
 
             step = RecordedStep(step)
         with use_threads(threads), in_mode(self, training=True):
-            while len(run.history) < epochs:
-                row = run.epoch(step, progress)
-                if validation is not None:
-                    row["test_loss"], row["test_accuracy"] = self.evaluate(*validation, loss=loss)
-                run.end_epoch(row)
+            while len(run.history) < epochs and not run.stopped:
+                row = run.epoch(step, progress, on_step)
+                if aside is not None:
+                    found = self.evaluate(*aside, loss, metrics=metrics)
+                    row |= {f"test_{name}": x for name, x in zip(("loss", *metrics), found, strict=True)}
+                run.end_epoch(row, progress)
                 if on_epoch:
-                    on_epoch(row)
+                    run.stopped = on_epoch(row) is True
                     self.train()
                 if compile:
                     step.next_epoch(on_epoch is not None)
                 run.save()
         return run.history
 
-    def train_step(self, optimizer: Optimizer, loss: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-        """One step as a function of a batch, which returns the loss and the outputs."""
+    def train_step(self, optimizer: Optimizer, loss: Callable[..., Any]) -> Callable[..., Any]:
+        """One step as a function of a batch, with or without weights, which returns the loss and the outputs."""
 
-        def step(x: Any, y: Any) -> Any:
-            logits = self(x)
-            value = loss(logits, y)
+        def step(x: Any, y: Any, weights: Any = None) -> Any:
+            outputs = self(x)
+            value = loss(outputs, y) if weights is None else weighted(loss(outputs, y, reduction="none"), weights)
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
-            return value, logits
+            return value, outputs
 
         return step
 
     def batches(
-        self, images: np.ndarray, labels: np.ndarray, size: int, seed: int = 0, shuffle: bool = True
+        self, images: np.ndarray, labels: np.ndarray, size: int, seed: int = 0, shuffle: bool = True, **more: Any
     ) -> Batches:
         parameters = self.parameters()
         if not parameters:
             raise ValueError("Sequential: expected a layer with parameters, whose dtype batches take, got none")
         scale = 1 / 255 if np.asarray(images).dtype == np.uint8 else None
-        return Batches(images, labels, size, seed=seed, shuffle=shuffle, dtype=parameters[0].dtype, scale=scale)
+        dtype = parameters[0].dtype
+        return Batches(images, labels, size, seed=seed, shuffle=shuffle, dtype=dtype, scale=scale, **more)
 
     def evaluate(
         self,
         images: np.ndarray,
         labels: np.ndarray,
-        loss: Callable[[Any, Any], Any] = cross_entropy,
+        loss: Callable[..., Any] = cross_entropy,
         batch_size: int = 1000,
-    ) -> tuple[float, float]:
-        """The mean loss, and the accuracy: the part of samples whose largest output is at their label.
-        All layers are switched to evaluation, and back afterwards."""
-        total, right = 0.0, 0
+        metrics: Mapping[str, Metric] | None = None,
+    ) -> tuple[float, ...]:
+        """The mean loss, and the mean of each metric, of what fits the loss where none are given: of classes the
+        accuracy, the part of samples whose largest output is at their label. All layers are switched to evaluation, and
+        back afterwards."""
+        metrics = metrics_for(loss, np.asarray(labels)) if metrics is None else metrics
+        sums = [0.0] * (1 + len(metrics))
         with no_grad(), in_mode(self, training=False):
             for x, y in self.batches(images, labels, batch_size, shuffle=False):
-                logits = self(x)
-                total += loss(logits, y).item() * len(y)
-                right += hits(logits.data, y)
-        return total / len(labels), right / len(labels)
+                outputs = self(x)
+                sums[0] += loss(outputs, y).item() * len(y)
+                for i, metric in enumerate(metrics.values(), start=1):
+                    sums[i] += total(metric, outputs.data, y)
+        return tuple(x / len(labels) for x in sums)
 
     def predict(self, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
         """The outputs (n, k) for images (n, ...), in the order given. All layers are switched to evaluation,
@@ -180,6 +213,41 @@ class Sequential(Layer):
         with no_grad(), in_mode(self, training=False):
             batches = self.batches(images, np.zeros(len(images), np.int64), batch_size, shuffle=False)
             return np.concatenate([self(x).data for x, _ in batches])
+
+
+def weighted(losses: Any, weights: Any) -> Any:
+    """The mean of the losses of samples (n, ...), each counting as its weight (n,) says."""
+    each = ops.mean(ops.reshape(losses, (losses.shape[0], -1)), axis=1)
+    return ops.sum(each * weights) / np.add.reduce(weights)
+
+
+def weights_of(labels: np.ndarray, samples: Any, classes: Any) -> np.ndarray | None:
+    """What each sample counts: its own weight times that of its class. None where nothing is said."""
+    if classes is None:
+        return None if samples is None else np.asarray(samples)
+    table = np.asarray([classes[k] for k in sorted(classes)] if isinstance(classes, Mapping) else classes, float)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or table.ndim != 1 or labels.max(initial=0) >= len(table):
+        raise ValueError(
+            f"fit: expected a class_weight for each of the class numbers (n,), got {table.shape} for labels of shape "
+            f"{labels.shape} and {labels.dtype}"
+        )
+    return table[labels] if samples is None else table[labels] * np.asarray(samples)
+
+
+def set_aside(data: tuple[Any, ...], validation: Any) -> tuple[tuple[Any, ...], tuple[Any, Any] | None]:
+    """Images, labels and weights to train on, and images and labels to evaluate on."""
+    if validation is None:
+        return data, None
+    if isinstance(validation, float):
+        n = len(data[0])
+        kept = n - round(validation * n)
+        if not 0 < kept < n:
+            raise ValueError(f"fit: expected validation to leave some of {n} samples on both sides, got {validation}")
+        return tuple(x if x is None else x[:kept] for x in data), (data[0][kept:], data[1][kept:])
+    got = len(validation) if isinstance(validation, Sequence) else type(validation).__name__
+    if got != 2:
+        raise ValueError(f"fit: expected validation=(images, labels) or a part from 0 to 1, got {got}")
+    return data, validation
 
 
 def move_side_by_side(parameters: Sequence[Tensor]) -> None:

@@ -50,6 +50,8 @@ INFIX: Signs = {
 }
 CODE: Signs = {**INFIX, "subtract": ("-", SUM), "multiply": ("*", PRODUCT)}
 TEX: Signs = {**INFIX, "subtract": ("-", SUM), "multiply": (r"\cdot", PRODUCT), "matmul": (r"\,", PRODUCT)}
+TEX_NAMES = {name: rf"\{name}" for name in "sin cos tan arcsin arccos arctan sinh cosh tanh log max min".split()}
+TEX_NAMES |= {"log2": r"\log_2", "log10": r"\log_{10}"}
 SUPERSCRIPT = str.maketrans("−0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -73,8 +75,12 @@ def write(name: str, args: Sequence[Term], params: Mapping[str, Any] | None = No
                 return Term(f"−{x.within(PRODUCT)}", SUM)
             case "abs", [x]:
                 return Term(f"|{x.text}|")
-            case "sqrt", [x]:
-                return Term(f"√{x.within(ATOM)}", POWER)
+            case (("sqrt" | "cbrt"), [x]):
+                return Term(f"{'√' if name == 'sqrt' else '∛'}{x.within(ATOM)}", POWER)
+            case (("floor" | "ceil"), [x]):
+                return Term(f"⌊{x.text}⌋" if name == "floor" else f"⌈{x.text}⌉")
+            case "square", [x]:
+                return Term(f"{x.within(ATOM)}²", POWER)
             case "power", [x, y] if set(y.text) <= set("−0123456789"):
                 return Term(x.within(ATOM) + y.text.translate(SUPERSCRIPT), POWER)
             case "power", [x, y]:
@@ -102,7 +108,9 @@ def code(name: str, args: Sequence[Term], params: Mapping[str, Any] | None = Non
             return Term(f"{x.within(ATOM)}**{y.within(ATOM)}", POWER)
         case "where", [x, y]:
             return Term(f"where({_short(str((params or {})['condition']))}, {x.text}, {y.text})")
-        case "sum" | "mean" | "max" | "min" | "logsumexp", _ if not params:
+        case "var" | "std", _ if "axis" not in (params or {}):
+            return Term(f"{name}([{', '.join(_merged(texts))}], {', '.join(given)})")
+        case "sum" | "prod" | "norm" | "mean" | "max" | "min" | "logsumexp", _ if not params:
             return Term(f"{name}([{', '.join(_merged(texts))}])")
         case "dot", _:
             half = len(args) // 2
@@ -129,15 +137,17 @@ def latex(name: str, args: Sequence[Term], params: Mapping[str, Any] | None = No
             return Term(rf"\frac{{{x.text}}}{{{y.text}}}", POWER)
         case "power", [x, y]:
             return Term(f"{x.within(ATOM)}^{{{y.text}}}", POWER)
-        case "exp", [x]:
-            return Term(f"e^{{{x.text}}}", POWER)
-        case "sqrt", [x]:
-            return Term(rf"\sqrt{{{x.text}}}")
+        case "square", [x]:
+            return Term(f"{x.within(ATOM)}^2", POWER)
+        case (("exp" | "exp2"), [x]):
+            return Term(f"{'e' if name == 'exp' else '2'}^{{{x.text}}}", POWER)
+        case (("sqrt" | "cbrt"), [x]):
+            return Term(rf"\sqrt{'[3]' if name == 'cbrt' else ''}{{{x.text}}}")
+        case (("floor" | "ceil"), [x]):
+            return Term(rf"\l{name}{{{x.text}}}\r{name}")
         case "abs", [x]:
             return Term(rf"\left|{x.text}\right|")
-    operator = (
-        rf"\{name}" if name in ("tanh", "sin", "cos", "log", "max", "min") else rf"\operatorname{{{_escaped(name)}}}"
-    )
+    operator = TEX_NAMES.get(name, rf"\operatorname{{{_escaped(name)}}}")
     return Term(f"{operator}({', '.join(_merged([arg.text for arg in args] + given))})")
 
 

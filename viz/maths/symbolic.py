@@ -107,13 +107,14 @@ class Symbolic:
             return x
         return Symbolic(data, _named(name, [x, y]))
 
-    # A comparison of numbers gives a bool, which chooses a branch; one of arrays gives a `Condition`.
+    # A comparison of floats or plain numbers gives a bool, which chooses a branch; one of arrays, also of those without
+    # axes, gives a `Condition`.
 
     def _compare(self, sign: str, f: Callable[[Any, Any], Any], y: Any) -> Any:
         y = Symbolic.lift(y)
         answer = f(self.data, y.data)
-        if not np.ndim(answer):
-            return bool(answer)
+        if isinstance(answer, bool) or (self.fixed and y.fixed):
+            return answer
         return Condition(answer, f"{self.name.code.text} {sign} {y.name.code.text}")
 
     def __lt__(self, y: Any) -> Any:
@@ -146,7 +147,7 @@ class Symbolic:
 
     @property
     def dtype(self) -> Any:
-        return self.data.dtype
+        return np.asarray(self.data).dtype
 
     @property
     def mT(self) -> Symbolic:
@@ -154,14 +155,14 @@ class Symbolic:
         return Symbolic(np.asarray(self.data).mT, Name(*names))
 
     def astype(self, dtype: Any) -> Symbolic:
-        return Symbolic(self.data.astype(dtype), self.name)
+        return Symbolic(np.asarray(self.data).astype(dtype), self.name)
 
     def peek(self) -> Any:
         return self.data
 
 
 class Condition:
-    """An array of bools and the text of the comparison."""
+    """An array of bools, or one of numpy's, and the text of the comparison."""
 
     def __init__(self, data: Any, text: str) -> None:
         self.data, self.text, self.dtype = data, text, data.dtype
@@ -171,6 +172,9 @@ class Condition:
 
     def __repr__(self) -> str:
         return self.text
+
+    def __bool__(self) -> bool:
+        return bool(self.data)
 
     def __and__(self, y: Condition) -> Condition:
         return Condition(self.data & y.data, f"{self} and {y}")

@@ -26,6 +26,18 @@ function logaddexp(x, y) {
   return d > 0 ? x + Math.log1p(Math.exp(-d)) : d <= 0 ? y + Math.log1p(Math.exp(d)) : NaN;
 }
 
+// The nearest whole number, of two the even one.
+function rint(x) {
+  const up = Math.round(x);
+  return up - x === 0.5 && up % 2 !== 0 ? up - 1 : up;
+}
+
+// The remainder with the sign of y, as Python and numpy have it.
+function mod(x, y) {
+  const rest = x % y;
+  return rest && (rest < 0) !== (y < 0) ? rest + y : rest;
+}
+
 const numbers = {
   add: (x, y) => list(x) ? [...x, ...y] : x + y,
   subtract: (x, y) => x - y,
@@ -42,19 +54,52 @@ const numbers = {
   call: (name, ...xs) => OPS[name].forward(numbers, ...xs),
   "len": (xs) => xs.length,
   "float": (x) => x,
+  "int": Math.trunc,
   "bool": (x) => numbers.truth(x),
   "map": (f, ...columns) => columns[0].map((_, i) => f(...columns.map((column) => column[i]))),
   "operator.mul": (x, y) => x * y,
   "builtins.abs": Math.abs,
   "builtins.sum": sum,
+  "list": (xs) => xs,
+  "reversed": (xs) => [...xs].reverse(),
+  "functools.reduce": (f, xs, ...start) => xs.reduce((x, y) => f(x, y), ...start),
+  "itertools.accumulate": (xs, f) => {
+    let total;
+    return xs.map((x, i) => total = i ? f(total, x) : x);
+  },
   "np.exp": Math.exp,
+  "np.exp2": (x) => 2 ** x,
+  "np.expm1": Math.expm1,
   "np.log": Math.log,
+  "np.log2": Math.log2,
+  "np.log10": Math.log10,
+  "np.log1p": Math.log1p,
+  "np.logaddexp": logaddexp,
   "np.sqrt": Math.sqrt,
+  "np.cbrt": Math.cbrt,
+  "np.square": (x) => x * x,
+  "np.reciprocal": (x) => 1 / x,
+  "np.power": power,
+  "np.mod": mod,
   "np.sin": Math.sin,
   "np.cos": Math.cos,
+  "np.tan": Math.tan,
+  "np.arcsin": Math.asin,
+  "np.arccos": Math.acos,
+  "np.arctan": Math.atan,
+  "np.arctan2": Math.atan2,
+  "np.hypot": Math.hypot,
+  "np.sinh": Math.sinh,
+  "np.cosh": Math.cosh,
   "np.tanh": Math.tanh,
-  "np.power": power,
-  "np.logaddexp": logaddexp,
+  "np.arcsinh": Math.asinh,
+  "np.arccosh": Math.acosh,
+  "np.arctanh": Math.atanh,
+  "np.copysign": (x, y) => sign(y) ? -Math.abs(x) : Math.abs(x),
+  "np.sign": Math.sign,
+  "np.floor": Math.floor,
+  "np.ceil": Math.ceil,
+  "np.round": (x, decimals) => rint(x * 10 ** decimals) / 10 ** decimals,
   "np.abs": Math.abs,
   "np.max": (xs) => Math.max(...xs),
   "np.isfinite": Number.isFinite,
@@ -138,7 +183,7 @@ function code(name, xs, given = []) {
   if (OPS[name].over) {
     const half = texts.length / 2;
     const lists = name === "dot" ? [texts.slice(0, half), texts.slice(half)] : [texts];
-    return term(`${name}(${lists.map((each) => `[${each.join(", ")}]`).join(", ")})`);
+    return term(`${name}(${[...lists.map((each) => `[${each.join(", ")}]`), ...given].join(", ")})`);
   }
   return term(`${name}(${[...texts, ...given].join(", ")})`);
 }
@@ -153,11 +198,12 @@ class Symbolic {
 }
 
 const lift = (x) => x instanceof Symbolic ? x : new Symbolic(x, constant(x), true);
+const named = (...xs) => xs.some((x) => x instanceof Symbolic);
 const plain = (x) => list(x) ? x.map(plain) : x instanceof Symbolic ? x.value : x;
 
 function arithmetic(name) {
   return (x, y) => {
-    if (list(x)) return numbers[name](x, y);
+    if (!named(x, y)) return numbers[name](x, y);
     [x, y] = [lift(x), lift(y)];
     const value = numbers[name](x.value, y.value);
     if (x.fixed && y.fixed) return lift(value);
@@ -170,14 +216,19 @@ function arithmetic(name) {
 const symbols = {
   ...Object.fromEntries(Object.entries(numbers).map(([key, f]) => [key, (...xs) => f(...xs.map(plain))])),
   ...Object.fromEntries(["add", "subtract", "multiply", "divide"].map((name) => [name, arithmetic(name)])),
+  ...Object.fromEntries(["list", "reversed", "map", "itertools.accumulate"].map((name) => [name, numbers[name]])),
+  "operator.mul": arithmetic("multiply"),
   negative: (x) => {
-    x = lift(x);
+    if (!named(x)) return -x;
     return x.fixed ? lift(-x.value) : new Symbolic(-x.value, code("negative", [x.name]));
   },
-  call: (name, ...xs) => {
-    xs = xs.map(lift);
+  call: (name, ...args) => {
+    if (!named(...args.flat())) return numbers.call(name, ...args);
+    const op = OPS[name], inputs = args.slice(0, op.rules.length), settings = args.slice(inputs.length).map(plain);
+    const xs = inputs.flat().map(lift);
     if (name === "power" && xs[1].fixed && xs[1].value === 1) return xs[0];
-    return new Symbolic(OPS[name].forward(numbers, ...xs.map(plain)), code(name, xs.map((x) => x.name)));
+    const given = settings.map((x, i) => `${op.settings[i]}=${repr(x)}`);
+    return new Symbolic(op.forward(numbers, ...inputs.map(plain), ...settings), code(name, xs.map((x) => x.name), given));
   },
 };
 

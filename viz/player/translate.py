@@ -2,7 +2,8 @@
 
 An op page uses little of Python: arithmetic, comparisons, conditional expressions, comprehensions, and calls of other
 ops, of helpers on the page, of a few builtins and of numpy. Arithmetic and calls become calls of an object M, so that
-one translation computes with plain numbers and, with another M, with expressions.
+one translation computes with plain numbers and, with another M, with expressions. The page's constants are written as
+numbers.
 
 >>> print(expression("g * (1.0 if x > 0 else 0.0)"))
 M.multiply(g, (M.gt(x, 0) ? 1.0 : 0.0))
@@ -60,7 +61,7 @@ def translate(ops: Iterable[Any]) -> str:
 
 def expression(source: str) -> str:
     """Translate one Python expression. Raises ValueError if it has no translation."""
-    return _Writer(_Page({})).expression(ast.parse(source, mode="eval").body)
+    return _Writer(_Page({}, {})).expression(ast.parse(source, mode="eval").body)
 
 
 class _NoTranslation(ValueError):
@@ -69,10 +70,11 @@ class _NoTranslation(ValueError):
 
 
 class _Page:
-    """The functions of a module, by name."""
+    """The functions of a module by name, and its constants: numbers, and tuples of numbers."""
 
-    def __init__(self, blocks: Mapping[str, ast.FunctionDef]) -> None:
+    def __init__(self, blocks: Mapping[str, ast.FunctionDef], names: Mapping[str, Any]) -> None:
         self.blocks = blocks
+        self.constants = {name: x for name, x in names.items() if type(x) in (float, tuple)}
 
     def is_op(self, block: ast.FunctionDef) -> bool:
         return self.decorator(block) is not None
@@ -86,7 +88,7 @@ class _Page:
 @functools.cache
 def _page(module: Any) -> _Page:
     tree = ast.parse(inspect.getsource(module))
-    return _Page({block.name: block for block in tree.body if isinstance(block, ast.FunctionDef)})
+    return _Page({block.name: block for block in tree.body if isinstance(block, ast.FunctionDef)}, vars(module))
 
 
 class _Writer:
@@ -114,6 +116,10 @@ class _Writer:
     def rule(self, rule: ast.expr, given: Sequence[str]) -> str:
         """A rule as a function of all that is `given`. Raises _NoTranslation if it reads another name."""
         match rule:
+            case ast.Subscript(value, ast.Slice(None, ast.expr() as end, None)):
+                return f"{self.expression(value)}.slice(0, {ast.unparse(end)})"
+            case ast.Starred(value):
+                return f"...{self.expression(value)}"
             case ast.Lambda(args, body):
                 text = self.expression(body)
             case ast.Name(name) if name in self.page.blocks:
@@ -183,6 +189,12 @@ class _Writer:
                 element, [ast.comprehension(ast.Name(each), xs, [])]
             ):
                 return f"{self.expression(xs)}.map(({each}) => {self.expression(element)})"
+            case ast.Subscript(value, ast.Slice(None, ast.expr() as end, None)):
+                return f"{self.expression(value)}.slice(0, {ast.unparse(end)})"
+            case ast.Starred(value):
+                return f"...{self.expression(value)}"
+            case ast.Lambda(args, body):
+                return f"({', '.join(self.parameters(args))}) => {self.expression(body)}"
             case ast.Subscript(value, ast.Constant(int() as at)):
                 return f"{self.expression(value)}[{at}]"
             case ast.Call(func, args, []):
@@ -205,8 +217,10 @@ class _Writer:
         return f"{self.name(func)}({', '.join(args)})"
 
     def name(self, node: ast.expr) -> str:
-        """A local name as it is; a function of Python or numpy from the runtime's table."""
+        """A local name as it is; a constant as its number; a function of Python or numpy from the runtime's table."""
         text = ast.unparse(node)
+        if text in self.page.constants:
+            return json.dumps(self.page.constants[text])
         if isinstance(node, ast.Name) and text in self.page.blocks and not self.page.is_op(self.page.blocks[text]):
             self.called.add(text)
             return text

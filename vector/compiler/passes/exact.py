@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import bisect
+import inspect
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ...ops.elementwise import powers
 from ..alias import Overlaps, alike
 from ..ir import Call, Program, Substitution, Var, in_place, rewrite, variables, with_arguments
 
@@ -92,6 +94,30 @@ def unchanged(call: Call, new: Substitution, updated: set[Var]) -> Var | None:
 def lie_alike(x: Var, y: Var) -> bool:
     """Whether two arrays of one shape lie in memory likewise, so that one can stand for the other."""
     return all(s == t or n == 1 for n, s, t in zip(x.shape, x.strides, y.strides, strict=True))
+
+
+def lower_powers(program: Program) -> Program:
+    """Write powers by a plain number as numpy's calls: products for 2, 3 and 4, as `powers` has it, else one call."""
+    kept: list[Call] = []
+    for call in program.calls:
+        exponent = call.args[1] if call.function is inspect.unwrap(powers) else None
+        if (
+            exponent is None
+            or exponent.shape
+            or exponent.root.kind != "constant"
+            or call.args[0].dtype != call.out.dtype
+        ):
+            kept.append(call)
+            continue
+        x, y, product = call.args[0], float(exponent.array), call.args[0]
+        if y not in (2.0, 3.0, 4.0):
+            kept.append(Call(np.power, call.args, {}, call.out))
+            continue
+        for n in range(2, int(y) + 1):
+            out = call.out if n == y else Var("result", None, like=call.out)
+            kept.append(Call(np.multiply, (product, x), {}, out))
+            product = out
+    return rewrite(program, kept, {})
 
 
 def eliminate_common_subexpressions(program: Program) -> Program:

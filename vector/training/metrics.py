@@ -1,0 +1,52 @@
+"""What a history says besides the loss, in terms of the task.
+
+A metric is a function of outputs (n, ...) and targets, both plain arrays, that gives a number for each sample, (n,) or
+(n, ...), or their mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import losses
+
+Metric = Callable[[np.ndarray, np.ndarray], Any]
+
+
+def accuracy(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Whether the largest of the last axis is at the class number, or where the probabilities are largest."""
+    expected = targets if targets.ndim < outputs.ndim else targets.argmax(-1)
+    return outputs.argmax(-1) == expected
+
+
+def binary_accuracy(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Whether a logit is above 0 where the target is above 1/2, element by element."""
+    return (outputs > 0) == (targets > 0.5)
+
+
+def absolute_error(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """|output - target|, element by element."""
+    return np.abs(outputs - targets)
+
+
+def metrics_for(loss: Callable[..., Any], targets: np.ndarray) -> dict[str, Metric]:
+    """The metrics that fit a task, by name: of a loss of classes the accuracy, of one of differences the mean absolute
+    error; of any other the accuracy where the targets are class numbers, else none."""
+    if loss is losses.binary_cross_entropy:
+        return {"accuracy": binary_accuracy}
+    if loss in (losses.mse, losses.l1, losses.huber):
+        return {"error": absolute_error}
+    classes = targets.dtype.kind in "iu"
+    known = loss in (losses.cross_entropy, losses.categorical_cross_entropy, losses.kl_divergence, losses.focal)
+    return {"accuracy": accuracy} if classes or known else {}
+
+
+def total(metric: Metric, outputs: np.ndarray, targets: np.ndarray) -> float:
+    """The sum over samples of a metric, of the mean over what else there is."""
+    values = np.asarray(metric(outputs, targets))
+    if not values.ndim:
+        return float(values) * len(outputs)
+    return float(values.sum()) / (values.size / len(values))
