@@ -121,9 +121,9 @@ class Eager:
             then = np.ndarray(then.shape, then.dtype, more[0], start, then.strides)
         return same(then, now)
 
-    def random(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Any:
-        """Uniform numbers from [0, 1)."""
-        return rng.random(shape, dtype)
+    def random(self, rng: np.random.Generator, draw: str, args: tuple[Any, ...], named: Settings) -> Any:
+        """What the generator's method of that name draws."""
+        return getattr(rng, draw)(*args, **named)
 
     def text(self, array: Any) -> str:
         """The numbers of a tensor's array, to print."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from bounds import close, errors, slopes
-from engines import undecided
+from engines import compare, flat, undecided
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from judging import same
@@ -19,16 +19,6 @@ SCALAR = {
     "node": lambda rows: [[scalar.Value(x) for x in row] for row in rows],
     "predict": lambda model, x: [model(row) for row in x],
 }
-
-
-def flat(xs) -> list[scalar.Value]:
-    return [v for x in xs for v in (flat(x) if isinstance(x, list) else [x])]
-
-
-def compare(what: str, slow: list[scalar.Value], fast: list[vector.Tensor], e_slow, e_fast) -> None:
-    """Raises AssertionError where Values and the elements of Tensors are further apart than their errors allow."""
-    bound = np.array([e_slow[v] for v in slow]) + np.concatenate([np.ravel(e_fast[x]) for x in fast])
-    assert close([v.data for v in slow], np.concatenate([np.ravel(x.data) for x in fast]), bound), what
 
 
 def through_both(lines: Lines) -> None:

@@ -26,8 +26,9 @@ import vector
 ENGINES = {"scalar": scalar, "vector": vector}
 PAGES = {
     "scalar": [scalar.ops],
-    "vector": [getattr(vector.ops, theme) for theme in ("elementwise", "shapes", "axes", "products")],
+    "vector": [getattr(vector.ops, theme) for theme in ("elementwise", "shapes", "axes", "products", "linalg")],
 }
+PAGES["vector"].append(vector.ops.convolution)
 NODES = {"scalar": scalar.Value, "vector": vector.Tensor}
 POINTS = [0.0, -0.0, 0.3, 0.5, 1.0, 2.0, 3.0, -0.7, -1.0, -2.0, INF, -INF, np.nan]
 SMOOTH = {1: [[0.3], [1.7], [0.6]], 2: [[0.3, 1.7], [1.9, 0.4], [2.2, 2.6]]}  # away from corners, inside most domains
@@ -98,9 +99,9 @@ def check_elementwise(engine, name):
 
 
 def check_sequences(engine, name):
-    for numbers in ([0.3, -1.2, 0.7], [0.5, 0.5, -1.0], [2.0]):
+    for numbers in ([0.3, -1.2, 0.7], [0.5, 0.5, -1.0], [2.0], [0.0, 0.0]):
         sequences = [numbers, [1.5, 0.2, -0.4][: len(numbers)]][: SEQUENCES.get(name, 1)]
-        if engine is scalar and name not in ROWS and numbers[0] != 0.5:
+        if engine is scalar and name not in ROWS and numbers[0] not in (0.0, 0.5):
             inputs, n = [scalar.Value(x) for xs in sequences for x in xs], len(numbers)
 
             def f(*xs, n=n):
@@ -432,6 +433,7 @@ EQUIVALENT = {
         "where(x >= 0, SELU * g, SELU_ALPHA * g * exp(where(x > 0, 0.0, x)))",
         "where(x >= 0, SELU * g, SELU_ALPHA * g * exp(where(x >= 0, 0.001, x)))",
     ),
+    "norm": ("[g / (out if out != 0 else 1.001) * x for x in xs]",),
     "std": ("[g / ((out if out != 0 else 1.001) * degrees(xs, ddof, 'std')) * d for d in deviations(xs)]",),
     "mod": ("-g * floor((x - out) / y + 0.5005)",),
     "power": tuple(f"g * y * power(x, y - indicator(y != 0, {like}))" for like in ("g", "out", "x")),
@@ -443,6 +445,20 @@ EQUIVALENT = {
 }
 
 TEXTS = [(engine, page, *found) for engine, pages in PAGES.items() for page in pages for found in rules_as_text(page)]
+
+
+def test_every_page_is_read():
+    names = {(engine, op.name) for engine, _, op, _, _ in TEXTS}
+    assert {
+        ("scalar", "tanh"),
+        ("vector", "tanh"),
+        ("vector", "sum"),
+        ("vector", "matmul"),
+        ("vector", "conv"),
+    } <= names
+    assert {module for page in PAGES["vector"] for module in [page.__name__.rpartition(".")[2]]} == {
+        name for name, x in vars(vector.ops).items() if inspect.ismodule(x) and x.__name__ == f"vector.ops.{name}"
+    }
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,8 @@ TABLE = [
     ("std([x, y])", [1.0, 3.0], 1.0, [-0.5, 0.5]),
     ("std([x, y])", [2.0, 2.0], 0.0, [0.0, 0.0]),
     ("std([x, y])", [inf, 1.0], nan, [nan, nan]),
+    ("norm([x, y])", [3.0, -4.0], 5.0, [0.2 * 3.0, 0.2 * -4.0]),
+    ("norm([x, y])", [0.0, 0.0], 0.0, [0.0, 0.0]),
     ("where(x > 0, sqrt(x), 0.0)", [0.0], 0.0, [nan]),
     ("where(x > 0, sqrt(where(x > 0, x, 1.0)), 0.0)", [0.0], 0.0, [0.0]),
     ("x + x", [3.0], 6.0, [2.0]),
@@ -203,6 +205,7 @@ ROWS = (
     "prod",
     "var",
     "std",
+    "norm",
 )
 
 
@@ -210,9 +213,9 @@ def tensors(name):
     """vector's op for sequences written as lists of single tensors."""
     f = getattr(vector, name)
 
-    def call(*args):
+    def call(*args, **more):
         stacked = [vector.stack(a) if isinstance(a, list) and isinstance(a[0], vector.Tensor) else a for a in args]
-        return f(*stacked)
+        return f(*stacked, **more)
 
     return call
 

@@ -12,8 +12,8 @@ import vector
 ONLY_VECTOR = {"matmul", "reshape", "transpose", "broadcast_to", "concatenate", "stack", "take"}
 ONLY_VECTOR |= {
     *("einsum", "inner", "kron", "outer", "tensordot", "trace"),
-    *("argmax", "argmin", "argsort", "cumprod", "cumsum", "sort", "topk"),
-    *("cholesky", "det", "eigh", "inv", "norm", "qr", "slogdet", "solve", "svd"),
+    *("argmax", "argmin", "argsort", "cumprod", "cumsum", "sort", "standardize", "topk"),
+    *("cholesky", "det", "eigh", "inv", "qr", "slogdet", "solve", "svd"),
     *("avg_pool", "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "fold", "max_pool", "unfold", "upsample"),
     *("diag", "diagonal", "expand_dims", "flatten", "flip", "hstack", "moveaxis", "pad", "ravel", "repeat", "roll"),
     *("split", "squeeze", "swapaxes", "take_along_axis", "tile", "tril", "triu", "vstack"),
@@ -22,13 +22,17 @@ ONLY_VECTOR |= {"EarlyStopping", "checkpoint", "compile", "datasets", "find_lr",
 ONLY_VECTOR_MAY = {"RecordingError", "bernoulli"}  # recording's own error; ops that draw
 MODULES = ("nn", "optim")
 NODES = {"Value", "Tensor"}
-AXES = {"axis", "keepdims"}  # what an op over a sequence takes besides, where the sequence is an array
+AXES = {"axis", "keepdims", "ord"}  # what an op over a sequence takes besides, where the sequence is an array
+
+
+def parameters(f):
+    """The parameters of a function or class; an op's as its forward has them."""
+    return [p for p in inspect.signature(getattr(f, "forward", f)).parameters.values() if p.name != "self"]
 
 
 def arguments(f):
-    """The arguments of a function or class by name, with their defaults; an op's as its forward has them."""
-    signature = inspect.signature(getattr(f, "forward", f))
-    return {p.name: p.default for p in signature.parameters.values() if p.name != "self"}
+    """The arguments of a function or class by name, with their defaults."""
+    return {p.name: p.default for p in parameters(f)}
 
 
 def test_the_same_names():
@@ -61,16 +65,22 @@ def test_every_name_is_explained(name):
     assert inspect.getdoc(getattr(vector, name))
 
 
-CLASSES = [("nn", "Layer"), ("nn", "Dense"), ("nn", "Sequential")]
-CLASSES += [*(("optim", name) for name in ("Optimizer", "SGD", "Adam", "AdamW"))]
+CLASSES = [("nn", "Layer"), ("nn", "Sequential"), *(("optim", name) for name in ("Optimizer", "SGD", "Adam", "AdamW"))]
+LAYERS = [("nn", name) for name in scalar.nn.__all__ if name not in ("Layer", "Sequential")]
+
+
+@pytest.mark.parametrize("module, name", CLASSES + LAYERS)
+def test_what_classes_are_made_of(module, name):
+    slow, fast = (getattr(getattr(engine, module), name) for engine in (scalar, vector))
+    first, more = arguments(slow), arguments(fast)
+    by_place = [p.name for p in parameters(slow) if p.kind is not p.KEYWORD_ONLY]
+    assert list(more)[: len(by_place)] == by_place
+    assert {key: more[key] for key in first} == first
 
 
 @pytest.mark.parametrize("module, name", CLASSES)
-def test_classes(module, name):
+def test_methods_of_classes(module, name):
     slow, fast = (getattr(getattr(engine, module), name) for engine in (scalar, vector))
-    first, more = arguments(slow), arguments(fast)
-    assert list(more)[: len(first)] == list(first)
-    assert {key: more[key] for key in first} == first
     for method in {m for m in vars(slow) if not m.startswith("_")} - {"named", "columns", "decoupled"}:
         assert hasattr(fast, method), method
         if callable(getattr(slow, method)):
@@ -148,3 +158,11 @@ def test_an_optimizer_of_ones_own_has_all_to_say(module):
     for missing in (base.step, base.settings, base.memory, base.state_dict):
         with pytest.raises(NotImplementedError):
             missing()
+
+
+@pytest.mark.parametrize("engine, node", [(scalar, scalar.Value), (vector, vector.Tensor)])
+def test_remainders_and_rounding_by_python(engine, node):
+    x = node(7.26)
+    results = [x % 2.0, 20.0 % x, round(x), round(x, 1)]
+    assert [out.item() for out in results] == [7.26 % 2.0, 20.0 % 7.26, 7.0, 7.3]
+    assert [float(engine.grad(out, x)) for out in results] == [1.0, -2.0, 0.0, 0.0]

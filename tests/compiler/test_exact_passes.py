@@ -246,7 +246,7 @@ HAND_MADE = {  # the pass, or some in order, the step, the tensors it has, and h
         (passes.fold_constants, passes.lower_powers, passes.eliminate_common_subexpressions),
         lambda x, y: [(t := vector.Tensor(x)) ** 2, vector.Tensor(vector.grad(vector.sum(t**3), t))],
         [],
-        4,
+        5,
     ),
     "a shape": (passes.fold_constants, lambda x, y: np.ones_like(x) * y, [], 1),
     "products with ones": (passes.fold_constants, times_ones(3), [], 1),

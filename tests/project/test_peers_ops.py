@@ -291,7 +291,7 @@ def samples(name: str) -> Iterator[Any]:
 
 
 VARIANTS = ("", "with_dtype", "no_rounding_mode", "binary", "reduction_no_dim", "unbiased", "list_args", "multiple")
-VARIANTS += ("constant", "reflect", "replicate", "circular")
+VARIANTS += ("constant", "reflect", "replicate", "circular", "nearest", "bilinear")
 VARIANTS += ("decimals_0", "decimals_3", "decimals_neg_3")
 counts: dict[str, tuple[int, int, int]] = {}
 

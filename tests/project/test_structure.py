@@ -25,7 +25,7 @@ STOREYS = {
         "transforms",
         "compiler",
         "training",
-        "datasets checkpoint",
+        "datasets checkpoint exchange",
     ],
     "viz": ["nodes theme files console", "maths picture expression", "player zoom plots"],
 }
@@ -33,7 +33,7 @@ PUBLIC = """
 scalar: Value backward_steps categorical_cross_entropy cross_entropy detect_anomaly grad gradcheck log_softmax mse nn
 scalar: no_grad optim softmax topological_order tanh exp where dot sum mean max min logsumexp
 scalar: value_and_grad jacobian hessian vjp jvp hvp
-scalar.nn: Dense Layer Sequential
+scalar.nn: BatchNorm Conv2D Dense Embedding GRU Layer LayerNorm MultiHeadAttention RMSNorm Sequential
 scalar.optim: SGD Adam AdamW
 vector: RecordingError Tensor backward_steps categorical_cross_entropy checkpoint compile cross_entropy datasets
 vector: detect_anomaly grad gradcheck mse nn no_grad optim topological_order matmul reshape transpose broadcast_to

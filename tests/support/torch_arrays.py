@@ -122,7 +122,137 @@ def moved(f: Callable[..., Any]) -> Callable[..., Any]:
     return lambda x, a, b: f(x, a, b) if x.ndim else x + 0.0
 
 
+# --- linear algebra: PyTorch's samples of factorizations are of symmetric matrices ------------------------------------
+
+
+def symmetric(f: Callable[..., Any]) -> Callable[..., Any]:
+    """f of the symmetric part of x, which is all that PyTorch differentiates by."""
+
+    def call(x: Any, upper: bool = False, UPLO: str = "L", **more: Any) -> Any:
+        only(more, check_errors=False)
+        x = (x + x.mT) * 0.5
+        out = f(x)
+        return out.mT if upper else out
+
+    return call
+
+
+def solve(x: Any, y: Any, *, left: bool = True, **more: Any) -> Any:
+    only(more, check_errors=False)
+    vectors = y.ndim == 1 or (y.ndim == x.ndim - 1 and y.shape == x.shape[:-1])
+    if vectors and y.ndim > 1:
+        return vector.solve(x, y[..., None])[..., 0]
+    return vector.solve(x, y) if left else vector.solve(x.mT, y.mT).mT
+
+
+def norm(x: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, **more: Any) -> Any:
+    only(more, dtype=None)
+    dim = tuple(dim) if isinstance(dim, (list, tuple)) else dim
+    if ord == 0 or not x.ndim or (ord is not None and dim is None and x.ndim > 2):
+        raise Unlike("counts, or no axes")
+    return vector.norm(x, ord, dim, keepdim)
+
+
+def vector_norm(x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, **more: Any) -> Any:
+    dim = one(dim)
+    if dim is None and not keepdim:
+        return norm(x.ravel(), ord, 0, **more)
+    if not isinstance(dim, int):
+        raise Unlike("several axes")
+    return norm(x, ord, dim, keepdim, **more)
+
+
+# --- convolution: PyTorch has the channels before the image, and the kernels' numbers first ---------------------------
+
+
+def last(x: Any) -> Any:
+    """(n, c, ...) as (n, ..., c)."""
+    return vector.moveaxis(x, 1, -1)
+
+
+def first(x: Any) -> Any:
+    return vector.moveaxis(x, -1, 1)
+
+
+def one(x: Any) -> Any:
+    """A setting as a number, where it is one for one axis."""
+    return (
+        int(x[0]) if isinstance(x, (list, tuple)) and len(x) == 1 else tuple(x) if isinstance(x, (list, tuple)) else x
+    )
+
+
+def batched(f: Callable[..., Any], axes: int) -> Callable[..., Any]:
+    """f of images with channels, also of one alone."""
+
+    def call(x: Any, *more: Any, **named: Any) -> Any:
+        if x.ndim == axes + 2:
+            return first(f(last(x), *more, **named))
+        return first(f(last(x.reshape(1, *x.shape)), *more, **named))[0]
+
+    return call
+
+
+def convolution(axes: int) -> Callable[..., Any]:
+    f = getattr(vector, f"conv{axes}d")
+
+    def call(
+        x: Any, w: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+    ) -> Any:
+        padding = 0 if padding == "valid" else padding
+        kernel = vector.moveaxis(w, (0, 1), (-1, -2))
+        return f(x, kernel, bias, one(stride), one(padding), one(dilation), groups)
+
+    return batched(call, axes)
+
+
+def transposed(axes: int) -> Callable[..., Any]:
+    f = getattr(vector, f"conv_transpose{axes}d")
+
+    def call(
+        x: Any, w: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1,
+        dilation: Any = 1,
+    ) -> Any:  # fmt: skip
+        if np.any(np.broadcast_to(output_padding, axes) >= np.broadcast_to(stride, axes)):
+            raise Unlike("rows of zeros")
+        kernel = vector.moveaxis(w, (0, 1), (-1, -2))
+        return f(x, kernel, bias, one(stride), one(padding), one(output_padding), one(dilation), groups)
+
+    return batched(call, axes)
+
+
+def pooled(name: str, axes: int) -> Callable[..., Any]:
+    f = getattr(vector, name)
+
+    def call(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, *rest: Any, **more: Any) -> Any:
+        more |= zip(("ceil_mode", "count_include_pad", "divisor_override"), rest, strict=False)
+        only(more, ceil_mode=False, count_include_pad=True, divisor_override=None, dilation=1, return_indices=False)
+        return f(x, one(kernel_size), None if stride in (None, (), []) else one(stride), one(padding))
+
+    return batched(call, axes)
+
+
+def unfolded(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
+    parts = vector.unfold(last(x), one(kernel_size), one(stride), one(padding), one(dilation))
+    n, h, w, a, b, c = parts.shape
+    return parts.transpose(0, 5, 3, 4, 1, 2).reshape(n, c * a * b, h * w)
+
+
 ARRAYS: dict[str, Callable[..., Any]] = {
+    **{f"nn.functional.conv{n}d": convolution(n) for n in (1, 2)},
+    **{f"nn.functional.conv_transpose{n}d": transposed(n) for n in (1, 2)},
+    **{f"nn.functional.{name}{n}d": pooled(name, n) for name in ("max_pool", "avg_pool") for n in (1, 2)},
+    "nn.functional.unfold": unfolded,
+    "cholesky": symmetric(vector.cholesky),
+    "linalg.cholesky": symmetric(vector.cholesky),
+    "linalg.det": vector.det,
+    "linalg.inv": vector.inv,
+    "linalg.matrix_norm": lambda x, ord="fro", dim=(-2, -1), keepdim=False, **more: norm(x, ord, dim, keepdim, **more),
+    "linalg.norm": norm,
+    "linalg.slogdet": vector.slogdet,
+    "linalg.solve": solve,
+    "linalg.svdvals": lambda x: vector.svd(x).S,
+    "linalg.vector_norm": vector_norm,
+    "logdet": lambda x: vector.where(vector.slogdet(x).sign.data > 0, vector.slogdet(x).logabsdet, math.nan),
     **{name: with_axis(getattr(vector, name)) for name in ("cumsum", "cumprod")},
     **{
         name: getattr(vector, name)

@@ -323,14 +323,18 @@ class Tracer:
         self.emit(Call(np.copyto, (x._var,), {"casting": "unsafe"}, traced._var))
         return traced
 
-    def random(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> TracedArray:
-        """Drawn anew at each replay, from where the generator then stands."""
+    def random(self, rng: np.random.Generator, draw: str, args: Any, named: dict[str, Any]) -> TracedArray:
+        """Drawn anew at each replay, from where the generator then stands: a method with a `dtype` draws into planned
+        memory, whose shape says how many."""
         self.check_draws()
-        value = np.asarray(rng.random(shape, dtype))
+        f = getattr(rng, draw)
+        into = "dtype" in named
+        traced = self.call(f, args, named, into=into)
         self.drawn[rng] = stand(rng)
-        traced = TracedArray(self, Var("result", value), value)
-        self.emit(Call(rng.random, (), {"dtype": value.dtype}, traced._var))
-        return traced
+        if into:
+            last = self.calls[-1]
+            self.calls[-1] = Call(f, (), {"dtype": last.out.dtype}, last.out)
+        return traced.settled() if traced.number else traced
 
     def input(self, x: np.ndarray, label: str) -> TracedArray:
         """An argument of the step."""

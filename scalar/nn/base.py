@@ -1,4 +1,4 @@
-"""Layers on lists of Values: `Layer` finds what a model holds, `Dense` and `Sequential` stand on it."""
+"""What layers share: where their parameters are found, how they are saved, and whether they are in training."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from .autodiff import topological_order
-from .losses import log_softmax, softmax
-from .op import OPS, Op
-from .ops import dot
-from .value import Value
-
-Activation = str | Callable[[Any], Any] | None
+from ..autodiff import topological_order
+from ..losses import shape as lengths
+from ..op import Op
+from ..value import Value
 
 
 class Found(NamedTuple):
@@ -306,83 +303,40 @@ def numbers(nest: Any) -> Any:
     return nest.data if isinstance(nest, Value) else nest
 
 
-class Dense(Layer):
-    """A fully connected layer: n_in numbers to n_out numbers, activation(x W + b).
+def parameter(array: np.ndarray, name: str) -> Any:
+    """The numbers of an array as Values in lists, which have the name and their places as labels."""
 
-    W is n_in by n_out, glorot uniform: uniform between +-sqrt(6 / (n_in + n_out)) (Glorot and Bengio, 2010); b is 0.
-    The same seed gives the same numbers as `vector.nn.Dense`. `activation` is the name of an op of one input,
-    "softmax", "log_softmax", a function of one Value, or None.
-    """
+    def values(nest: Any) -> Any:
+        return [values(x) for x in nest] if isinstance(nest, list) else Value(nest)
 
-    def __init__(self, n_in: int, n_out: int, activation: Activation = None, seed: int | None = None) -> None:
-        if n_in < 1 or n_out < 1:
-            raise ValueError(f"Dense: expected widths of at least 1, got {n_in} and {n_out}")
-        limit = np.sqrt(6.0 / (n_in + n_out))
-        weight = np.random.default_rng(seed).uniform(-limit, limit, (n_in, n_out))
-        self.n_in, self.n_out = n_in, n_out
-        self.weight = [[Value(w) for w in row] for row in weight.tolist()]
-        self.bias = [Value(0.0) for _ in range(n_out)]
-        self.activation = activate(activation)
-        label({"weight": self.weight, "bias": self.bias})
-
-    def __call__(self, xs: Sequence[Any]) -> list[Value]:
-        """n_in numbers or Values to n_out Values. Raises ValueError for another number of inputs, TypeError for no
-        sequence of numbers."""
-        if isinstance(xs, str) or not hasattr(xs, "__len__"):
-            raise TypeError(f"Dense: expected {self.n_in} features, got {type(xs).__name__}")
-        if len(xs) != self.n_in:
-            raise ValueError(f"Dense: expected {self.n_in} features, got {len(xs)}")
-        xs = [Value.lift(x, "Dense") for x in xs]
-        outputs = [dot(xs, column) + b for column, b in zip(zip(*self.weight, strict=True), self.bias, strict=True)]
-        return self.activation(outputs) if self.activation else outputs
-
-    def _details(self) -> str:
-        return f"{self.n_in}, {self.n_out}{f', {called(self.activation)}' if self.activation else ''}"
+    nest = values(array.tolist())
+    label({name: nest})
+    return nest
 
 
-def activate(activation: Activation) -> Callable[[list[Any]], list[Any]] | None:
-    rows = {"softmax": softmax, "log_softmax": log_softmax}
-    if activation is None:
-        return None
-    if isinstance(activation, str) and activation in rows:
-        return rows[activation]
-    if not callable(activation):
-        names = {name for name, op in OPS.items() if len(op.inputs) == 1 and not op.over and not op.defaults}
-        names |= {"elu", "leaky_relu", "log_softmax", "softmax"}
-        if not isinstance(activation, str) or activation not in names:
-            raise ValueError(f"Dense: expected an activation out of {', '.join(sorted(names))}, got {activation!r}")
-        activation = OPS[activation]
-
-    def each(outputs: list[Any]) -> list[Any]:
-        return [activation(x) for x in outputs]
-
-    each.__name__ = called(activation)
-    return each
+def samplewise(f: Callable[[Any], Any], xs: Any, depth: int) -> Any:
+    """f(xs) for one sample, which is lists in lists, `depth` deep; of a batch, or batches in lists, f of each."""
+    return [samplewise(f, x, depth) for x in xs] if depth_of(xs) > depth else f(xs)
 
 
-class Sequential(Layer):
-    """Layers one after the other: `Sequential(first, second)`. Raises TypeError for what cannot be called.
+def depth_of(nest: Any) -> int:
+    """How deep lists in lists are, at their first elements; 0 for what is no list."""
+    if isinstance(nest, str) or not hasattr(nest, "__len__"):
+        return 0
+    return 1 + (depth_of(nest[0]) if len(nest) else 0)
 
-    In names they are counted from 0, without those that have neither parameters nor buffers.
-    """
 
-    def __init__(self, *layers: Callable[[Any], Any]) -> None:
-        for layer in layers:
-            if not callable(layer):
-                got = type(layer).__name__
-                raise TypeError(f"Sequential: expected layers, each an argument of its own, got {got}")
-        self.layers = layers
-        label({each.path: each.thing for each in search(self) if each.kind == "parameter"})
+def expect(nest: Any, wanted: Sequence[str | int], where: str) -> None:
+    """Raises ValueError for lists in lists that are not of the shape wanted, in which a word is any length from 1."""
+    found = lengths(nest, where)
+    if len(found) != len(wanted) or not all(
+        n if isinstance(m, str) else n == m for n, m in zip(found, wanted, strict=True)
+    ):
+        raise ValueError(f"{where}: expected shape ({', '.join(map(str, wanted))}), got {found}")
 
-    def __call__(self, xs: Sequence[Any]) -> Any:
-        """One sample through all layers."""
-        for layer in self.layers:
-            xs = layer(xs)
-        return xs
 
-    def _held(self) -> Iterator[tuple[str, Any]]:
-        count = itertools.count()
-        for layer in getattr(self, "layers", ()):
-            kept = isinstance(layer, Layer) and any(each.kind in ("parameter", "buffer") for each in search(layer))
-            yield str(next(count)) if kept else "", layer
-        yield from ((name, thing) for name, thing in super()._held() if name != "layers")
+def at_least_one(where: str, **sizes: int) -> None:
+    """Raises ValueError, naming them, where one of the sizes is below 1."""
+    if min(sizes.values()) < 1:
+        names, got = (" and ".join(map(str, x)) for x in (sizes, sizes.values()))
+        raise ValueError(f"{where}: expected {names} of at least 1, got {got}")
