@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from networks import load_model
+from models import load_model
 from photograph import SIDE, read_image
 from PIL import Image
 from predict import load_images

@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SIDE = 28
-MOST = 25_000_000  # pixels: what telephones take; some kB of PNG can hold any number of them
+MOST, LONGEST = (
+    25_000_000,
+    16_384,
+)  # pixels, in all and a side: what telephones take; some kB of PNG can hold any number
 WORKING = 256  # pixels of the longer side that the object is looked for in
-STRIP = 128  # rows that are made grey at a time
+STRIP = 2**18  # pixels that are made grey at a time, for some 60 bytes each
 DIFFERENT = 0.05  # of white: what differs from the ground by more is no ground
 ONE_SIDE = 0.05  # of the object's difference from the ground: a part that may be noise
 ORIENTATION = 0x0112  # in EXIF; how the camera was held
@@ -50,12 +53,12 @@ def read_image(path: str, invert: bool | None = None) -> np.ndarray:
         raise ValueError(f"{path}: expected an image file or the number of a test image, found no such file")
     try:
         with Image.open(path, formats=("PNG", "JPEG")) as picture:  # reads the header only
-            if picture.width * picture.height > MOST:
+            if picture.width * picture.height > MOST or max(picture.size) > LONGEST:
                 raise ValueError("{:,} x {:,}".format(*picture.size))
             grey = small(picture, bits_of_png(path) if picture.format == "PNG" else 8)
             grey = UPRIGHT.get(picture.getexif().get(ORIENTATION, 1), np.asarray)(grey)
     except Exception as problem:
-        wanted = f"a PNG or JPEG file of up to {MOST:,} pixels"
+        wanted = f"a PNG or JPEG file of up to {MOST:,} pixels, {LONGEST:,} a side"
         raise ValueError(f"{path}: expected {wanted}, got something else ({problem})") from problem
     return prepare(grey, invert).astype(np.float32)
 
@@ -76,10 +79,11 @@ def small(picture: Image, bits: int) -> np.ndarray:
     rows, columns = (max(1, round(scale * n)) for n in (height, width))
     down, right = shares(height, rows), shares(width, columns).T
     out = np.zeros((rows, columns))
-    for top in range(0, height, STRIP):
-        strip = picture.crop((0, top, width, min(top + STRIP, height)))
+    deep = max(1, STRIP // width)
+    for top in range(0, height, deep):
+        strip = picture.crop((0, top, width, min(top + deep, height)))
         grey = on_white(strip, bits)
-        out += down[:, top : top + STRIP] @ (grey if columns == width else grey @ right)
+        out += down[:, top : top + deep] @ (grey if columns == width else grey @ right)
     return out
 
 

@@ -2,12 +2,12 @@
 
     python examples/fashion_mnist/predict.py runs/fashion-mnist/model.npz 0 17 shoe.png
 
-A PNG or JPEG file of up to 25,000,000 pixels is turned upright and made like the data set's images: grey, trimmed to
-the object, which comes to the middle of 28 x 28 pixels, light on a black ground. An object that is darker than its
-ground is inverted; one with darker and lighter parts is, where the ground is lighter than middle grey (--invert and
---no-invert overrule that). Transparent pixels count as white. A file of 28 x 28 pixels is taken to be like the data
-set's already, and inverted where its rim is light. What the model sees is shown beside its answer. Pillow reads the
-files; it comes with matplotlib: pip install 'twograd[see]'.
+A PNG or JPEG file of up to 25,000,000 pixels, 16,384 a side, is turned upright and made like the data set's images:
+grey, trimmed to the object, which comes to the middle of 28 x 28 pixels, light on a black ground. An object that is
+darker than its ground is inverted; one with darker and lighter parts is, where the ground is lighter than middle grey
+(--invert and --no-invert overrule that). Transparent pixels count as white. A file of 28 x 28 pixels is taken to be
+like the data set's already, and inverted where its rim is light. What the model sees is shown beside its answer. Pillow
+reads the files; it comes with matplotlib: pip install 'twograd[see]'.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
-from networks import load_model
+from models import load_model
 from photograph import read_image
 from train import load_data
 

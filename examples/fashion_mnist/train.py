@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from networks import Bent, bent, convnet, load_model, network
+from models import Bent, bent, convnet, load_model, network
 
 import vector
 from vector import checkpoint, files, nn, optim
@@ -41,7 +41,7 @@ class Recipe(NamedTuple):
     weight_decay  None: the optimizer's own
     smoothing     of the labels, as in `vector.cross_entropy`
     mirror        whether every other image, at random, is mirrored
-    network       of what: see networks.py
+    network       of what: see models.py
     """
 
     about: str

@@ -206,7 +206,7 @@ def test_a_model_learns_from_another(trained: tuple[Path, str, str], tmp_path: P
 
 
 def predicted(path: Path, images: np.ndarray) -> np.ndarray:
-    networks = runpy.run_path(str(EXAMPLES / "fashion_mnist/networks.py"))
+    networks = runpy.run_path(str(EXAMPLES / "fashion_mnist/models.py"))
     return networks["load_model"](path).predict(images).argmax(axis=1)
 
 

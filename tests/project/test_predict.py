@@ -266,9 +266,9 @@ WRONG_INPUTS = {
     "no image": (["{model}", "nothing.png"], "nothing.png: expected an image file or the number of a test image"),
     "no image but text": (
         ["{model}", "text.png"],
-        "text.png: expected a PNG or JPEG file of up to 25,000,000 pixels, got",
+        "text.png: expected a PNG or JPEG file of up to 25,000,000 pixels, 16,384 a side, got",
     ),
-    "too large an image": (["{model}", "wide.png"], "got something else (25,000,001 x 1)"),
+    "too large an image": (["{model}", "wide.png"], "got something else (16,385 x 1)"),
     "number too large": (["{model}", "200"], "test image 200: expected a number from 0 to 199"),
     "number below 0": (["{model}", "--", "-1"], "test image -1: expected a number from 0 to 199"),
 }
@@ -278,7 +278,7 @@ WRONG_INPUTS = {
 def test_wrong_inputs_are_named(wrong: str, model: Path, tmp_path: Path) -> None:
     arguments, said = WRONG_INPUTS[wrong]
     (tmp_path / "text.png").write_text("no picture")
-    (tmp_path / "wide.png").write_bytes(png(25_000_001, 1, 1, 0))
+    (tmp_path / "wide.png").write_bytes(png(16_385, 1, 1, 0))
     np.savez(tmp_path / "other.npz", weight=np.zeros(3))
     arguments = [argument.format(model=model) for argument in arguments]
     done = run(tmp_path, *command(PREDICT, "--data", "sample", *arguments), code=1)
