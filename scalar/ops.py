@@ -289,14 +289,8 @@ def arctanh(x):
 # Fitted for this page, the highest power first: erf x = x + x p(x^2) up to 1/2, with an error of 2^-57; from there on
 # erfc x = e^-x^2 p(x) / q(x), with one of 2^-55 below 7 and of 10^-12 at 26.
 ERF_P = (
-    *(
-        1.4726917415076591e-06,
-        -1.4845953094944062e-05,
-        0.0001205333927818933,
-        -0.000854829783992973,
-        0.005223977374009503,
-    ),
-    *(-0.026866170632949028, 0.11283791670925537, -0.37612638903183476, 0.12837916709551256),
+    *(1.4726917415076591e-06, -1.4845953094944062e-05, 0.0001205333927818933, -0.000854829783992973),
+    *(0.005223977374009503, -0.026866170632949028, 0.11283791670925537, -0.37612638903183476, 0.12837916709551256),
 )
 ERFC_P = (
     *(0.00028287321477179437, 0.004452015648649045, 0.034543028060982216, 0.16872465638225306, 0.5619107002040353),
@@ -500,6 +494,12 @@ def sum(xs):
 def mean(xs):
     """(x1 + ... + xn) / n; derivative 1/n for each."""
     return builtins.sum(xs, 0.0) / float(some(xs, "mean"))
+
+
+@op(lambda g, out, xs: [g / (out if out != 0 else 1.0) * x for x in xs], over=True)
+def norm(xs):
+    """The root of the sum of squares; derivative x / norm, 0 at the origin."""
+    return sqrt(builtins.sum([x * x for x in xs], 0.0))
 
 
 def others(xs):  # for each number the product of all others: of those before it and those behind it

@@ -186,6 +186,15 @@ class Value:
     def __rpow__(self, x: Any) -> Value:
         return lift(x, "power") ** self
 
+    def __mod__(self, y: Any) -> Value:
+        return Value.apply(ops.mod, (self, y))
+
+    def __rmod__(self, x: Any) -> Value:
+        return Value.apply(ops.mod, (x, self))
+
+    def __round__(self, decimals: int = 0) -> Value:
+        return ops.round(self, decimals)
+
     # Comparisons are plain bools: they choose, they do not differentiate.
     __hash__ = object.__hash__
 

@@ -272,6 +272,15 @@ class Tensor:
     def __rpow__(self, x: Any) -> Tensor:
         return apply(ops.power, (x, self))
 
+    def __mod__(self, y: Any) -> Tensor:
+        return apply(ops.mod, (self, y))
+
+    def __rmod__(self, x: Any) -> Tensor:
+        return apply(ops.mod, (x, self))
+
+    def __round__(self, decimals: int = 0) -> Tensor:
+        return ops.round(self, decimals)
+
     def __matmul__(self, y: Any) -> Tensor:
         return ops.matmul(self, y)
 

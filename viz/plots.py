@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
 
-__all__ = ["boundary", "confusion", "curves", "gradients", "mistakes", "predictions", "weights"]
+__all__ = ["boundary", "confusion", "curves", "gradients", "learning_rates", "mistakes", "predictions", "weights"]
 
 THEME = THEMES["light"]
 INK, QUIET, FAINT = THEME.ink, THEME.still.ink, THEME.still.border
@@ -37,16 +37,17 @@ DOTS = 160  # an inch
 
 
 def curves(history: Sequence[Mapping[str, float]], path: str | os.PathLike[str]) -> Path:
-    """Plot loss and accuracy by epoch, while training and on the test images.
+    """Plot loss and accuracy (or error) by epoch, while training and on the test set.
 
-    `history` holds a row an epoch with `epoch`, `loss`, `accuracy` and, if there was a test set, `test_loss` and
-    `test_accuracy`. Raises ValueError when it is empty.
+    `history` holds a row an epoch with `epoch`, `loss`, perhaps `accuracy` or `error`, and, if there was a test set,
+    `test_loss` and so on, as `fit` returns it. Raises ValueError when it is empty.
     """
     if not history:
         raise ValueError("curves: expected at least one epoch, got none")
     figure = _figure(9.6, 3.9, "Training, epoch by epoch")
     epochs = [row["epoch"] for row in history]
-    for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+    keys = ["loss", *[key for key in ("accuracy", "error") if key in history[-1]]]
+    for axes, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
         _quiet_frame(axes)
         axes.set_title(key, loc="left", fontsize=10, color=QUIET)
         axes.set_xlabel("epoch", fontsize=9, color=QUIET)
@@ -140,6 +141,36 @@ def predictions(
     images, labels, probabilities = _checked("predictions", images, labels, probabilities, class_names)
     right = np.count_nonzero(probabilities.argmax(1) == labels)
     return _grid(images, labels, probabilities, class_names, f"Predictions: {right:,} of {len(images):,} right", path)
+
+
+def learning_rates(rates: Sequence[float], losses: Sequence[float], path: str | os.PathLike[str]) -> Path:
+    """Plot the losses that `vector.find_lr` met at growing learning rates, and mark a tenth of the rate where the
+    smoothed loss is least, which is a good one to train with.
+
+    Raises ValueError when there are no rates, or not as many losses.
+    """
+    if not len(rates) or len(rates) != len(losses):
+        raise ValueError(
+            f"learning_rates: expected as many losses as rates, at least 1, got {len(losses)}, {len(rates)}"
+        )
+    width = max(1, len(losses) // 20)
+    padded = np.pad(np.asarray(losses, float), (width, width), mode="edge")
+    smooth = np.convolve(padded, np.ones(2 * width + 1) / (2 * width + 1), mode="valid")
+    best = rates[int(smooth.argmin())] / 10.0
+    figure = _figure(6.4, 3.9, "Loss at growing learning rates")
+    axes = figure.subplots()
+    _quiet_frame(axes)
+    axes.plot(rates, losses, color=BLUE.fill, linewidth=1.0)
+    axes.plot(rates, smooth, color=BLUE.border, linewidth=2.0)
+    axes.axvline(best, color=ORANGE.border, linewidth=1.0)
+    axes.annotate(
+        f" {best:.2g}", (best, 1.0), xycoords=("data", "axes fraction"), va="top", fontsize=9, color=ORANGE.ink
+    )
+    axes.set_xscale("log")
+    axes.tick_params(which="minor", color=FAINT)
+    axes.set_xlabel("learning rate", fontsize=9, color=QUIET)
+    axes.set_title("loss", loc="left", fontsize=10, color=QUIET)
+    return _save(figure, path)
 
 
 def _checked(

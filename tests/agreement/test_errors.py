@@ -397,7 +397,7 @@ def test_arrays_of_other_types(dtype):
 
 def test_numpy_functions_without_a_derivative_here():
     t = vector.Tensor([1.0, 2.0])
-    for f in (np.deg2rad, np.median, np.add.reduce, np.linalg.norm):
+    for f in (np.deg2rad, np.median, np.add.reduce, np.linalg.pinv):
         with expect(TypeError, "is not differentiable here", f.__name__ if f is not np.add.reduce else "add.reduce"):
             f(t)
     with expect(ValueError, "item: expected one element", "(2,)"):

@@ -99,9 +99,9 @@ def check_elementwise(engine, name):
 
 
 def check_sequences(engine, name):
-    for numbers in ([0.3, -1.2, 0.7], [0.5, 0.5, -1.0], [2.0]):
+    for numbers in ([0.3, -1.2, 0.7], [0.5, 0.5, -1.0], [2.0], [0.0, 0.0]):
         sequences = [numbers, [1.5, 0.2, -0.4][: len(numbers)]][: SEQUENCES.get(name, 1)]
-        if engine is scalar and name not in ROWS and numbers[0] != 0.5:
+        if engine is scalar and name not in ROWS and numbers[0] not in (0.0, 0.5):
             inputs, n = [scalar.Value(x) for xs in sequences for x in xs], len(numbers)
 
             def f(*xs, n=n):
@@ -433,6 +433,7 @@ EQUIVALENT = {
         "where(x >= 0, SELU * g, SELU_ALPHA * g * exp(where(x > 0, 0.0, x)))",
         "where(x >= 0, SELU * g, SELU_ALPHA * g * exp(where(x >= 0, 0.001, x)))",
     ),
+    "norm": ("[g / (out if out != 0 else 1.001) * x for x in xs]",),
     "std": ("[g / ((out if out != 0 else 1.001) * degrees(xs, ddof, 'std')) * d for d in deviations(xs)]",),
     "mod": ("-g * floor((x - out) / y + 0.5005)",),
     "power": tuple(f"g * y * power(x, y - indicator(y != 0, {like}))" for like in ("g", "out", "x")),

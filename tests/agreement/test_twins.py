@@ -12,8 +12,8 @@ import vector
 ONLY_VECTOR = {"matmul", "reshape", "transpose", "broadcast_to", "concatenate", "stack", "take"}
 ONLY_VECTOR |= {
     *("einsum", "inner", "kron", "outer", "tensordot", "trace"),
-    *("argmax", "argmin", "argsort", "cumprod", "cumsum", "sort", "topk"),
-    *("cholesky", "det", "eigh", "inv", "norm", "qr", "slogdet", "solve", "svd"),
+    *("argmax", "argmin", "argsort", "cumprod", "cumsum", "sort", "standardize", "topk"),
+    *("cholesky", "det", "eigh", "inv", "qr", "slogdet", "solve", "svd"),
     *("avg_pool", "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "fold", "max_pool", "unfold", "upsample"),
     *("diag", "diagonal", "expand_dims", "flatten", "flip", "hstack", "moveaxis", "pad", "ravel", "repeat", "roll"),
     *("split", "squeeze", "swapaxes", "take_along_axis", "tile", "tril", "triu", "vstack"),
@@ -22,7 +22,7 @@ ONLY_VECTOR |= {"EarlyStopping", "checkpoint", "compile", "datasets", "find_lr",
 ONLY_VECTOR_MAY = {"RecordingError", "bernoulli"}  # recording's own error; ops that draw
 MODULES = ("nn", "optim")
 NODES = {"Value", "Tensor"}
-AXES = {"axis", "keepdims"}  # what an op over a sequence takes besides, where the sequence is an array
+AXES = {"axis", "keepdims", "ord"}  # what an op over a sequence takes besides, where the sequence is an array
 
 
 def parameters(f):
@@ -158,3 +158,11 @@ def test_an_optimizer_of_ones_own_has_all_to_say(module):
     for missing in (base.step, base.settings, base.memory, base.state_dict):
         with pytest.raises(NotImplementedError):
             missing()
+
+
+@pytest.mark.parametrize("engine, node", [(scalar, scalar.Value), (vector, vector.Tensor)])
+def test_remainders_and_rounding_by_python(engine, node):
+    x = node(7.26)
+    results = [x % 2.0, 20.0 % x, round(x), round(x, 1)]
+    assert [out.item() for out in results] == [7.26 % 2.0, 20.0 % 7.26, 7.0, 7.3]
+    assert [float(engine.grad(out, x)) for out in results] == [1.0, -2.0, 0.0, 0.0]

@@ -42,7 +42,9 @@ def test_the_files_under_other_names(house):
 
 
 @pytest.mark.parametrize(
-    "broken", [b"", b"\x1f\x8b\x08", gzip.compress(b"another"), gzip.compress(bytes(10_000)), "unreadable"]
+    "broken",
+    [b"", b"\x1f\x8b\x08", gzip.compress(b"another"), gzip.compress(bytes(10_000)), "unreadable"],
+    ids=["empty", "cut", "another", "zeros", "unreadable"],
 )
 def test_a_broken_file_beside_a_good_one_does_no_harm(house, broken):
     own = fill(house / "own", tiny_raws(), compress=False)

@@ -116,6 +116,40 @@ def test_node_by_node(program: str) -> None:
     assert program == "network" or losses[0][0] > losses[0][1] > losses[0][2]
 
 
+def test_regression_comes_down_to_the_noise(tmp_path: Path) -> None:
+    printed = run(tmp_path, *command("short/regression.py")).stdout
+    losses = [float(x) for x in re.findall(r"on points set aside (\S+)", printed)]
+    assert losses[0] > 0.1 and 0.008 < losses[-1] < 0.02
+
+
+def test_a_convnet_beats_a_dense_net_of_its_size(tmp_path: Path) -> None:
+    printed = run(tmp_path, *command("short/convnet.py")).stdout
+    pattern = r"^(\w+) +([\d,]+) parameters   accuracy on 200 test images (\S+)$"
+    dense, convolutional = re.findall(pattern, printed, re.MULTILINE)
+    assert int(dense[1].replace(",", "")) > int(convolutional[1].replace(",", ""))
+    assert float(convolutional[2]) > float(dense[2]) + 0.02 and float(convolutional[2]) > 0.79
+
+
+def test_a_gru_learns_to_add(tmp_path: Path) -> None:
+    printed = run(tmp_path, *command("short/gru.py")).stdout
+    assert float(re.search(r"^on new sequences: (\S+)$", printed, re.MULTILINE)[1]) < 0.01
+    for first, second, total in re.findall(r"^(\S+) \+ (\S+) = (\S+)", printed, re.MULTILINE):
+        assert abs(float(first) + float(second) - float(total)) < 0.002
+
+
+def test_a_layer_of_ones_own_learns(tmp_path: Path) -> None:
+    printed = run(tmp_path, *command("short/own_layer.py")).stdout
+    assert "agree with differences: True" in printed
+    dense, near = (float(x) for x in re.findall(r"accuracy on new points (\S+)$", printed, re.MULTILINE))
+    assert near > dense + 0.1 and near > 0.85
+
+
+def test_class_weights_find_the_rare_ones(tmp_path: Path) -> None:
+    printed = run(tmp_path, *command("short/class_weights.py")).stdout
+    without, weighted = ([float(x) for x in re.findall(r"([\d.]+)%", line)] for line in printed.splitlines()[2:])
+    assert without[1] < 45 and weighted[1] > 65 and without[2] < weighted[2] < 15
+
+
 # --- the main job ---------------------------------------------------------------------------------------------------
 
 

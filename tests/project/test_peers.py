@@ -15,7 +15,17 @@ pytestmark = pytest.mark.peers
 
 STEPS, BATCH, LR = 100, 32, 0.1
 # Ops that PyTorch knows by the same name, with the same meaning wherever both are smooth.
-APART = ("cast", "cross_entropy", "index", "scatter", "transpose", "where")
+APART = {"cast", "cross_entropy", "index", "scatter", "transpose", "where"}
+APART |= {
+    "cholesky",
+    "det",
+    "fold",
+    "qr",
+    "slogdet",
+    "solve",
+    "svd",
+    "unfold",
+}  # of matrices and images: compared apart
 SHARED = {
     name: getattr(torch, name, None) or getattr(torch.nn.functional, name, None)
     for name, op in OPS.items()

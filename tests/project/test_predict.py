@@ -26,21 +26,40 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_predicting_a_test_image_and_the_same_image_as_png(model: Path, tmp_path: Path) -> None:
-    """The file may be as it is, dark on light, in colour with opacity, or larger: the answer is the same."""
+    """The file may be as it is, dark on light, or in colour with opacity: the answer is the same."""
     data = fashion_mnist_sample()
     image = data.test_images[5]
     write_png(tmp_path / "same.png", image)
     write_png(tmp_path / "dark.png", 255 - image)
     write_png(tmp_path / "clear.png", np.dstack([np.zeros_like(image)] * 3 + [image]))
-    write_png(tmp_path / "large.png", image.repeat(4, 0).repeat(4, 1))
-    names = ["same.png", "dark.png", "clear.png", "large.png"]
+    names = ["same.png", "dark.png", "clear.png"]
     printed = run(tmp_path, *command(PREDICT, model, 5, *names, "--data", "sample")).stdout
-    answers = re.split(r"^(?=\S)", printed, flags=re.MULTILINE)[1:]
-    titles, tables = zip(*(answer.split("\n", 1) for answer in answers), strict=True)
+    titles, pictures, tables = zip(*map(parts, re.split(r"^(?=\S)", printed, flags=re.MULTILINE)[1:]), strict=True)
     assert titles == (f"test image 5, {CLASS_NAMES[data.test_labels[5]]}", *names)
-    assert len(set(tables)) == 1
+    assert len(set(tables)) == len(set(pictures)) == 1
     shares = [float(x) for x in re.findall(r"([\d.]+)%", tables[0])]
     assert len(shares) == 10 and shares == sorted(shares, reverse=True) and abs(sum(shares) - 100) < 1
+    seen = np.array([[" ░▒▓█".index(x) for x in line] for line in pictures[0].splitlines()]) / 4
+    pairs = image.reshape(14, 2, 28).mean(1) / 255
+    assert np.abs(seen - pairs).max() <= 0.126
+
+
+def parts(answer: str) -> tuple[str, str, str]:
+    """The title, the picture of 14 x 28 characters and the table beside it."""
+    title, *lines = answer.splitlines()
+    wide = [f"{line:<30}" for line in lines]
+    return title, "\n".join(line[2:30] for line in wide), "\n".join(line[32:] for line in wide)
+
+
+def test_what_the_model_sees_is_written(model: Path, tmp_path: Path) -> None:
+    from_file = pytest.importorskip("PIL.Image").open
+    data = fashion_mnist_sample()
+    write_png(tmp_path / "b.png", data.test_images[6])
+    run(tmp_path, *command(PREDICT, model, 5, "b.png", "--data", "sample", "--show", "seen.png"))
+    seen = np.asarray(from_file(tmp_path / "seen.png"))[4::8, 4::8]
+    assert seen.shape == (30, 60)
+    np.testing.assert_array_equal(seen[1:29, 1:29], data.test_images[5])
+    np.testing.assert_array_equal(seen[1:29, 31:59], data.test_images[6])
 
 
 @pytest.fixture
@@ -165,7 +184,7 @@ def test_what_an_encoding_lacks_stops_no_output(encoding: str, model: Path, tmp_
     assert (done.returncode, done.stderr) == (0, b"")
     lines = done.stdout.decode(encoding).splitlines()
     assert lines[0] == ("Σ.png" if encoding in ("cp437", "utf-8") else r"\u03a3.png")
-    assert lines[1].endswith("█" if encoding in ("cp437", "utf-8") else "#") and len(lines) == 11
+    assert lines[1].endswith("█" if encoding in ("cp437", "utf-8") else "#") and len(lines) == 15
 
 
 def test_output_that_nobody_reads_is_no_error(model: Path, tmp_path: Path) -> None:
@@ -177,13 +196,67 @@ def test_output_that_nobody_reads_is_no_error(model: Path, tmp_path: Path) -> No
     assert (done.stderr, done.returncode) == ("", 0)
 
 
-def test_an_image_is_put_in_the_middle_of_a_square(tmp_path: Path, read_image: Reader) -> None:
-    write_png(tmp_path / "wide.png", np.tile(np.uint8([0, 255, 255, 0]), (2, 1)).repeat(14, 0).repeat(14, 1))
-    seen = read_image(tmp_path / "wide.png", False)
-    rim = seen[0, 0]
-    assert seen.shape == (28, 28) and 0 < rim < 1
-    np.testing.assert_allclose(seen[[0, 6, 21, 27]], rim, rtol=1e-6)
-    np.testing.assert_array_equal(seen[7:21], np.tile(np.float32([0, 1, 1, 0]).repeat(7), (14, 1)))
+# --- photographs ------------------------------------------------------------------------------------------------------
+
+
+def test_an_object_is_trimmed_and_put_in_the_middle_of_a_square(tmp_path: Path, read_image: Reader) -> None:
+    """On a ground of any grey, which becomes 0; the object keeps its proportions."""
+    ramp = np.linspace(0.3, 1.0, 84).repeat(4).reshape(84, 4).T.repeat(10, 0)  # (40, 84), lighter to the right
+    for ground, darker in ((255, True), (160, True), (90, True), (160, False), (90, False), (0, False)):
+        grey = np.full((150, 200), float(ground))
+        grey[20:60, 100:184] += (-ground if darker else 255 - ground) * ramp
+        write_png(tmp_path / "wide.png", np.uint8(np.round(grey)))
+        seen = read_image(tmp_path / "wide.png")
+        assert not seen[:7].any() and not seen[21:].any()
+        np.testing.assert_allclose(seen[8:20], np.tile(ramp[0].reshape(28, 3).mean(1), (12, 1)), atol=0.02)
+
+
+def test_an_object_lighter_and_darker_than_its_ground_keeps_its_greys(tmp_path: Path, read_image: Reader) -> None:
+    """What is enclosed is its own, even where it is like the ground."""
+    grey = np.full((112, 112), 200)
+    grey[28:84, 28:84] = np.tile([0, 100, 200, 255], (56, 1)).repeat(14, 1)
+    grey[28:32, 28:84] = grey[80:84, 28:84] = 0
+    write_png(tmp_path / "both.png", np.uint8(grey))
+    expected = 1 - np.array([0, 100, 200, 255]).repeat(7) / 255
+    np.testing.assert_allclose(read_image(tmp_path / "both.png")[14], expected, atol=0.01)
+    np.testing.assert_allclose(read_image(tmp_path / "both.png", False)[14], 1 - expected, atol=0.01)
+
+
+def test_uneven_light_noise_and_specks_are_no_object(tmp_path: Path, read_image: Reader) -> None:
+    rng = np.random.default_rng(0)
+    grey = np.full((300, 300), 180.0)
+    grey[100:200, 60:240] *= 0.3
+    grey *= np.linspace(0.8, 1.1, 300)[:, None]
+    grey += rng.normal(0, 5, grey.shape)
+    grey[rng.integers(0, 300, 10), rng.integers(0, 300, 10)] = 0
+    write_png(tmp_path / "noisy.png", np.uint8(np.clip(grey, 0, 255)))
+    seen = read_image(tmp_path / "noisy.png")
+    np.testing.assert_allclose(seen[8:20], 0.7, atol=0.07)
+    assert seen[:5].max() < 0.05 and seen[23:].max() < 0.05
+
+
+def test_a_picture_of_nothing_is_black(tmp_path: Path, read_image: Reader) -> None:
+    for grey in (0, 77, 160, 255):
+        write_png(tmp_path / "empty.png", np.full((60, 40), grey, np.uint8))
+        assert not read_image(tmp_path / "empty.png").any()
+
+
+def test_a_large_file_is_read_in_strips(tmp_path: Path, read_image: Reader) -> None:
+    """With the result that the same file of a quarter of the size has."""
+    image = fashion_mnist_sample().test_images[5]
+    for name, times in (("large.png", 80), ("small.png", 20)):
+        write_png(tmp_path / name, np.pad(image, 7).repeat(times, 0).repeat(times, 1))
+    large, small = read_image(tmp_path / "large.png"), read_image(tmp_path / "small.png")
+    np.testing.assert_allclose(large, small, atol=0.05)
+
+
+def test_photographs_of_test_images_are_told_as_well_as_the_images(tmp_path: Path) -> None:
+    run(tmp_path, *command(TRAIN, "--data", "sample", "--epochs", 5, "--out", "here"))
+    words = ["here/model.npz", "--data", "sample", "--images", 8]
+    printed = run(tmp_path, *command("fashion_mnist/judge_photographs.py", *words)).stdout
+    losses = [float(x) for x in re.findall(r"  ([+-]\d\.\d{4})$", printed, re.MULTILINE)]
+    assert len(losses) == 20 and min(losses) >= -0.125  # one image of 8
+    assert printed.splitlines()[-1] == f"largest loss: {-min(*losses, 0.0):.4f}"
 
 
 WRONG_INPUTS = {
@@ -193,9 +266,9 @@ WRONG_INPUTS = {
     "no image": (["{model}", "nothing.png"], "nothing.png: expected an image file or the number of a test image"),
     "no image but text": (
         ["{model}", "text.png"],
-        "text.png: expected a PNG or JPEG file of up to 2,048 pixels a side, got",
+        "text.png: expected a PNG or JPEG file of up to 25,000,000 pixels, got",
     ),
-    "too large an image": (["{model}", "wide.png"], "got something else (2,049 x 1)"),
+    "too large an image": (["{model}", "wide.png"], "got something else (25,000,001 x 1)"),
     "number too large": (["{model}", "200"], "test image 200: expected a number from 0 to 199"),
     "number below 0": (["{model}", "--", "-1"], "test image -1: expected a number from 0 to 199"),
 }
@@ -205,7 +278,7 @@ WRONG_INPUTS = {
 def test_wrong_inputs_are_named(wrong: str, model: Path, tmp_path: Path) -> None:
     arguments, said = WRONG_INPUTS[wrong]
     (tmp_path / "text.png").write_text("no picture")
-    write_png(tmp_path / "wide.png", np.zeros((1, 2049), np.uint8))
+    (tmp_path / "wide.png").write_bytes(png(25_000_001, 1, 1, 0))
     np.savez(tmp_path / "other.npz", weight=np.zeros(3))
     arguments = [argument.format(model=model) for argument in arguments]
     done = run(tmp_path, *command(PREDICT, "--data", "sample", *arguments), code=1)

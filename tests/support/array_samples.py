@@ -55,13 +55,19 @@ def joined() -> Iterator[Sample]:
         )
 
 
+def standardized(x, axis=-1, eps=1e-5):
+    return (x - x.mean(axis, keepdims=True)) / np.sqrt(x.var(axis, keepdims=True) + eps)
+
+
 def over_axes() -> Iterator[Sample]:
     for name in ("cumsum", "cumprod"):
         yield from alike(name, ((2, 3),), ((2, 3), 0), ((2, 1, 3), -1), ((),), ((0, 2), 1), ((2, 0), 0), ((5,), 0))
-    for axis in (None, 0, -1, (0, 1), (1,)):
+    for axis in (None, -1, (0, 1)):
         yield from alike("prod", ((2, 3), axis), ((2, 3), axis, {"keepdims": True}))
         for name in ("var", "std"):
             yield from alike(name, ((2, 3), axis), ((2, 3), axis, {"keepdims": True, "ddof": 1}))
+    calls = ((2, 3),), ((4, 2), 0), ((2, 3, 2), (0, 1)), ((2, 3), -1, 0.1), ((1, 3), None)
+    yield from alike("standardize", *calls, plain=standardized)
     yield from alike("prod", ((),), ((1,), -1), ((0, 2), 0), ((2, 1, 3), (0, -1)), ((2, 0),), ((), 0))
     yield from alike("var", ((2, 1, 3), (0, -1)), ((3, 0), 0), ((4,), {"ddof": 2.5}))
     yield from alike("std", ((2, 1, 3), (0, -1)), ((3, 0), 0), ((4,), {"ddof": 2.5}))
@@ -189,11 +195,11 @@ def linear_algebra() -> Iterator[Sample]:
         lambda x: minors(x + FAR[3, 3]),
         numbers((3, 3)),
     )
-    for ord, axis in [(None, None), (2, 0), (3, 1), (1.5, -1), (-2, 0), (1, 0), (math.inf, 1), (-math.inf, 0)]:
+    for ord, axis in [(None, None), (3, 1), (-1.5, 0), (1, 0), (math.inf, 1)]:
         keep = {"keepdims": axis == 0}
         f, plain = (lambda x, f=f, o=ord, a=axis, k=keep: f(x, o, a, **k) for f in (vector.norm, np.linalg.norm))
         yield Sample("norm", f"{ord} {axis}", f, plain, numbers((2, 3)))
-    for ord in ("fro", "nuc", 2, -2, 1, -1, math.inf, -math.inf):
+    for ord in ("fro", "nuc", 2, -1, math.inf):
         f, plain = (lambda x, f=f, o=ord: f(x + FAR[3, 2], o, (-1, 0), True) for f in (vector.norm, np.linalg.norm))
         yield Sample("norm", f"of matrices {ord}", f, plain, numbers((3, 2)))
     yield Sample(

@@ -15,8 +15,8 @@ INF, NAN = math.inf, math.nan
 
 # What vector.op.OPS has and scalar need not: ops on shapes, and the matrix product, which is `dot` there.
 VECTOR_ONLY_OPS = {"broadcast_to", "cast", "concatenate", "index", "matmul", "reshape", "scatter", "transpose"}
-VECTOR_ONLY_OPS |= {"cumprod", "cumsum"}
-VECTOR_ONLY_OPS |= {"cholesky", "cofactor", "det", "eigh", "inv", "norm", "qr", "slogdet", "solve", "svd"}
+VECTOR_ONLY_OPS |= {"cumprod", "cumsum", "standardize"}
+VECTOR_ONLY_OPS |= {"cholesky", "cofactor", "det", "eigh", "inv", "qr", "slogdet", "solve", "svd"}
 VECTOR_ONLY_OPS |= {"avg_pool", "avg_share", "conv", "conv_input", "conv_weight", "fold", "max_chosen", "max_pool"}
 VECTOR_ONLY_OPS |= {"max_share", "unfold"}
 SEQUENCES = {"dot": 2}  # how many sequences an op over sequences takes, where it is not one

@@ -87,4 +87,4 @@ def vector_nodes() -> dict[str, vector.Tensor]:
     return nodes
 
 
-NO_COUNTERPART = {"scatter", "cumprod", "cumsum", "prod", "std", "var", *MATRICES, *SHAPES}
+NO_COUNTERPART = {"scatter", "standardize", "cumprod", "cumsum", "prod", "std", "var", *MATRICES, *SHAPES}

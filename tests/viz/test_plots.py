@@ -35,6 +35,7 @@ DRAWN: dict[str, Callable[[Path], Path]] = {
     "confusion": lambda path: plots.confusion(LABELS, PREDICTED, NAMES, path),
     "curves": lambda path: plots.curves(HISTORY, path),
     "gradients": lambda path: plots.gradients(FLOW, path),
+    "learning_rates": lambda path: plots.learning_rates(np.geomspace(1e-4, 1.0, 9), [3, 3, 2, 2, 1, 1, 2, 4, 9], path),
     "mistakes": lambda path: plots.mistakes(IMAGES, LABELS, PROBABILITIES, NAMES, path),
     "predictions": lambda path: plots.predictions(IMAGES, LABELS, PROBABILITIES, NAMES, path),
     "weights": lambda path: plots.weights(np.random.default_rng(0).normal(size=(49, 20)), path),
@@ -44,6 +45,7 @@ WRITTEN = {  # what can be read in the picture
     "confusion": ["6 of 8 right (75.00%)", "taken for", *NAMES, "75", "25", "100", "50"],
     "curves": ["train 0.4000", "test 0.4100", "train 0.8600", "test 0.8623", "epoch"],
     "gradients": ["Gradient flow", "0.weight 1.0e-03", "0.bias 2.0e-03", "1.weight 4.0e-02", "epoch"],
+    "learning_rates": ["Loss at growing learning rates", "learning rate", "loss"],
     "mistakes": ["The surest of 2 mistakes", "✗ dog 80%", "is cat", "✗ cat 80%", "is bird"],
     "predictions": ["6 of 8 right", "cat 80%", "✗ dog 80%", "is cat", "✗ cat 80%", "is bird"],
     "weights": ["What 20 hidden units look for"],
@@ -198,3 +200,16 @@ def test_a_last_row_that_is_not_full_is_left_empty(tmp_path: Path) -> None:
     height, width = picture.shape[:2]
     corner = picture[int(height * 0.6) : int(height * 0.95), int(width * 0.2) : int(width * 0.95)]
     assert np.ptp(corner.reshape(-1, corner.shape[-1]), axis=0).max() == 0.0
+
+
+def test_curves_of_other_tasks(tmp_path: Path) -> None:
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        rows = [{"epoch": 1, "loss": 0.5, "error": 0.25, "test_error": 0.125}]
+        text = plots.curves(rows, tmp_path / "c.svg").read_text()
+        assert "test 0.1250" in text and "accuracy" not in text
+        assert "accuracy" not in plots.curves([{"epoch": 1, "loss": 0.5}], tmp_path / "d.svg").read_text()
+
+
+def test_rates_without_losses(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected as many losses as rates, at least 1, got 1, 2"):
+        plots.learning_rates([0.1, 0.2], [1.0], tmp_path / "r.png")

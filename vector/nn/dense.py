@@ -73,7 +73,8 @@ class Dense(Layer):
 def activate(activation: Activation) -> Callable[[Any], Any] | None:
     if activation is None or callable(activation):
         return activation
-    names = {name for name, op in OPS.items() if len(op.rules) == 1 and not op.defaults}
+    page = ops.elementwise.__name__
+    names = {n for n, op in OPS.items() if op.forward.__module__ == page and len(op.rules) == 1 and not op.defaults}
     names |= {"elu", "leaky_relu", "log_softmax", "softmax"}
     if not isinstance(activation, str) or activation not in names:
         raise ValueError(f"Dense: expected an activation out of {', '.join(sorted(names))}, got {activation!r}")

@@ -13,14 +13,6 @@ from .base import Layer
 from .initial import parameter
 
 
-def standardized(x: Any, axis: tuple[int, ...] | int, eps: float) -> tuple[Any, Any, Any]:
-    """(x - mean) / sqrt(variance + eps) over `axis`, the mean and the variance, which divides by the number."""
-    mean = ops.mean(x, axis=axis, keepdims=True)
-    centred = ops.subtract(x, mean)
-    variance = ops.mean(centred * centred, axis=axis, keepdims=True)
-    return centred / ops.sqrt(variance + eps), mean, variance
-
-
 class Norm(Layer):
     """What these layers share: a scale, 1, and a shift, 0, for each of the `features` along the last axis."""
 
@@ -75,10 +67,13 @@ class BatchNorm(Norm):
         n = x.size // self.features
         if n < 2:
             raise ValueError(f"BatchNorm: expected more than one number a feature in training, got shape {x.shape}")
-        out, mean, variance = standardized(x, tuple(range(x.ndim - 1)), self.eps)
-        for kept, new in ((self.mean, mean.peek()), (self.variance, variance.peek() * (n / (n - 1)))):
-            kept.data[...] = kept.data + self.momentum * (np.reshape(new, kept.shape) - kept.data)
-        return self.scaled(out)
+        axes, given = tuple(range(x.ndim - 1)), x.peek()
+        mean = np.add.reduce(given, axis=axes, keepdims=True) / float(n)
+        centred = given - mean
+        variance = np.add.reduce(centred * centred, axis=axes) / float(n - 1)
+        for kept, new in ((self.mean, np.reshape(mean, self.mean.shape)), (self.variance, variance)):
+            kept.data[...] = kept.data + self.momentum * (new - kept.data)
+        return self.scaled(ops.standardize(x, axes, self.eps))
 
 
 class LayerNorm(Norm):
@@ -89,7 +84,7 @@ class LayerNorm(Norm):
 
     def __call__(self, x: Any) -> Any:
         """(..., features) to the same shape."""
-        return self.scaled(standardized(self.given(x), -1, self.eps)[0])
+        return self.scaled(ops.standardize(self.given(x), -1, self.eps))
 
 
 class RMSNorm(Norm):
@@ -119,7 +114,7 @@ class GroupNorm(Norm):
         """(n, ..., features) to the same shape."""
         x = self.given(x)
         grouped = ops.reshape(x, (x.shape[0], -1, self.groups, self.features // self.groups))
-        return self.scaled(ops.reshape(standardized(grouped, (1, 3), self.eps)[0], x.shape))
+        return self.scaled(ops.reshape(ops.standardize(grouped, (1, 3), self.eps), x.shape))
 
     def _details(self) -> str:
         """The groups and the features."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..op import array, function, indicator, op, primitive
-from .elementwise import exp, where
+from .elementwise import exp, sqrt, where
 from .shapes import (
     Axes,
     broadcast_to,
@@ -265,6 +265,29 @@ def topk(x: Any, k: int, axis: int = -1) -> tuple[Any, Any]:
     backwards = np.argsort(np.flip(numbers(x, "topk"), at), at, kind="stable")
     places = n - 1 - np.flip(backwards, at)[(slice(None),) * at + (slice(0, k),)]
     return take_along_axis(x, places, at), places
+
+
+# --- standardizing ----------------------------------------------------------------------------------------------------
+
+
+def scale(x: Any, axis: Axes, eps: float) -> Any:
+    """1 / sqrt(variance + eps) over `axis`, which stays as 1."""
+    d = x - mean(x, axis=axis, keepdims=True)
+    return 1.0 / sqrt(mean(d * d, axis=axis, keepdims=True) + eps)
+
+
+def across(g: Any, out: Any, x: Any, axis: Axes, eps: float) -> Any:
+    centred = g - mean(g, axis=axis, keepdims=True)
+    return (centred - out * mean(g * out, axis=axis, keepdims=True)) * scale(x, axis, eps)
+
+
+@op(across)
+def standardize(x, axis=-1, eps: float = 1e-5):
+    """(x - mean) / sqrt(variance + eps) over an axis, a tuple of axes, or all; the variance divides by the number. The
+    derivative takes from g its mean and its part along the result, and divides by the root."""
+    n = float(some(x, axis, "standardize"))
+    d = x - np.add.reduce(x, axis=axis, keepdims=True) / n
+    return d * (1.0 / np.sqrt(np.add.reduce(d * d, axis=axis, keepdims=True) / n + eps))
 
 
 # --- cross-entropy ----------------------------------------------------------------------------------------------------

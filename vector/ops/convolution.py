@@ -20,6 +20,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..op import array, arrays, function, op, primitive
+from ..runtime.matmul import SHARED, helpers_for
+from ..runtime.threads import parallel_for
 from .elementwise import add
 from .products import matmul
 from .shapes import concatenate, index_, pad, repeat, reshape, split
@@ -27,6 +29,7 @@ from .shapes import concatenate, index_, pad, repeat, reshape, split
 Pair = tuple[int, int]
 Size = int | tuple[int, ...]
 TILE = 2**21  # bytes of columns at a time: what a cache holds beside the weight
+PARTS = 4  # that threads share a convolution in
 FEW = 4  # channels, up to which they are the outermost axis where that is quicker
 
 
@@ -105,6 +108,24 @@ def columns(
         yield part, block.reshape(wide, -1).T if c <= FEW else block.reshape(-1, wide)
 
 
+def work(result: np.ndarray, weight: np.ndarray) -> int:
+    """How many multiply-adds a convolution takes."""
+    return math.prod(result.shape[:3]) * weight.size
+
+
+def parts_of(result: np.ndarray, weight: np.ndarray) -> list[slice]:
+    """The samples in parts that threads may share: how many does not depend on the threads, so nor do sums."""
+    n = len(result)
+    count = min(n, PARTS) if work(result, weight) > PARTS * SHARED else 1
+    return [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
+
+
+def share(part: Callable[[int], None], shares: list[slice], result: np.ndarray, weight: np.ndarray) -> None:
+    """Call part(i) for each part of the samples, in several threads where that is quicker."""
+    helpers = helpers_for(work(result, weight), len(shares), "convolution", result.shape, weight.shape)
+    parallel_for(part, len(shares), helpers)
+
+
 # --- convolution ------------------------------------------------------------------------------------------------------
 
 
@@ -116,9 +137,14 @@ def convolved(x, y, padding, stride, dilation, out=None):
     if out is None:
         shape = (len(x), *map(steps, full, size, stride, dilation), o)
         out = np.empty(shape, np.result_type(x, y))
-    weight = y.reshape(-1, o)
-    for part, rows in columns(x, size, padding, stride, dilation):
-        np.matmul(rows, weight, out=out[part].reshape(-1, o))
+    weight, shares = y.reshape(-1, o), parts_of(out, y)
+
+    def part(i: int) -> None:
+        some = out[shares[i]]
+        for at, rows in columns(x[shares[i]], size, padding, stride, dilation):
+            np.matmul(rows, weight, out=some[at].reshape(-1, o))
+
+    share(part, shares, out, y)
     return out
 
 
@@ -136,28 +162,39 @@ def convolved_input(x, y, size, padding, stride, dilation, out=None):
         return convolved(x, np.swapaxes(y[::-1, ::-1], 2, 3), around, stride, dilation, out)
     if out is None:
         out = np.empty((len(x), h, w, c), np.result_type(x, y))
-    each = x.shape[1:3]
-    for part in tiles(len(x), math.prod((*each, *kernel, c)) * out.itemsize):
-        g = x[part]
-        products = np.matmul(y.reshape(-1, y.shape[3]), g.reshape(-1, y.shape[3]).T)
-        products = products.reshape(*kernel, c, len(g), *each)
-        whole = np.zeros((c, len(g), h + top + bottom, w + left + right), out.dtype)
-        for (_, *key), at in zip(places(each, kernel, stride, dilation), np.ndindex(kernel), strict=True):
-            whole[..., *key] += products[at]
-        out[part] = whole[:, :, top : top + h, left : left + w].transpose(1, 2, 3, 0)
+    each, shares = x.shape[1:3], parts_of(x, y)
+
+    def part(i: int) -> None:
+        some, result = x[shares[i]], out[shares[i]]
+        for tile in tiles(len(some), math.prod((*each, *kernel, c)) * out.itemsize):
+            g = some[tile]
+            products = np.matmul(y.reshape(-1, y.shape[3]), g.reshape(-1, y.shape[3]).T)
+            products = products.reshape(*kernel, c, len(g), *each)
+            whole = np.zeros((c, len(g), h + top + bottom, w + left + right), out.dtype)
+            for (_, *key), at in zip(places(each, kernel, stride, dilation), np.ndindex(kernel), strict=True):
+                whole[..., *key] += products[at]
+            result[tile] = whole[:, :, top : top + h, left : left + w].transpose(1, 2, 3, 0)
+
+    share(part, shares, x, y)
     return out
 
 
 @primitive
 def convolved_weight(x, y, size, padding, stride, dilation, out=None):
-    """What `conv_weight_` is: the sum over tiles of columns^T g."""
+    """What `conv_weight_` is: the sum over tiles of columns^T g, part by part, whoever computes them."""
     c, o = x.shape[3], y.shape[3]
     if out is None:
         out = np.empty((*size, c, o), np.result_type(x, y))
-    total = out.reshape(-1, o)
-    total.fill(0.0)
-    for part, rows in columns(x, size, padding, stride, dilation):
-        total += np.matmul(rows.T, y[part].reshape(-1, o))
+    shares = parts_of(y, out)
+    sums = np.zeros((len(shares), math.prod(size) * c, o), out.dtype)
+
+    def part(i: int) -> None:
+        some = y[shares[i]]
+        for at, rows in columns(x[shares[i]], size, padding, stride, dilation):
+            sums[i] += np.matmul(rows.T, some[at].reshape(-1, o))
+
+    share(part, shares, y, out)
+    np.add.reduce(sums, axis=0, out=out.reshape(-1, o))
     return out
 
 
@@ -416,23 +453,41 @@ def largest(x, size, stride, out=None):
 def tied(x: np.ndarray, top: np.ndarray, size: Pair, stride: Pair) -> tuple[list[np.ndarray], np.ndarray]:
     """For each element of a window where it is the largest, and how many are: NaN where the largest is, which then all
     of them are."""
-    places, number, nan = [part == top for part in met(x, size, stride)], np.zeros(top.shape, x.dtype), np.isnan(top)
+    places, nan = [part == top for part in met(x, size, stride)], np.isnan(top)
+    counts = np.zeros(top.shape, np.uint8 if len(places) < 256 else np.intp)
+    some = nan.any()
     for place in places:
-        place |= nan
-        number += place
-    number[nan] = np.nan
+        if some:
+            place |= nan
+        counts += place.view(np.uint8)
+    number = counts.astype(x.dtype)
+    if some:
+        number[nan] = np.nan
     return places, number
 
 
+def chosen(places: list[np.ndarray], x: np.ndarray) -> Iterator[np.ndarray]:
+    """x at each of the places, 0 elsewhere: by a product, where 0 times x is 0, since numpy takes twice as long to
+    choose."""
+    finite = np.isfinite(x).all()
+    return (x * place if finite else np.where(place, x, 0.0) for place in places)
+
+
 @op(lambda g, images, top, size, stride: max_chosen_(g, plain(images), plain(top), size, stride))
-@primitive
 def max_share_(x, images, top, size, stride):
     """x, given for each window, to those of `images` that are its largest, `top`, in equal shares."""
+    return given_to_largest(x, images, top, size, stride)
+
+
+@primitive
+def given_to_largest(x, images, top, size, stride, out=None):
+    """What `max_share_` is."""
     places, number = tied(images, top, size, stride)
-    share = x / number
-    out = np.zeros(images.shape, x.dtype)
-    for part, place in zip(met(out, size, stride), places, strict=True):
-        part += np.where(place, share, 0.0)
+    if out is None:
+        out = np.empty(images.shape, x.dtype)
+    out.fill(0.0)
+    for part, mine in zip(met(out, size, stride), chosen(places, x / number), strict=True):
+        part += mine
     return out
 
 

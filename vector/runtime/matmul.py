@@ -68,16 +68,23 @@ def parts_for(threads: int, size: int, total: int) -> list[slice]:
     return [*map(slice, ends, ends[1:])]
 
 
+def helpers_for(total: int, parts: int, *size: Any) -> int:
+    """How many other threads share a product of `total` multiply-adds in so many parts. Whether that is quicker is
+    measured now and then, for each `size`."""
+    helpers = min(threads.threads - 1, total // SHARED, parts - 1)
+    if helpers < 1 or threads.turn.locked():
+        return 0
+    return helpers if autotuner_for(threading.get_ident(), *size, helpers).advice() else 0
+
+
 def shared_matmul(x: Any, y: Any, out: Any) -> Any:
     """np.matmul of a stack x (t, n, k) and y (k, m) or (t, k, m), which the threads share where that is quicker.
 
     Each computes some of the t products, whole, so that their number changes nothing in the results.
     """
     total = work(x, y)
-    helpers = min(threads.threads - 1, total // SHARED, len(x) - 1)
-    if helpers < 1 or threads.turn.locked():
-        return np.matmul(x, y, out=out)
-    if not autotuner_for(threading.get_ident(), x.shape, x.strides, y.shape, y.strides, helpers).advice():
+    helpers = helpers_for(total, len(x), x.shape, x.strides, y.shape, y.strides)
+    if not helpers:
         return np.matmul(x, y, out=out)
     tiles = parts_for(helpers + 1, len(x), total)
 

@@ -110,7 +110,7 @@ def code(name: str, args: Sequence[Term], params: Mapping[str, Any] | None = Non
             return Term(f"where({_short(str((params or {})['condition']))}, {x.text}, {y.text})")
         case "var" | "std", _ if "axis" not in (params or {}):
             return Term(f"{name}([{', '.join(_merged(texts))}], {', '.join(given)})")
-        case "sum" | "prod" | "mean" | "max" | "min" | "logsumexp", _ if not params:
+        case "sum" | "prod" | "norm" | "mean" | "max" | "min" | "logsumexp", _ if not params:
             return Term(f"{name}([{', '.join(_merged(texts))}])")
         case "dot", _:
             half = len(args) // 2
