@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from networks import load_model
 from photograph import SIDE, read_image
 from PIL import Image
-from predict import load_images, load_model
+from predict import load_images
 
 from viz.console import run, say
 

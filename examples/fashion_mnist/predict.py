@@ -19,21 +19,16 @@ from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
+from networks import load_model
 from photograph import read_image
-from train import load_data, network
+from train import load_data
 
 import vector
-from vector import files, nn
+from vector import files
 from vector.datasets import CLASS_NAMES, FashionMNIST
 from viz.console import run, say
 
 LARGER = 8  # times, in the file of --show
-
-
-def load_model(path: str) -> nn.Sequential:
-    model = network()
-    model.load(path)
-    return model
 
 
 def load_images(source: str | None) -> FashionMNIST:

@@ -185,6 +185,29 @@ def test_the_seed_recipe_takes_one_image_at_a_time(tmp_path: Path) -> None:
     assert (tmp_path / "runs/fashion-mnist/model.npz").exists()
 
 
+@pytest.mark.parametrize("recipe", ["best", "convnet"])
+def test_other_networks_are_trained_and_known_again(recipe: str, tmp_path: Path) -> None:
+    printed = train(tmp_path, "--recipe", recipe, "--epochs", 2, "--out", "x").stdout
+    assert ("101,770 parameters" in printed) == (recipe == "best")
+    assert "in one cycle, weight decay" in printed and "labels smoothed by 0.1, images mirrored" in printed
+    assert re.search(r"^test accuracy of the mean over an image and its mirror: 0\.\d{4}$", printed, re.MULTILINE)
+    assert all(is_png(tmp_path / "x" / name) for name in PICTURES)
+    answers = run(tmp_path, *command(PREDICT, "x/model.npz", 0, 1, "--data", "sample")).stdout
+    assert answers.count("%") == 20
+
+
+def test_looking_at_gradients_changes_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the running statistics nor the generator of a dropout."""
+    monkeypatch.syspath_prepend(EXAMPLES / "fashion_mnist")
+    program = importlib.import_module("train")
+    model = program.convnet()
+    before = {name: x.copy() for name, x in model.state_dict().items()}
+    sizes = program.gradient_sizes(model, fashion_mnist_sample())
+    assert sizes.keys() == model.named().keys() and all(x > 0 for x in sizes.values())
+    assert all(np.array_equal(x, before[name]) for name, x in model.state_dict().items())
+    assert model.training
+
+
 def test_every_setting_can_be_overruled(tmp_path: Path) -> None:
     words = "--recipe keras --epochs 1 --batch-size 50 --lr 0.02 --optimizer nesterov --seed 3 --threads 1 --out x"
     train(tmp_path, *words.split())
@@ -206,6 +229,8 @@ def test_help_explains_the_recipes(tmp_path: Path) -> None:
             "default",
             "seed",
             "keras",
+            "best",
+            "convnet",
             "Ctrl-C",
             "--threads",
             "--checkpoint FILE",
@@ -384,7 +409,7 @@ def test_a_training_that_was_killed_is_resumed_to_the_same_model_and_history(tmp
 
 MISTAKES = {
     "no folder with data": (["--data", "nowhere"], "train-images-idx3-ubyte"),
-    "no such recipe": (["--recipe", "best"], "invalid choice: 'best'"),
+    "no such recipe": (["--recipe", "worst"], "invalid choice: 'worst'"),
     "no epochs": (["--epochs", "0"], "argument --epochs: expected a whole number of at least 1, got '0'"),
     "a learning rate that is none": (["--lr", "nan"], "argument --lr: expected a number above 0, got 'nan'"),
     "a negative seed": (["--seed=-1"], "argument --seed: expected a whole number of at least 0, got '-1'"),
