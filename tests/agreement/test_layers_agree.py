@@ -181,11 +181,11 @@ WRONG = {
     "a kernel turned round": ("convnet", "Conv2D.convolve", "self.weight,", "self.weight[::-1, ::-1],"),
     "variance by n - 1": (
         "convnet",
-        "standardized",
-        "ops.sqrt(variance",
-        "ops.sqrt(variance * x.shape[0] / (x.shape[0] - 1)",
+        "BatchNorm.__call__",
+        "axes, self.eps))",
+        "axes, self.eps) * ((n - 1) / n) ** 0.5)",
     ),
-    "statistics by n": ("convnet", "BatchNorm.__call__", "(n / (n - 1))", "1.0"),
+    "statistics by n": ("convnet", "BatchNorm.__call__", "float(n - 1)", "float(n)"),
     "statistics half as fast": ("convnet", "BatchNorm.__call__", "self.momentum *", "0.5 * self.momentum *"),
     "the batch's statistics in evaluation": ("convnet", "BatchNorm.__call__", "if not self.training", "if False"),
     "the mean in place of the largest": ("convnet", "MaxPool.__call__", "max_pool", "avg_pool"),
@@ -221,20 +221,19 @@ WRONG = {
 
 
 def change(monkeypatch, where: str, old: str, new: str) -> None:
-    """Put other text in the place of some in the function or method `where` of the module of a layer."""
-    owner, _, name = where.rpartition(".")
-    module = inspect.getmodule(getattr(vector.nn, owner) if owner else vector.nn.BatchNorm)
-    place = getattr(vector.nn, owner) if owner else module
-    source = textwrap.dedent(inspect.getsource(getattr(place, name)))
+    """Put other text in the place of some in a layer's method."""
+    name, _, method = where.partition(".")
+    layer = getattr(vector.nn, name)
+    source = textwrap.dedent(inspect.getsource(getattr(layer, method)))
     assert source.count(old) == 1, source
     names: dict = {}
-    exec("from __future__ import annotations\n" + source.replace(old, new), vars(module), names)
-    monkeypatch.setattr(place, name, names[name])
+    exec("from __future__ import annotations\n" + source.replace(old, new), vars(inspect.getmodule(layer)), names)
+    monkeypatch.setattr(layer, method, names[method])
 
 
 @pytest.mark.parametrize("what", WRONG)
 def test_a_wrong_layer_is_convicted(what, monkeypatch):
     name, *wrong = WRONG[what]
-    change(monkeypatch, *wrong)
+    change(monkeypatch, *wrong)  # which must find its text
     with pytest.raises(AssertionError):
         agree(network(name))
