@@ -51,7 +51,7 @@ KINDS = {
     "white ground, no margin": Photograph(margin=0),
     "white ground": Photograph(),
     "white ground, pixels repeated": Photograph(smooth=False),
-    "white ground, a wide margin, large": Photograph(larger=20, margin=1),
+    "white ground, a wide margin, large": Photograph(larger=12, margin=1),
     "black ground": Photograph(ground=0, darker=False),
     "grey 200, object darker": Photograph(ground=200),
     "grey 160, object darker": Photograph(ground=160),

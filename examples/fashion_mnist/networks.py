@@ -38,9 +38,11 @@ class Bent(nn.Layer):
 
 
 def bent(seed: int = 0) -> nn.Sequential:
-    """`network` with another activation, and the same number of parameters."""
+    """`network` on the square roots of the images' values, which tell dark greys further apart, and with another
+    activation: no parameter more."""
     return nn.Sequential(
         nn.Flatten(),
+        nn.Lambda(vector.sqrt),
         Dense(784, 128, seed=2 * seed),
         Bent(0.2),
         Dense(128, 10, seed=2 * seed + 1),

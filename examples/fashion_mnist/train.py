@@ -4,6 +4,7 @@ python examples/fashion_mnist/train.py
 python examples/fashion_mnist/train.py --recipe seed --out runs/seed
 python examples/fashion_mnist/train.py --recipe best --out runs/best
 python examples/fashion_mnist/train.py --recipe convnet --out runs/convnet
+python examples/fashion_mnist/train.py --recipe best --teacher runs/convnet/model.npz --out runs/taught
 python examples/fashion_mnist/train.py --checkpoint runs/long.npz --resume
 python examples/fashion_mnist/train.py --help
 """
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from networks import Bent, bent, convnet, network
+from networks import Bent, bent, convnet, load_model, network
 
 import vector
 from vector import checkpoint, files, nn, optim
@@ -178,6 +179,8 @@ def announce(args: argparse.Namespace, data: FashionMNIST, model: nn.Sequential)
     recipe = RECIPES[args.recipe]
     schedule = IN_WORDS[recipe.schedule]
     more = f", labels smoothed by {recipe.smoothing:g}" * (recipe.smoothing > 0) + ", images mirrored" * recipe.mirror
+    if args.teacher:
+        more = f", images and their mirrors with the probabilities of {args.teacher} for labels"
     decay = "" if recipe.weight_decay is None else f", weight decay {recipe.weight_decay:g}"
     say(f"Fashion-MNIST: {len(data.train_images):,} images to train on, {len(data.test_images):,} to test on")
     say(describe(model))
@@ -237,12 +240,15 @@ def main(args: argparse.Namespace) -> int:
 
 def fit(args: argparse.Namespace, model: nn.Sequential, data: FashionMNIST, on_epoch: Callable[[Row], None]) -> None:
     """Train the model as the arguments say."""
-    recipe, steps = RECIPES[args.recipe], args.epochs * -(-len(data.train_images) // args.batch_size)
+    recipe, images, labels = RECIPES[args.recipe], data.train_images, data.train_labels
+    if args.teacher:
+        images, labels, recipe = *taught(images, load_model(args.teacher)), recipe._replace(smoothing=0.0, mirror=False)
+    steps = args.epochs * -(-len(images) // args.batch_size)
     decay = {} if recipe.weight_decay is None else {"weight_decay": recipe.weight_decay}
     loss = partial(vector.cross_entropy, label_smoothing=recipe.smoothing) if recipe.smoothing else vector.cross_entropy
     model.fit(
-        data.train_images,
-        data.train_labels,
+        images,
+        labels,
         OPTIMIZERS[args.optimizer](model.parameters(), args.lr, **decay),
         epochs=args.epochs,
         batch_size=args.batch_size,
@@ -257,6 +263,13 @@ def fit(args: argparse.Namespace, model: nn.Sequential, data: FashionMNIST, on_e
         checkpoint=args.checkpoint,
         every=args.every,
     )
+
+
+def taught(images: np.ndarray, teacher: nn.Sequential) -> tuple[np.ndarray, np.ndarray]:
+    """The images and their mirror images, (2 n, 28, 28), and the teacher's probabilities for them, (2 n, 10): a network
+    that learns these learns what looks alike, too (Hinton, Vinyals and Dean, 2015)."""
+    both = np.concatenate((images, images[:, :, ::-1]))
+    return both, np.asarray(vector.softmax(teacher.predict(both), axis=-1))
 
 
 def mirrored_accuracy(model: nn.Sequential, data: FashionMNIST) -> float:
@@ -334,6 +347,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "'sample': 1,000 images that ship with the package; without it the whole set or else the sample")  # fmt: skip
     add("--out", type=Path, metavar="FOLDER", default=Path("runs/fashion-mnist"), help="where to write model.npz, "
         "history.json and the pictures (%(default)s)")  # fmt: skip
+    add("--teacher", metavar="MODEL", help="learn, in place of labels, what this model.npz of train.py says to each "
+        "image and to its mirror image: twice the images an epoch, so half the epochs if not given")  # fmt: skip
     add("--threads", type=at_least(1), help="threads that share large matrix products (without it one a core); the "
         "results are the same")  # fmt: skip
     add("--checkpoint", type=Path, metavar="FILE", help="write here, after each epoch, what it takes to go on")
@@ -345,6 +360,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     for key in ("epochs", "batch_size", "lr", "optimizer"):
         if getattr(args, key) is None:
             setattr(args, key, getattr(RECIPES[args.recipe], key))
+            if key == "epochs" and args.teacher:
+                args.epochs = -(-args.epochs // 2)
     return args
 
 

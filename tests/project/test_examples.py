@@ -196,6 +196,20 @@ def test_other_networks_are_trained_and_known_again(recipe: str, tmp_path: Path)
     assert answers.count("%") == 20
 
 
+def test_a_model_learns_from_another(trained: tuple[Path, str, str], tmp_path: Path) -> None:
+    teacher = trained[0] / "model.npz"
+    printed = train(tmp_path, "--recipe", "best", "--batch-size", 20, "--teacher", teacher, "--out", "x").stdout
+    assert "30 epochs" in printed and f"with the probabilities of {teacher} for labels" in printed
+    images = fashion_mnist_sample().test_images
+    answers = [predicted(path, images) for path in (teacher, tmp_path / "x/model.npz")]
+    assert np.mean(answers[0] == answers[1]) > 0.85
+
+
+def predicted(path: Path, images: np.ndarray) -> np.ndarray:
+    networks = runpy.run_path(str(EXAMPLES / "fashion_mnist/networks.py"))
+    return networks["load_model"](path).predict(images).argmax(axis=1)
+
+
 def test_looking_at_gradients_changes_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the running statistics nor the generator of a dropout."""
     monkeypatch.syspath_prepend(EXAMPLES / "fashion_mnist")
@@ -212,7 +226,9 @@ def test_every_setting_can_be_overruled(tmp_path: Path) -> None:
     words = "--recipe keras --epochs 1 --batch-size 50 --lr 0.02 --optimizer nesterov --seed 3 --threads 1 --out x"
     train(tmp_path, *words.split())
     settings = json.loads((tmp_path / "x/history.json").read_text())["settings"]
-    assert settings == dict(recipe="keras", epochs=1, batch_size=50, lr=0.02, optimizer="nesterov", seed=3, threads=1)
+    assert settings == dict(
+        recipe="keras", epochs=1, batch_size=50, lr=0.02, optimizer="nesterov", seed=3, threads=1, teacher=None
+    )
 
 
 def test_a_training_that_diverges_is_told_as_it_is(tmp_path: Path) -> None:
