@@ -226,9 +226,7 @@ def test_class_numbers(dtype):
     else:
         named = "float" if dtype == "float16" else dtype  # `fit` has them in the model's dtype
         for refused in (lambda: fitted(IMAGES, labels), lambda: vector.cross_entropy(x, labels), lambda: step(labels)):
-            with pytest.raises(
-                TypeError, match=rf"expected .*(whole or real numbers|integer|class numbers).*, got {dtype}"
-            ):
+            with pytest.raises(TypeError, match=rf"expected .*(real numbers|integer|class numbers).*, got {named}"):
                 refused()
 
 
