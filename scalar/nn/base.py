@@ -333,10 +333,3 @@ def expect(nest: Any, wanted: Sequence[str | int], where: str) -> None:
         n if isinstance(m, str) else n == m for n, m in zip(found, wanted, strict=True)
     ):
         raise ValueError(f"{where}: expected shape ({', '.join(map(str, wanted))}), got {found}")
-
-
-def at_least_one(where: str, **sizes: int) -> None:
-    """Raises ValueError, naming them, where one of the sizes is below 1."""
-    if min(sizes.values()) < 1:
-        names, got = (" and ".join(map(str, x)) for x in (sizes, sizes.values()))
-        raise ValueError(f"{where}: expected {names} of at least 1, got {got}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..ops import mean, sqrt
 from ..value import Value
-from .base import Layer, at_least_one, flat, lengths, numbers, parameter, samplewise
+from .base import Layer, flat, lengths, numbers, parameter, samplewise
 
 
 class Norm(Layer):
@@ -18,7 +18,8 @@ class Norm(Layer):
     bias: Any  # a list of Values; None without a shift
 
     def __init__(self, features: int, eps: float, shift: bool = True) -> None:
-        at_least_one(type(self).__name__, features=features)
+        if features < 1:
+            raise ValueError(f"{type(self).__name__}: expected at least 1 feature, got {features}")
         self.features, self.eps = features, eps
         self.weight = parameter(np.ones(features), "weight")
         self.bias = parameter(np.zeros(features), "bias") if shift else None

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..losses import softmax
 from ..ops import dot, sigmoid, tanh
-from .base import Layer, at_least_one, expect, parameter, samplewise
+from .base import Layer, expect, parameter, samplewise
 from .dense import Dense, affine
 
 
@@ -22,7 +22,8 @@ class Embedding(Layer):
     """
 
     def __init__(self, count: int, width: int, seed: int | None = None, scale: float = 1.0) -> None:
-        at_least_one("Embedding", count=count, width=width)
+        if count < 1 or width < 1:
+            raise ValueError(f"Embedding: expected a count and a width of at least 1, got {count} and {width}")
         self.count, self.width = count, width
         self.weight = parameter(np.random.default_rng(seed).normal(0.0, scale, (count, width)), "weight")
 

@@ -76,7 +76,7 @@ def test_networks(optimizer, dtype, lines):
         compare(make, calls, traces=1 + (len(x) > 1))
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam, weight decay", "adamw", "rmsprop"])
 @part(50)
 @given(lines=networks())
 def test_networks_a_thousand_times(optimizer, lines):

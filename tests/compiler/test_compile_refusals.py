@@ -208,13 +208,13 @@ def test_two_threads_at_once():
 
     def step(x):
         inside.set()
-        assert leave.wait(10.0)
+        assert leave.wait(120.0)
         return w * x
 
     recorded = vector.compile(step)
     first = threading.Thread(target=recorded, args=(X,))
     first.start()
-    assert inside.wait(10.0)
+    assert inside.wait(120.0)
     with pytest.raises(RecordingError, match=r"test_compile_refusals.py:\d+: `recorded\(X\).*two threads at once"):
         recorded(X)  # while the other thread records
     assert same((w * X).data, X)  # this thread is not recording

@@ -205,7 +205,7 @@ def test_what_a_pass_takes_out(name):
 
 
 @pytest.mark.parametrize("exact", [True, False])
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS if name not in ("grouped", "amsgrad")])
 def test_a_models_parameters_are_updated_together(optimizer, exact):
     step, _, _ = seed_step(32, exact, OPTIMIZERS[optimizer])
     updates = [call.out for call in step.program.calls if call.writes and call.out.root.kind == "state"]

@@ -224,8 +224,9 @@ def test_class_numbers(dtype):
             same(f.data, expected) for f in (vector.cross_entropy(vector.Tensor(x), labels), step(labels), step(labels))
         )
     else:
+        named = "float" if dtype == "float16" else dtype  # `fit` has them in the model's dtype
         for refused in (lambda: fitted(IMAGES, labels), lambda: vector.cross_entropy(x, labels), lambda: step(labels)):
-            with pytest.raises(TypeError, match=rf"expected .*(whole numbers|integer|class numbers).*, got {dtype}"):
+            with pytest.raises(TypeError, match=rf"expected .*(real numbers|integer|class numbers).*, got {named}"):
                 refused()
 
 

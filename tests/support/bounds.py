@@ -77,9 +77,12 @@ def errors(outputs: Sequence[Any], given: Mapping[Any, Any] | None = None) -> di
             if not output.requires_grad and np.any(output.data) and output not in e:
                 raise ValueError("errors: expected a node with its history, got a constant; differentiate by slopes()")
         for node in history(outputs):
-            if node not in e:
-                of = of_value if isinstance(node, scalar.Value) else of_tensor
-                e[node] = of(node, e) if node.op else 0.0 * node.data
+            if node in e:
+                continue
+            if isinstance(node, scalar.Value):
+                e[node] = of_value(node, e) if node.op else 0.0
+            else:
+                e[node] = of_tensor(node, e) if node.op else np.zeros(node.shape)
     return e
 
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import twins
+from engines import flat
 from hypothesis import strategies as st
 
 import scalar
@@ -33,6 +34,46 @@ class Network(NamedTuple):
         rng = np.random.default_rng([self.seed, 1])
         moved = {name: x + 0.3 * rng.normal(size=x.shape) for name, x in state.items()}
         return {name: np.abs(x) + 0.1 if name.endswith("variance") else x for name, x in moved.items()}
+
+
+def values(nest):
+    return [values(x) for x in nest] if isinstance(nest, list) else scalar.Value(nest)
+
+
+class Pair:
+    """A network in both engines with the same numbers, and its batch."""
+
+    def __init__(self, network: Network) -> None:
+        self.slow, self.fast = network.build(scalar), network.build(vector)
+        started, state = self.slow.state_dict(), self.fast.state_dict()
+        assert started.keys() == state.keys()
+        assert all(np.array_equal(started[name], state[name]) for name in state), "numbers to start with"
+        self.fast.load_state_dict(network.state(state))
+        self.slow.load_state_dict(self.fast.state_dict())
+        self.fast.load_state_dict(self.slow.state_dict())
+        self.x = network.batch()
+        self.targets = np.random.default_rng([network.seed, 2]).normal(size=(len(self.x), 2))
+        whole = bool(network.count)
+        self.slow_x = self.x.tolist() if whole else values(self.x.tolist())
+        self.fast_x = self.x if whole else vector.Tensor(self.x)
+        self.slow_inputs = [*self.slow.parameters(), *([] if whole else flat(self.slow_x))]
+        self.fast_inputs = [*self.fast.parameters(), *([] if whole else [self.fast_x])]
+
+    def train(self, training: bool) -> None:
+        for model in (self.slow, self.fast):
+            model.train(training)
+
+    def losses(self):
+        """Outputs and loss of each engine, with the same random numbers in both."""
+        slow, fast = self.slow(self.slow_x), self.fast(self.fast_x)
+        return flat(slow), scalar.mse(slow, self.targets.tolist()), fast, vector.mse(fast, self.targets)
+
+    def compare_buffers(self) -> None:
+        """No node stands for a statistic that is kept, so its bound is a plain one: they are means of a few numbers."""
+        slow, fast = self.slow.state_dict(), self.fast.state_dict()
+        for name in fast:
+            if name.endswith(("mean", "variance")):
+                assert np.allclose(slow[name], fast[name], rtol=1e-11, atol=1e-13), f"buffer {name}"
 
 
 class Stack:
