@@ -14,6 +14,8 @@ from viz.console import run, say
 
 RACE = "fashion_mnist/race.py"
 PROGRAMS = ["tiny_expression.py", "moons.py", "compare_engines.py", "speed.py", TRAIN, PREDICT, RACE]
+PROGRAMS.append("fashion_mnist/judge_photographs.py")
+SHORT = [f"short/{name}.py" for name in ("class_weights", "convnet", "gru", "own_layer", "regression")]  # no options
 
 
 def outcome(words: list[str], folder: Path, stdout: int, **more: str) -> tuple[int, str]:
@@ -31,10 +33,10 @@ def closed_pipe() -> int:
 
 def test_programs_are_all_that_can_be_started() -> None:
     started = [path for path in EXAMPLES.rglob("*.py") if '__name__ == "__main__"' in path.read_text()]
-    assert {path.relative_to(EXAMPLES).as_posix() for path in started} == {*PROGRAMS, "fashion_mnist/racers.py"}
+    assert {path.relative_to(EXAMPLES).as_posix() for path in started} == {*PROGRAMS, *SHORT, "fashion_mnist/racers.py"}
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", [*PROGRAMS, *SHORT])
 def test_programs_print_by_say_alone(program: str) -> None:
     tree = ast.parse((EXAMPLES / program).read_text())
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "print"]
