@@ -56,14 +56,15 @@ class Recipe(NamedTuple):
     network: Callable[[int], nn.Sequential] = network
 
 
-# These were chosen by their accuracy on 10,000 of the training images, held out: the test images had no say.
+# "default" and "best" were chosen by their accuracy on 10,000 of the training images, held out, and "convnet" was the
+# first that was tried: the test images had no say.
 RECIPES = {
     "default": Recipe("the quickest way to 0.885 and more", "sgd", 0.3, 32, 10, "cosine"),
     "adamw": Recipe("the most accurate in few epochs", "adamw", 4e-3, 64, 10, "cosine"),
     "best": Recipe(
         "the most accurate of 101,770 parameters", "adamw", 2e-3, 128, 60, "one_cycle", 0.05, 0.1, True, bent
     ),
-    "convnet": Recipe("convolutions", "adamw", 4e-3, 128, 14, "one_cycle", 0.02, 0.1, True, convnet),
+    "convnet": Recipe("0.93, with convolutions", "adamw", 4e-3, 128, 14, "one_cycle", 0.02, 0.1, True, convnet),
     "seed": Recipe("one image at a time, as in the library that this project tells of", "sgd", 0.003, 1, 5),
     "keras": Recipe("what Keras does by its defaults", "sgd", 0.01, 32, 5),
 }
