@@ -438,16 +438,21 @@ def max_pool_(x, size, stride):
     return largest(x, size, stride)
 
 
-@primitive
-def largest(x, size, stride, out=None):
-    """What `max_pool_` is."""
+def combined(f: Callable[..., Any], x: np.ndarray, size: Pair, stride: Pair, out: np.ndarray | None) -> np.ndarray:
+    """f of two arrays, over all elements of each window."""
     first, *others = met(x, size, stride)
     if out is None:
         out = np.empty(first.shape, x.dtype)
     np.copyto(out, first)
     for part in others:
-        np.maximum(out, part, out=out)
+        f(out, part, out=out)
     return out
+
+
+@primitive
+def largest(x, size, stride, out=None):
+    """What `max_pool_` is."""
+    return combined(np.maximum, x, size, stride, out)
 
 
 def tied(x: np.ndarray, top: np.ndarray, size: Pair, stride: Pair) -> tuple[list[np.ndarray], np.ndarray]:
@@ -512,12 +517,7 @@ def avg_pool_(x, size, stride):
 @primitive
 def average(x, size, stride, out=None):
     """What `avg_pool_` is."""
-    first, *others = met(x, size, stride)
-    if out is None:
-        out = np.empty(first.shape, x.dtype)
-    np.copyto(out, first)
-    for part in others:
-        out += part
+    out = combined(np.add, x, size, stride, out)
     out /= float(math.prod(size))
     return out
 
