@@ -23,6 +23,7 @@ from .metrics import Metric, total
 if TYPE_CHECKING:
     from .sequential import Sequential
 
+OnEpoch = Callable[[dict[str, float]], Any]
 OnStep = Callable[[dict[str, float]], Any]
 OTHER = "give fit what it was made with (model, optimizer, data, batch_size, seed, schedule), or another path"
 
@@ -52,7 +53,8 @@ class Run:
         path: str | os.PathLike[str] | None = None,
         every: int | None = None,
         metrics: Mapping[str, Metric] | None = None,
-        callbacks: Mapping[str, Any] | None = None,
+        on_epoch: OnEpoch | None = None,
+        on_step: OnStep | None = None,
     ) -> None:
         if every is not None and (path is None or every < 1):
             raise ValueError(f"fit: expected every of 1 step or more, with a checkpoint path, got {every} and {path}")
@@ -67,7 +69,10 @@ class Run:
         self.history: list[dict[str, float]] = []
         self.start = trained.get(model, 0)
         self.metrics = dict(metrics or {})
-        self.callbacks = {name: x for name, x in (callbacks or {}).items() if hasattr(x, "state_dict")}
+        self.on_epoch, self.on_step = on_epoch, on_step
+        self.callbacks: dict[str, Any] = {  # those whose state is saved
+            name: x for name, x in (("on_epoch", on_epoch), ("on_step", on_step)) if hasattr(x, "state_dict")
+        }
         self.step, self.loss, self.sums, self.due = 0, 0.0, dict.fromkeys(self.metrics, 0.0), -1
         self.stopped = False
         if path is not None:
@@ -77,7 +82,20 @@ class Run:
             self.data = fingerprint(batches)
             self.resume(path)
 
-    def epoch(self, step: Callable[..., Any], progress: bool, on_step: OnStep | None = None) -> dict[str, float]:
+    def train(self, step: Any, evaluate: Callable[[], dict[str, float]], progress: bool) -> None:
+        """Take all epochs that are left, with what `evaluate` gives in the row of each; a recorded step is told between
+        them that anything may have changed."""
+        while len(self.history) < self.epochs and not self.stopped:
+            row = self.epoch(step, progress) | evaluate()
+            self.end_epoch(row, progress)
+            if self.on_epoch:
+                self.stopped = self.on_epoch(row) is True
+                self.model.train()
+            if hasattr(step, "next_epoch"):
+                step.next_epoch(self.on_epoch is not None)
+            self.save()
+
+    def epoch(self, step: Callable[..., Any], progress: bool) -> dict[str, float]:
         """Take the steps that the epoch has left. Returns its row, which is not yet in the history."""
         batches, optimizer, schedule = self.batches, self.optimizer, self.schedule
         number = len(self.history)
@@ -97,8 +115,8 @@ class Run:
             for name, metric in self.metrics.items():
                 self.sums[name] += total(metric, outputs.data, y)
             seen += len(y)
-            if on_step is not None:
-                on_step({"step": self.step, "loss": mean})
+            if self.on_step is not None:
+                self.on_step({"step": self.step, "loss": mean})
             if self.step == self.due:
                 self.save()
             if bar is not None and bar.update():

@@ -22,7 +22,7 @@ from ..runtime.threads import use_threads
 from ..tensor import Tensor
 from .checkpoint import read, save
 from .metrics import Metric, metrics_for, total
-from .run import OnStep, Run
+from .run import OnEpoch, OnStep, Run
 
 
 class Sequential(Layer):
@@ -91,7 +91,7 @@ class Sequential(Layer):
         schedule: Schedule | None = None,
         seed: int = 0,
         validation: tuple[np.ndarray, np.ndarray] | float | None = None,
-        on_epoch: Callable[[dict[str, float]], Any] | None = None,
+        on_epoch: OnEpoch | None = None,
         progress: bool = False,
         threads: int | None = None,
         compile: bool = True,
@@ -136,31 +136,25 @@ class Sequential(Layer):
         is not finite: the parameters are then what that step made of them. TypeError for no optimizer.
         """
         weights = weights_of(np.asarray(labels), sample_weight, class_weight)
-        (images, labels, weights), aside = set_aside((images, labels, weights), validation)
+        (images, labels, weights), held_out = hold_out((images, labels, weights), validation)
         batches = self.batches(images, labels, batch_size, seed, weights=weights, augment=augment)
-        if aside is not None:
-            self.batches(*aside, batch_size, shuffle=False)  # raises for what does not fit
+        if held_out is not None:
+            self.batches(*held_out, batch_size, shuffle=False)  # raises for what does not fit
         metrics = metrics_for(loss, batches.labels) if metrics is None else metrics
-        callbacks = {"on_epoch": on_epoch, "on_step": on_step}
-        run = Run(self, optimizer, batches, epochs, schedule, checkpoint, every, metrics, callbacks)
-        step: Any = self.train_step(optimizer, loss)
+        names = [f"test_{name}" for name in ("loss", *metrics)]
+
+        def evaluate() -> dict[str, float]:
+            found = () if held_out is None else self.evaluate(*held_out, loss, metrics=metrics)
+            return dict(zip(names, found, strict=False))
+
+        run = Run(self, optimizer, batches, epochs, schedule, checkpoint, every, metrics, on_epoch, on_step)
+        step = self.train_step(optimizer, loss)
         if compile:
             from .recorded import RecordedStep  # the compiler is loaded by who records
 
             step = RecordedStep(step)
         with use_threads(threads), in_mode(self, training=True):
-            while len(run.history) < epochs and not run.stopped:
-                row = run.epoch(step, progress, on_step)
-                if aside is not None:
-                    found = self.evaluate(*aside, loss, metrics=metrics)
-                    row |= {f"test_{name}": x for name, x in zip(("loss", *metrics), found, strict=True)}
-                run.end_epoch(row, progress)
-                if on_epoch:
-                    run.stopped = on_epoch(row) is True
-                    self.train()
-                if compile:
-                    step.next_epoch(on_epoch is not None)
-                run.save()
+            run.train(step, evaluate, progress)
         return run.history
 
     def train_step(self, optimizer: Optimizer, loss: Callable[..., Any]) -> Callable[..., Any]:
@@ -234,7 +228,7 @@ def weights_of(labels: np.ndarray, samples: Any, classes: Any) -> np.ndarray | N
     return table[labels] if samples is None else table[labels] * np.asarray(samples)
 
 
-def set_aside(data: tuple[Any, ...], validation: Any) -> tuple[tuple[Any, ...], tuple[Any, Any] | None]:
+def hold_out(data: tuple[Any, ...], validation: Any) -> tuple[tuple[Any, ...], tuple[Any, Any] | None]:
     """Images, labels and weights to train on, and images and labels to evaluate on."""
     if validation is None:
         return data, None
