@@ -73,7 +73,6 @@ class Place(NamedTuple):
     """A tensor of a model here and in PyTorch."""
 
     name: str  # here, dotted
-    owner: int  # the id of the layer that has a prefix in PyTorch
     there: str  # behind that prefix
     axes: tuple[int, ...] | None
 
@@ -96,7 +95,7 @@ def places(model: Layer) -> list[list[Place]]:
                 )
             there, axes = LAYOUTS[type(layer)][name]
             owner, names = parts.get(id(layer), (id(layer), (there, there)))
-            groups.setdefault(owner, []).append(Place(named.pop(id(x)), owner, names[name == "bias"], axes))
+            groups.setdefault(owner, []).append(Place(named.pop(id(x)), names[name == "bias"], axes))
     return [*groups.values()]
 
 

@@ -53,7 +53,13 @@ def test_letters_are_turned_and_numbered_from_0(tmp_path):
 def test_labels_that_are_not_as_many(tmp_path):
     four_files(tmp_path)
     (tmp_path / sets.PARTS[1]).write_bytes(idx(np.zeros(4, np.uint8)))
-    with pytest.raises(ValueError, match=r"as many labels, got shape \(5, 4, 6\) in .* and shape \(4,\) in"):
+    with pytest.raises(
+        ValueError, match=r"expected as many labels as images, got shape \(5, 4, 6\) in .* and shape \(4,\) in"
+    ):
+        kmnist(tmp_path)
+    for name in sets.PARTS:
+        (tmp_path / name).write_bytes(idx(np.zeros(4, np.uint8)))
+    with pytest.raises(ValueError, match=r"ubyte: expected images \(n, height, width\), got shape \(4,\)"):
         kmnist(tmp_path)
 
 

@@ -12,12 +12,14 @@ import stat
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import numpy as np
+
 from .. import files
-from .idx import read_bytes
+from .idx import parse_idx, read_bytes
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
@@ -117,8 +119,7 @@ def read_file(folder: Path, file: File) -> Raw:
     Returns the first good one, else the first that can be read; else raises what was wrong with the first, or
     FileNotFoundError.
     """
-    names = [file.name, file.name.replace("-idx", ".idx")]  # as the files are called in another archive of MNIST
-    paths = [folder / f"{name}{end}" for name in names for end in (".gz", "")]
+    paths = [folder / name for name in forms(file.name)]
     bad: list[Raw] = []
     problems: list[Exception] = []
     for path in filter(Path.is_file, paths):
@@ -138,6 +139,32 @@ def read_file(folder: Path, file: File) -> Raw:
         raise problems[0]
     wanted = ", ".join(path.name for path in paths[:-1]) + f" or {paths[-1].name}"
     raise FileNotFoundError(f"{folder}: expected {wanted} in this folder, found none of them")
+
+
+def load_arrays(source: Source, folder: Path) -> tuple[np.ndarray, ...]:
+    """The arrays in a folder's files, images and labels in turn. The checksums come last: any other error says more of
+    what is wrong."""
+    raws = [read_file(folder, file) for file in source.files]
+    arrays = tuple(parse_idx(raw.content, raw.path) for raw in raws)
+    check_pairs(arrays, [raw.path for raw in raws])
+    for raw, file in zip(raws, source.files, strict=True):
+        if not raw.good:
+            raise mismatch(raw, file, source)
+    return arrays
+
+
+def check_pairs(arrays: Sequence[np.ndarray], paths: Sequence[Any]) -> None:
+    """Raises ValueError where images, at each second place, and the labels after them are not as many."""
+    for i in range(0, len(arrays), 2):
+        images, labels = arrays[i].shape, arrays[i + 1].shape
+        if images[:1] != labels[:1]:
+            came = f"shape {images} in {paths[i]} and shape {labels} in {paths[i + 1]}"
+            raise ValueError(f"expected as many labels as images, got {came}")
+
+
+def forms(name: str) -> list[str]:
+    """What a file may be called: with a dot before "idx", as in another archive of MNIST, gzipped or not."""
+    return [f"{form}{end}" for form in (name, name.replace("-idx", ".idx")) for end in (".gz", "")]
 
 
 def read_raw(stream: IO[bytes], name: str, file: File) -> bytearray:

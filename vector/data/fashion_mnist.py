@@ -18,8 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .download import File, Source, find, mismatch, read_file
-from .idx import parse_idx
+from .download import File, Source, find, load_arrays
 
 CLASS_NAMES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
@@ -92,15 +91,5 @@ def fashion_mnist_sample() -> FashionMNIST:
 
 
 def load(folder: Path) -> FashionMNIST:
-    """Load a folder's four files. The checksums come last: any other error says more of what is wrong."""
-    raws = [read_file(folder, file) for file in SOURCE.files]
-    data = FashionMNIST(*(parse_idx(raw.content, raw.path) for raw in raws))
-    for i in (0, 2):
-        images, labels = data[i].shape, data[i + 1].shape
-        if images[:1] != labels[:1]:
-            came = f"shape {images} in {raws[i].path} and shape {labels} in {raws[i + 1].path}"
-            raise ValueError(f"expected as many labels as images, got {came}")
-    for raw, file in zip(raws, SOURCE.files, strict=True):
-        if not raw.good:
-            raise mismatch(raw, file, SOURCE)
-    return data
+    """Load a folder's four files."""
+    return FashionMNIST(*load_arrays(SOURCE, folder))

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .download import File, Source, find, mismatch, read_file
+from .download import File, Source, check_pairs, find, forms, load_arrays
 from .fashion_mnist import SOURCE as FASHION
-from .idx import parse_idx, read_idx
+from .idx import read_idx
 
 PARTS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 MNIST = Source(
@@ -62,16 +62,7 @@ def mnist(folder: str | os.PathLike[str] | None = None) -> Images:
     Looks in `folder`, or else in `$MNIST`; where one of them is given, only there. Otherwise looks in the user's cache
     folder, and at last fetches the files (11 MB) into it. Raises as `fashion_mnist` does.
     """
-
-    def load(place: Path) -> Images:
-        raws = [read_file(place, file) for file in MNIST.files]
-        data = Images(*(parse_idx(raw.content, raw.path) for raw in raws))
-        for raw, file in zip(raws, MNIST.files, strict=True):
-            if not raw.good:
-                raise mismatch(raw, file, MNIST)
-        return data
-
-    return find(MNIST, load, folder)
+    return find(MNIST, lambda place: Images(*load_arrays(MNIST, place)), folder)
 
 
 def kmnist(folder: str | os.PathLike[str]) -> Images:
@@ -96,8 +87,8 @@ def emnist(folder: str | os.PathLike[str], split: str = "balanced") -> Images:
 
 
 def find_file(folder: Path, name: str) -> Path:
-    """The file of that name, gzipped or not, with a dot before "idx" or not."""
-    names = [f"{form}{end}" for form in (name, name.replace("-idx", ".idx")) for end in ("", ".gz")]
+    """The file of that name, in whatever form it is there."""
+    names = forms(name)
     for found in names:
         if (folder / found).is_file():
             return folder / found
@@ -107,8 +98,8 @@ def find_file(folder: Path, name: str) -> Path:
 def from_files(paths: list[Path]) -> Images:
     """The data in four IDX files."""
     data = Images(*map(read_idx, paths))
-    for i in (0, 2):
-        if data[i].ndim != 3 or data[i].shape[:1] != data[i + 1].shape:
-            came = f"shape {data[i].shape} in {paths[i]} and shape {data[i + 1].shape} in {paths[i + 1]}"
-            raise ValueError(f"expected images (n, height, width) and as many labels, got {came}")
+    check_pairs(data, paths)
+    for images, path in zip(data[::2], paths[::2], strict=True):
+        if images.ndim != 3:
+            raise ValueError(f"{path}: expected images (n, height, width), got shape {images.shape}")
     return data
