@@ -82,12 +82,6 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, min: Any
     return ops.clip(a, -np.inf if low is None else low, np.inf if high is None else high)
 
 
-def round(a: Any, decimals: int = 0, out: Any = None) -> Any:
-    """np.round."""
-    only("round", out=out)
-    return ops.round(a, decimals)
-
-
 def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
     """np.broadcast_to."""
     only("broadcast_to", subok=subok or None)
@@ -173,15 +167,14 @@ def plain(f: Callable[..., Any]) -> Callable[..., Any]:
 POSITIONS = (np.argmax, np.argmin, np.argsort, np.argwhere, np.count_nonzero, np.flatnonzero, np.nonzero)
 PREDICATES = (np.all, np.allclose, np.any, np.array_equal, np.isclose)
 # numpy's and ours by these names take the same arguments.
-SAME = "cumprod cumsum diag diagonal expand_dims flip hstack inner kron moveaxis outer pad prod ravel repeat roll sort"
-SAME += " split squeeze std swapaxes take_along_axis tensordot tile trace tril triu var vstack"
+SAME = "cumprod cumsum diag diagonal expand_dims flip hstack inner kron moveaxis outer pad prod ravel repeat roll round"
+SAME += " sort split squeeze std swapaxes take_along_axis tensordot tile trace tril triu var vstack"
 LINALG = "cholesky det eigh inv norm slogdet solve"
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     **{getattr(np, name): adapted(getattr(np, name), getattr(ops, name)) for name in SAME.split()},
     **{f: plain(f) for f in (*POSITIONS, *PREDICATES)},
     **{getattr(np, name): reduction(name) for name in ("sum", "mean", "max", "min")},
     np.clip: clip,
-    np.round: round,
     np.reshape: reshape,
     np.transpose: transpose,
     np.broadcast_to: broadcast_to,

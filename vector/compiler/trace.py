@@ -276,9 +276,7 @@ class Tracer:
         """Another view of the memory of `x`, which costs nothing at a replay; a copy where numpy must copy."""
         value = f(x.value, *args, **kwargs)
         if not np.may_share_memory(value, x.value):
-            if (
-                f is np.reshape and len(args) == 1 and not kwargs and x.size
-            ):  # a copy in planned memory, and a view of it
+            if f is np.reshape and len(args) == 1 and not kwargs and x.size:  # a copy in planned memory, viewed
                 return self.view(self.cast(x, x.dtype, "C"), f, args, kwargs)
             return self.call(f, (x, *args), kwargs, into=False)
         if f is np.swapaxes and x._var.base is not None and x._var.view == (f, args, kwargs):  # back again
@@ -583,8 +581,8 @@ def one_key(k: Any) -> Any:
 
 
 def unwrap(x: Any) -> Any:
-    return x.value if type(x) is TracedArray or isinstance(x, TracedArray) else x
+    return x.value if isinstance(x, TracedArray) else x
 
 
 def variable(x: Any) -> Any:
-    return x._var if type(x) is TracedArray or isinstance(x, TracedArray) else x
+    return x._var if isinstance(x, TracedArray) else x
