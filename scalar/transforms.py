@@ -26,7 +26,8 @@ from .value import Value
 Function = Callable[..., Any]
 
 
-def listed(x: Any) -> list[Any]:
+def each(x: Any) -> list[Any]:
+    """The parts of a list or tuple, or x alone."""
     return list(x) if isinstance(x, (list, tuple)) else [x]
 
 
@@ -45,7 +46,7 @@ def leaf(x: Any, create_graph: bool = False) -> Value:
 def output(f: Function, xs: Sequence[Any], where: str, single: bool = True) -> Any:
     """f(*xs), a Value, or where that may be, a list of them."""
     out = f(*xs)
-    found = [out] if single else listed(out)
+    found = [out] if single else each(out)
     for x in found:
         if not isinstance(x, Value):
             raise TypeError(f"{where}: expected a function that returns a Value, got {type(x).__name__}")
@@ -54,14 +55,14 @@ def output(f: Function, xs: Sequence[Any], where: str, single: bool = True) -> A
 
 def fitting(v: Any, x: Any, where: str) -> list[Any]:
     """v, a number for each x."""
-    if len(listed(v)) != len(listed(x)):
-        raise ValueError(f"{where}: expected v of length {len(listed(x))}, got {len(listed(v))}")
-    return listed(v)
+    if len(each(v)) != len(each(x)):
+        raise ValueError(f"{where}: expected v of length {len(each(x))}, got {len(each(v))}")
+    return each(v)
 
 
 def numbers(out: Any, create_graph: bool) -> Any:
     """A result as it is handed out."""
-    return out if create_graph else like(out, [x.data for x in listed(out)])
+    return out if create_graph else like(out, [x.data for x in each(out)])
 
 
 def value_and_grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
@@ -83,19 +84,19 @@ def value_and_grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
 def vjp(f: Function, x: Any, v: Any, create_graph: bool = False) -> tuple[Any, Any]:
     """The value of `f`, and v^T J: the derivatives of the sum of v f(x), with a number in v for each in f(x)."""
     with other_mode(graph=True):
-        xs = [leaf(part, create_graph) for part in listed(x)]
+        xs = [leaf(part, create_graph) for part in each(x)]
         out = output(f, xs, "vjp", single=False)
-        total = dot(listed(out), fitting(v, out, "vjp"))
+        total = dot(each(out), fitting(v, out, "vjp"))
         return numbers(out, create_graph), like(x, grad(total, xs, create_graph))
 
 
 def jvp(f: Function, x: Any, v: Any, create_graph: bool = False) -> tuple[Any, Any]:
     """The value of `f`, and J v: the derivative of f along v, with a number in v for each x."""
     with other_mode(graph=True):
-        xs = [leaf(part, create_graph) for part in listed(x)]
+        xs = [leaf(part, create_graph) for part in each(x)]
         out = output(f, xs, "jvp", single=False)
-        u = [Value(0.0) for _ in listed(out)]
-        rows = grad(dot(u, listed(out)), xs, create_graph=True)  # linear in u, so it is all the same where u is
+        u = [Value(0.0) for _ in each(out)]
+        rows = grad(dot(u, each(out)), xs, create_graph=True)  # linear in u, so it is all the same where u is
         along = dot(rows, fitting(v, x, "jvp"))
         return numbers(out, create_graph), like(out, grad(along, u, create_graph))
 
@@ -103,7 +104,7 @@ def jvp(f: Function, x: Any, v: Any, create_graph: bool = False) -> tuple[Any, A
 def hvp(f: Function, x: Any, v: Any, create_graph: bool = False) -> tuple[Any, Any]:
     """The value of `f`, and H v: the derivative of its gradient along v, with a number in v for each x."""
     with other_mode(graph=True):
-        xs = [leaf(part, create_graph) for part in listed(x)]
+        xs = [leaf(part, create_graph) for part in each(x)]
         out = output(f, xs, "hvp")
         along = dot(grad(out, xs, create_graph=True), fitting(v, x, "hvp"))
         return numbers(out, create_graph), like(x, grad(along, xs, create_graph))
@@ -112,14 +113,14 @@ def hvp(f: Function, x: Any, v: Any, create_graph: bool = False) -> tuple[Any, A
 def jacobian(f: Function, x: Any, create_graph: bool = False) -> Any:
     """The derivative of each number in f(x) by each x: a row for each number in f(x)."""
     with other_mode(graph=True):
-        xs = [leaf(part, create_graph) for part in listed(x)]
+        xs = [leaf(part, create_graph) for part in each(x)]
         out = output(f, xs, "jacobian", single=False)
-        return like(out, [like(x, grad(y, xs, create_graph)) for y in listed(out)])
+        return like(out, [like(x, grad(y, xs, create_graph)) for y in each(out)])
 
 
 def hessian(f: Function, x: Any, create_graph: bool = False) -> Any:
     """The second derivatives of `f`: a row for each x."""
     with other_mode(graph=True):
-        xs = [leaf(part, create_graph) for part in listed(x)]
+        xs = [leaf(part, create_graph) for part in each(x)]
         slopes = grad(output(f, xs, "hessian"), xs, create_graph=True)
         return like(x, [like(x, grad(slope, xs, create_graph)) for slope in slopes])

@@ -32,9 +32,9 @@ Function = Callable[..., Any]
 
 
 @contextmanager
-def graph(wanted: bool) -> Iterator[None]:
-    """Inside, ops build a graph, or none."""
-    before, mode.graph = mode.graph, wanted
+def with_graph() -> Iterator[None]:
+    """Inside, ops build a graph, also where the caller wants none."""
+    before, mode.graph = mode.graph, True
     try:
         yield
     finally:
@@ -91,7 +91,7 @@ def value_and_grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
     @functools.wraps(f)
     def call(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         numbers = [argnums] if isinstance(argnums, int) else list(argnums)
-        with graph(True):
+        with with_graph():
             given = [leaf(x) if i in numbers else x for i, x in enumerate(args)]
             out = output(functools.partial(f, **kwargs), given, "value_and_grad", single=True)
             slopes = grad(out, [given[i] for i in numbers])
@@ -102,7 +102,7 @@ def value_and_grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
 
 def vjp(f: Function, x: Any, v: Any, create_graph: bool = False) -> tuple[Any, Any]:
     """The value of `f`, and v^T J: the gradient of the sum of v f(x), where v has the shape of f(x)."""
-    with graph(True):
+    with with_graph():
         xs = leaves(x, create_graph)
         out = output(f, xs, "vjp")
         (v,) = fitting(v, [out], False, "vjp")
@@ -111,7 +111,7 @@ def vjp(f: Function, x: Any, v: Any, create_graph: bool = False) -> tuple[Any, A
 
 def jvp(f: Function, x: Any, v: Any, create_graph: bool = False) -> tuple[Any, Any]:
     """The value of `f`, and J v: the derivative of f along v, where v has the shape of x."""
-    with graph(True):
+    with with_graph():
         xs = leaves(x, create_graph)
         vs = fitting(v, xs, isinstance(x, (list, tuple)), "jvp")
         out = output(f, xs, "jvp")
@@ -122,7 +122,7 @@ def jvp(f: Function, x: Any, v: Any, create_graph: bool = False) -> tuple[Any, A
 
 def hvp(f: Function, x: Any, v: Any, create_graph: bool = False) -> tuple[Any, Any]:
     """The value of `f`, a single element, and H v: the derivative of its gradient along v, of the shape of x."""
-    with graph(True):
+    with with_graph():
         xs = leaves(x, create_graph)
         vs = fitting(v, xs, isinstance(x, (list, tuple)), "hvp")
         out = output(f, xs, "hvp", single=True)
@@ -135,39 +135,38 @@ def units(x: Any) -> Iterator[np.ndarray]:
     return (row.reshape(x.shape) for row in np.eye(x.size, dtype=x.dtype))
 
 
-def matrix(rows: Sequence[Any], shape: tuple[int, ...]) -> Any:
+def matrix(rows: Sequence[Any], shape: tuple[int, ...], dtype: Any) -> Any:
     """Derivatives, one for each element of a result, as one array of `shape`."""
-    return ops.reshape(ops.stack(rows), shape) if rows else np.zeros(shape)
+    return ops.reshape(ops.stack(rows), shape) if rows else np.zeros(shape, dtype)
 
 
 def jacobian(f: Function, x: Any, create_graph: bool = False) -> Any:
     """The derivative of each element of f(x) by each element of x, an array of shape f(x).shape + x.shape."""
-    with graph(True):
+    with with_graph():
         xs = leaves(x, create_graph)
         out = output(f, xs, "jacobian")
         if len(xs) == 1 and 2 * xs[0].size < out.size:
             u = Tensor(np.zeros(out.shape, out.dtype))
             row = grad(out, xs[0], create_graph=True, gradient=u)
-            columns = [grad(row, u, create_graph, e) for e in units(xs[0])]
-            n = out.ndim
-            across = ops.reshape(ops.stack(columns), (*xs[0].shape, *out.shape)) if columns else None
-            order = (*range(xs[0].ndim, xs[0].ndim + n), *range(xs[0].ndim))
-            both = np.zeros(out.shape + xs[0].shape) if across is None else ops.transpose(across, order)
-            return like(x, [both])
+            columns = matrix([grad(row, u, create_graph, e) for e in units(xs[0])], xs[0].shape + out.shape, out.dtype)
+            n, k = xs[0].ndim, out.ndim
+            return like(x, [ops.transpose(columns, (*range(n, n + k), *range(n)))])
         rows = [grad(out, xs, create_graph, e) for e in units(out)]
-        return like(x, [matrix([row[i] for row in rows], out.shape + p.shape) for i, p in enumerate(xs)])
+        return like(x, [matrix([row[i] for row in rows], out.shape + p.shape, p.dtype) for i, p in enumerate(xs)])
 
 
 def hessian(f: Function, x: Any, create_graph: bool = False) -> Any:
     """The second derivatives of `f`, a single element, an array of shape x.shape + x.shape; of several x a list of
     lists, by each x and each other."""
-    with graph(True):
+    with with_graph():
         xs = leaves(x, create_graph)
         slopes = grad(output(f, xs, "hessian", single=True), xs, create_graph=True)
         blocks = []
         for slope in slopes:
             rows = [grad(slope, xs, create_graph, e) for e in units(slope)]
-            blocks.append(like(x, [matrix([r[i] for r in rows], slope.shape + p.shape) for i, p in enumerate(xs)]))
+            blocks.append(
+                like(x, [matrix([r[i] for r in rows], slope.shape + p.shape, p.dtype) for i, p in enumerate(xs)])
+            )
         return like(x, blocks)
 
 
@@ -179,12 +178,12 @@ def per_sample_grads(f: Function, parameters: Sequence[Tensor], *batch: Any) -> 
     lengths = {len(x) for x in batch}
     if len(lengths) != 1:
         raise ValueError(f"per_sample_grads: expected arrays of one length, got {sorted(lengths)}")
-    with graph(True):
+    with with_graph():
         rows = [
             grad(output(f, [x[i : i + 1] for x in batch], "per_sample_grads", single=True), list(parameters))
             for i in range(*lengths)
         ]
-    return [matrix([row[i] for row in rows], (len(rows), *p.shape)) for i, p in enumerate(parameters)]
+    return [matrix([row[i] for row in rows], (len(rows), *p.shape), p.dtype) for i, p in enumerate(parameters)]
 
 
 # --- less memory for more time ----------------------------------------------------------------------------------------
@@ -222,7 +221,7 @@ class Segment:
         self.generators = find_generators([f, args])
         self.stands = [rng.bit_generator.state for rng in self.generators]
         cut = {Tensor(x, x.label, x.requires_grad): None for x in self.inputs}  # in order
-        with graph(True):
+        with with_graph():
             out = self.run([*cut])
         if self.stands != [rng.bit_generator.state for rng in self.generators]:
             mode.store.refuse("draw the same random numbers twice", "call the function without remat, or outside")
@@ -251,7 +250,7 @@ class Segment:
         now = [rng.bit_generator.state for rng in self.generators]
         try:
             stand(self.generators, self.stands)
-            with graph(True):
+            with with_graph():
                 inputs = inputs if nodes else [Tensor(x) for x in inputs]
                 return grad(self.run(inputs), [*inputs, *self.outside], nodes, g)
         finally:
