@@ -42,6 +42,16 @@ def test_safetensors(tmp_path):
         exchange.load_safetensors(path)
 
 
+def test_kernels_go_there_and_back():
+    model, other = moved(convnet()), convnet(7)
+    state = exchange.to_torch(model)
+    kernel = state["0.weight"]
+    assert kernel.shape == (3, 1, 3, 3) and kernel[2, 0, 0, 1] == model[0].weight.data[0, 1, 0, 2]
+    exchange.from_torch(other, state)
+    names = [name for name in model.state_dict() if "mean" not in name and "variance" not in name]
+    assert all(np.array_equal(model.state_dict()[name], other.state_dict()[name]) for name in names)
+
+
 def test_names_and_axes_of_another_library():
     model = nn.Sequential(nn.Dense(2, 3), nn.BatchNorm(3), nn.GRU(3, 4), nn.MultiHeadAttention(4, 2), nn.Dense(4, 1))
     state = exchange.to_torch(moved(model))

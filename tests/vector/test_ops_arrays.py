@@ -144,3 +144,12 @@ def test_what_numpys_functions_do_not_take_with_tensors_is_named():
         with pytest.raises(TypeError) as caught:
             call()
         assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [np.inf, -np.inf, np.nan])
+def test_an_infinite_gradient_of_a_pool_goes_to_the_largest_alone(wrong):
+    x = vector.Tensor(np.array([[1.0, 4.0, 3.0, 2.0], [0.0, 2.0, 1.0, 0.0]]).reshape(1, 2, 4, 1))
+    slope = vector.grad(vector.max_pool(x, 2), x, gradient=np.array([wrong, 1.0]).reshape(1, 1, 2, 1))
+    expected = np.zeros((2, 4))
+    expected[0, 1], expected[0, 2] = wrong, 1.0
+    assert np.array_equal(slope[0, :, :, 0], expected, equal_nan=True)
