@@ -81,12 +81,14 @@ class Run:
         self.step, self.loss, self.due, self.stopped = 0, 0.0, -1, False
         self.sums, self.settled = dict.fromkeys(self.metrics, 0.0), dict.fromkeys(self.metrics, 0.0)
         self.generators = find_generators([model])
+        self.elsewhere = {str(i): self.stands() for i in range(1, ranks.size)}  # where those of other ranks stand
         if path is not None or ranks.size > 1:
             self.data = fingerprint(batches)
             ranks.agree(
                 "what fit is given", self.settings(0) | {"epochs": epochs, "every": every, "path": path is None}
             )
             ranks.agree("the weights and the optimizer's state", self.checksum())
+            self.place(ranks.gather("the generators", self.stands())[0], {})
         if path is not None:
             self.resume(path)
 
@@ -112,7 +114,6 @@ class Run:
         seen = min(behind * batches.batch_size, len(batches.images))  # by all ranks
         bar = progress_bar(len(batches), behind, f"epoch {number + 1}/{self.epochs}", progress and on_terminal())
         self.plan()
-        self.spread()
         for batch in itertools.islice(batches, behind, None):
             if schedule is not None:
                 optimizer.lr = schedule(self.step)
@@ -131,7 +132,6 @@ class Run:
             if self.step == self.due:
                 self.settle()
                 self.save()
-                self.spread()
             if bar is not None and bar.update():
                 sums = self.sums if self.ranks.size == 1 else {}  # those of all are not known yet
                 bar.set_postfix_str("  ".join(f"{name} {x:.4f}" for name, x in self.means(sums, seen)), refresh=False)
@@ -162,12 +162,19 @@ class Run:
         for array, others in zip(arrays, zip(*self.ranks.gather("the buffers", arrays), strict=True), strict=True):
             array[...] = sum(others) / len(others)
 
-    def spread(self) -> None:
-        """Let the layers' generators draw other numbers on each rank: which, follows from where the first's stand."""
-        states = self.ranks.gather("the generators", [rng.bit_generator.state for rng in self.generators])[0]
-        for rng, state in zip(self.generators, states, strict=True) if not self.ranks.first else ():
-            apart = type(rng.bit_generator)([zlib.crc32(repr(state).encode()), self.ranks.rank])
-            rng.bit_generator.state = apart.state
+    def stands(self) -> dict[str, Any]:
+        """Where the layers' random generators stand."""
+        return {str(i): rng.bit_generator.state for i, rng in enumerate(self.generators)}
+
+    def place(self, first: Mapping[str, Any], others: Mapping[str, Any]) -> None:
+        """Let the layers' generators go on from where those of the first rank stood, and of as many others. Where that
+        were not as many, they draw other numbers on each rank: which, follows from where the first's stood."""
+        rank = self.ranks.rank
+        known = first if rank == 0 else others.get(str(rank)) if len(others) == self.ranks.size - 1 else None
+        for i, rng in enumerate(self.generators):
+            kind, state = type(rng.bit_generator), first[str(i)]
+            apart = kind([zlib.crc32(repr(state).encode()), rank]).state if known is None else known[str(i)]
+            rng.bit_generator.state = apart
 
     def checksum(self) -> str:
         """Of the weights, and of what the optimizer keeps."""
@@ -197,6 +204,8 @@ class Run:
         if self.path is None:
             return
         if all(np.isfinite(p.data).all() for p in self.model.parameters()):
+            stands = self.ranks.gather("the generators", self.stands())
+            self.elsewhere = {str(i): x for i, x in enumerate(stands) if i}
             path, state = self.path, self.state()
             self.ranks.once("the checkpoint", lambda: save(path, state))
 
@@ -205,7 +214,8 @@ class Run:
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "generators": {str(i): rng.bit_generator.state for i, rng in enumerate(self.generators)},
+            "generators": self.stands(),
+            "ranks": self.elsewhere,
             "run": {"step": self.step, "loss": self.loss, "sums": self.settled, "history": self.history}
             | {"start": self.start, "epochs": self.epochs, "stopped": self.stopped},
             "callbacks": {name: x.state_dict() for name, x in self.callbacks.items()},
@@ -253,6 +263,7 @@ class Run:
             if right is not None:
                 state["run"]["sums"] = {"accuracy": float(right)}
         state.setdefault("callbacks", {})
+        state.setdefault("ranks", {})
         for name in ("", "generators", "run", "settings", "callbacks"):
             part, wanted = (state[name], own[name]) if name else (state, own)
             if part.keys() != wanted.keys():
@@ -279,8 +290,7 @@ class Run:
         """Be where the state is, with the model, the optimizer and the random generators."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        for i, rng in enumerate(self.generators):
-            rng.bit_generator.state = state["generators"][str(i)]
+        self.place(state["generators"], state["ranks"])
         for name, x in self.callbacks.items():
             x.load_state_dict(state["callbacks"][name])
         run = state["run"]
