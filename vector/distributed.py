@@ -21,6 +21,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -55,11 +56,14 @@ class Alone:
         """What each rank has, in order, on every rank. `what` says in words what it is."""
         return [x]
 
-    def agree(self, what: str, x: Any) -> None:
-        """Raise RuntimeError, naming the ranks, where x is not equal on all."""
-        found = self.gather(what, x)
-        if any(y != x for y in found):
-            raise RuntimeError(f"expected {what} to be the same on all ranks, got {by_rank(dict(enumerate(found)))}")
+    def agree(self, what: str, x: Any, more: T | None = None) -> list[T | None]:
+        """What each rank has `more`, in order, on every rank. Raises RuntimeError, naming the ranks, where x is not
+        the same on all."""
+        found = self.gather(what, (x, more))
+        if any(y != x for y, _ in found):
+            came = by_rank({i: y for i, (y, _) in enumerate(found)})
+            raise RuntimeError(f"expected {what} to be the same on all ranks, got {came}")
+        return [y for _, y in found]
 
     def once(self, what: str, f: Callable[[], T]) -> T:
         """f() of the first rank, on every rank. What it raises is raised on all."""
@@ -184,6 +188,7 @@ class Ranks(Alone):
         """End all ranks."""
         try:
             print(f"rank {self.rank} of {self.size}: {message}", file=sys.stderr, flush=True)
+            time.sleep(PERIOD)  # the launcher passes on what was said until then, and may drop what comes at the end
         finally:
             self.world.Abort(1)
             os._exit(1)  # MPI says of Abort that it does what it can

@@ -36,7 +36,13 @@ SAME: dict[str, dict[str, Any]] = {
     "weighted": {"sample_weight": WEIGHTS, "class_weight": [1.0, 2.0, 0.5]},
     "augmented": {"augment": augment.mirror()},
 }
-OTHER: dict[str, dict[str, Any]] = {"eager": {"compile": False}, "single": {}, "adamw": {}, "dropout": {}, "norm": {}}
+OTHER: dict[str, dict[str, Any]] = {
+    "eager": {"compile": False},
+    "single": {},
+    "adamw": {},
+    "dropout": {},
+    "norm": {"batch_size": 14},
+}
 
 
 def job(name: str) -> tuple[nn.Sequential, optim.Optimizer]:
@@ -51,7 +57,7 @@ def job(name: str) -> tuple[nn.Sequential, optim.Optimizer]:
 def fit(name: str, ranks: Alone = ALONE, **more: Any) -> dict[str, Any]:
     """Train as `name` says. Returns all that there is afterwards."""
     model, optimizer = job(name)
-    images, labels = (IMAGES[:-1], LABELS[:-1]) if name == "norm" else (IMAGES, LABELS)  # no batch of 1
+    images, labels = (IMAGES[:-1], LABELS[:-1]) if name == "norm" else (IMAGES, LABELS)  # no row alone
     options = {"epochs": EPOCHS, "batch_size": BATCH, "seed": 6, "validation": (IMAGES[:2], LABELS[:2])}
     options |= SAME.get(name, {}) | OTHER.get(name, {}) | more
     history = model.fit(images, labels, optimizer, ranks=ranks, **options)

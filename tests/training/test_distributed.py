@@ -160,7 +160,7 @@ BADLY = {
     "killed": None,
     "leaves": "out of step at exchange .*: rank 1 is at its end",
     "evaluates": "rank 1 is at something else",
-    "sums": "rank 1 is at the first of the sum of 3 float64, rank 0 is at the checkpoint",
+    "sums": "rank 1 is at the first of the sum of 3 float64, rank 0 is at the weights after 20 steps",
     "frozen": "rank 1 is at the first of the sum of 49 float64, rank 0 is at the sum of 54 float64",
     "drifts": "the weights after 20 steps to be the same on all ranks, got rank 1 has .* rank 0 has",
     "data": "what fit is given to be the same on all ranks, got rank 1 has",

@@ -153,14 +153,14 @@ class Run:
         if self.ranks.size == 1:
             self.settled = dict(self.sums)
             return
-        self.ranks.agree(f"the weights after {self.step:,} steps", self.checksum())
-        found = self.ranks.gather(f"the metrics after {self.step:,} steps", self.sums)
-        self.settled = {name: sum(sums[name] for sums in found) for name in self.sums}
-        self.sums = dict(self.settled if self.ranks.first else dict.fromkeys(self.sums, 0.0))
         tensors, buffers = state_of(self.model)
         arrays = [x.data for x in tensors.values() if id(x) in buffers]
-        for array, others in zip(arrays, zip(*self.ranks.gather("the buffers", arrays), strict=True), strict=True):
-            array[...] = sum(others) / len(others)
+        what = f"the weights after {self.step:,} steps"
+        sums, others = zip(*self.ranks.agree(what, self.checksum(), (self.sums, arrays)), strict=True)
+        self.settled = {name: sum(x[name] for x in sums) for name in self.sums}
+        self.sums = dict(self.settled if self.ranks.first else dict.fromkeys(self.sums, 0.0))
+        for array, of_all in zip(arrays, zip(*others, strict=True), strict=True):
+            array[...] = sum(of_all) / len(of_all)
 
     def stands(self) -> dict[str, Any]:
         """Where the layers' random generators stand."""
