@@ -42,10 +42,11 @@ class Alone:
     """The ranks where there is one: this process.
 
     rank, size   its number, from 0, and how many there are
-    first        whether it is the one that prints, draws and saves
+    processes    a line for each: which process it is
     """
 
     rank, size = 0, 1
+    processes: Sequence[str] = ()
 
     @property
     def first(self) -> bool:
