@@ -7,6 +7,7 @@ A task that ends well leaves FOLDER/TASK-RANK.npz. Those that end badly do so on
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
@@ -46,6 +47,11 @@ OTHER: dict[str, dict[str, Any]] = {
 
 
 def job(name: str) -> tuple[nn.Sequential, optim.Optimizer]:
+    """A network and its optimizer, always made alike."""
+    if name == "page":
+        sizes = ((784, 128, "relu"), (128, 10, None))
+        model = nn.Sequential(nn.Flatten(), *(nn.Dense(*x, seed=0, dtype=np.float32) for x in sizes))
+        return model, optim.SGD(model.parameters(), 0.01)
     dtype = np.float32 if name == "single" else np.float64
     layers: list[Any] = [nn.Dense(6, 5, "tanh", seed=0, dtype=dtype), nn.Dense(5, 3, seed=1, dtype=dtype)]
     if name in ("dropout", "norm"):
@@ -64,7 +70,7 @@ def fit(name: str, ranks: Alone = ALONE, **more: Any) -> dict[str, Any]:
     return {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history}
 
 
-def resumed(ranks: Alone, folder: Path, name: str) -> dict[str, Any]:
+def resumed(folder: Path, name: str, ranks: Alone) -> dict[str, Any]:
     """Train as `name` says, in two runs with a checkpoint within an epoch between them."""
     path, steps = folder / f"{name}-{ranks.size}.ckpt", []
 
@@ -83,23 +89,25 @@ def resumed(ranks: Alone, folder: Path, name: str) -> dict[str, Any]:
     raise AssertionError
 
 
-def own_loop(ranks: Ranks) -> dict[str, Any]:
-    """A recorded step of one's own. Returns its program and its losses, too."""
-    model, optimizer = job("plain")
-    part = (ranks.rank, ranks.size)
-    batches = vector.datasets.Batches(IMAGES, LABELS, BATCH, seed=6, dtype=np.float64, scale=None, part=part)
+def own_loop(name: str, ranks: Ranks) -> dict[str, Any]:
+    """A recorded step of one's own, as docs/distributed.md has it. Returns its program and its losses, too."""
+    model, optimizer = job(name)
+    images = np.zeros((64, 784), np.float32) if name == "page" else IMAGES
+    labels, batch = (np.zeros(64, int), 64) if name == "page" else (LABELS, BATCH)
+    part, dtype = (ranks.rank, ranks.size), model.parameters()[0].dtype
+    batches = vector.datasets.Batches(images, labels, batch, seed=6, dtype=dtype, scale=None, part=part)
 
     @vector.compile
-    def step(x: Any, y: Any, share: Any) -> Any:
-        loss = vector.cross_entropy(model(x), y) * share
+    def train_step(images: Any, labels: Any, share: Any) -> Any:
+        loss = vector.cross_entropy(model(images), labels) * share
         optimizer.zero_grad()
         loss.backward()
         loss = ranks.sum_gradients(optimizer.parameters, loss)
         optimizer.step()
         return loss
 
-    losses = [step(*batch).item() for _ in range(EPOCHS) for batch in batches]
-    return {"model": model.state_dict(), "program": str(step.program), "losses": losses}
+    losses = [train_step(*batch).item() for _ in range(EPOCHS) for batch in batches]
+    return {"model": model.state_dict(), "program": str(train_step.program), "losses": losses}
 
 
 def end_badly(name: str, ranks: Ranks, folder: Path) -> None:
@@ -140,7 +148,7 @@ def main(folder: Path, tasks: list[str]) -> None:
         name, _, how = task.partition(".")
         if how == "badly":
             end_badly(name, ranks, folder)
-        done = own_loop(ranks) if name == "own" else resumed(ranks, folder, name) if how else fit(name, ranks)
+        done = {"own": own_loop, "resumed": functools.partial(resumed, folder), "": fit}[how](name, ranks)
         checkpoint.save(folder / f"{task}-{ranks.rank}.npz", done)
 
 

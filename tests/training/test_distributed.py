@@ -95,7 +95,7 @@ def bounds(name, n):
 def folder(request, tmp_path_factory):
     """What so many ranks leave when they have done all tasks."""
     path = tmp_path_factory.mktemp("ranks")
-    done, _ = launch(request.param, path, *NAMES, "own", "plain.resumed", "dropout.resumed")
+    done, _ = launch(request.param, path, *NAMES, "plain.own", "page.own", "plain.resumed", "dropout.resumed")
     assert done.returncode == 0, done.stderr
     return request.param, path
 
@@ -127,7 +127,7 @@ def test_a_recorded_fit_and_an_eager_one_give_the_same_bits(folder):
 
 
 def test_a_step_of_ones_own_adds_up_by_one_call(folder):
-    own, fitted = left(folder, "own"), left(folder, "plain")[0]
+    own, fitted = left(folder, "plain.own"), left(folder, "plain")[0]
     assert same(own[0], own[1])
     assert own[0]["program"].count("all_reduce(") == 1
     assert same(own[0]["model"], fitted["model"])
@@ -135,6 +135,13 @@ def test_a_step_of_ones_own_adds_up_by_one_call(folder):
     sizes = [tasks.BATCH] * (steps - 1) + [len(tasks.IMAGES) % tasks.BATCH]
     means = [np.average(own[0]["losses"][i * steps :][:steps], weights=sizes) for i in range(tasks.EPOCHS)]
     assert means == pytest.approx([row["loss"] for row in fitted["history"]], rel=1e-14)
+
+
+def test_the_page_shows_the_end_of_the_program(folder):
+    page = (Path(__file__).parents[2] / "docs" / "distributed.md").read_text()
+    shown = page.split("<!-- the shared step -->\n```text\n")[1].split("\n```")[0]
+    program = left(folder, "page.own")[0]["program"]
+    assert program.endswith(shown) and "all_reduce" in shown, program
 
 
 @pytest.mark.parametrize("name", ["plain", "dropout"])
