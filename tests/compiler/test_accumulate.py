@@ -13,7 +13,9 @@ from vector.compiler import passes
 from vector.runtime import blas
 
 N = 48  # rows and columns, so that a product takes more bytes than a small one
-pytestmark = pytest.mark.skipif(blas.gemm(np.dtype(float)) is None, reason="numpy multiplies with another library")
+pytestmark = pytest.mark.skipif(
+    blas.routine("gemm", np.dtype(float)) is None, reason="numpy multiplies with another library"
+)
 
 
 def whole(seed, *shape):
@@ -116,10 +118,16 @@ def added(program):
     return sum(isinstance(call.function, blas.ProductUpdate) for call in program.statements())
 
 
-@pytest.mark.parametrize("name", STEPS)
-def test_products_are_added_where_that_is_the_same(name):
+FIRST = (take_away, in_place, add, stacked)  # of which the first argument is the first factor alone
+
+
+@pytest.mark.parametrize(
+    ("name", "given"), [(name, given) for name, (f, *_) in STEPS.items() for given in (False, True)[: 1 + (f in FIRST)]]
+)
+def test_products_are_added_where_that_is_the_same(name, given):
+    """What it is multiplied with is computed by the step; the other factor, too, or it is an argument."""
     f, tensors, count = STEPS[name]
-    make = made_of(f, *tensors)
+    make = made_of(lambda *args: f(*args[:-2], args[-2] if given else -args[-2], -args[-1]), *tensors)
     assert added(after(record(make()[0], *CALLS[0]), *PASSES)) == count
     got = run(make, CALLS, *PASSES, passes.fuse_updates, passes.unify_shapes, passes.parallelize)[0]
     for a, b in zip(run(make, CALLS)[0], got, strict=True):
@@ -127,8 +135,8 @@ def test_products_are_added_where_that_is_the_same(name):
 
 
 def test_without_blas_of_numpys_the_program_is_as_before(monkeypatch):
-    monkeypatch.setattr(blas, "gemm", lambda dtype: None)
-    recorded = after(record(made_of(in_place, *ONE)()[0], *CALLS[0]))
+    monkeypatch.setattr(blas, "routine", lambda name, dtype: None)
+    recorded = after(record(made_of(lambda w, x, y: in_place(w, x, -y), *ONE)()[0], *CALLS[0]))
     assert [*map(repr, passes.accumulate_products(recorded).calls)] == [*map(repr, recorded.calls)]
 
 
@@ -138,7 +146,7 @@ def test_an_argument_may_lie_in_the_memory_of_the_weight(overlapping):
 
     @vector.compile(exact=False)
     def step(x):
-        w.data -= np.matmul(x, np.transpose(x))
+        w.data -= np.matmul(x, np.negative(x))
         return vector.sum(w)
 
     x = whole(1, N, N)
@@ -146,7 +154,7 @@ def test_an_argument_may_lie_in_the_memory_of_the_weight(overlapping):
     assert added(step.program) == 1
     if overlapping:
         x = w.data.view()
-    expected = w.data - x @ x.T
+    expected = w.data + x @ x
     step(x)
     assert same(w.data, expected)
 
@@ -172,18 +180,19 @@ def test_the_product_is_added_however_the_matrices_lie(dtype, sizes, ways, sign,
     w = matrix(n, m, False, ways[5], 2)
     if stack:
         x, w = np.stack([x] * stack), np.stack([w] * stack)
-    assert blas.has_gemm(x, y, w)
+    assert blas.takes(x, y, w)
     expected = w + sign * (x @ y)
     update = blas.ProductUpdate(sign, fixed)
     assert update(w, x, y, out=w) is w
     assert same(w, expected)
     assert same(update(w, x, y, out=w), expected + sign * (x @ y))
-    assert bool(update.held) == fixed
+    assert bool(update.places) == fixed
+    assert same(update(w, x + 1, y, out=w), expected + sign * (x @ y + (x + 1) @ y))
 
 
 def test_gaps_are_refused():
     update = blas.ProductUpdate(1.0, False)
     gaps = np.zeros((4, 8))[:, ::2]
-    assert not blas.has_gemm(gaps, gaps, gaps)
+    assert not blas.takes(gaps, gaps, gaps)
     with pytest.raises(ValueError, match="add_product: expected rows or columns without gaps, got strides"):
         update(gaps, gaps, gaps, out=gaps)

@@ -30,7 +30,9 @@ def test_the_printed_program(exact):
     for name in ("weight0", "bias0", "weight1", "bias1", "lr", "images", "labels", "one_hot", "out="):
         assert name in text
     assert "32x128 float32" in text and "32x128 bool" in text
-    at_once = not exact and blas.gemm(np.dtype(np.float32)) is not None  # products are added where they are computed
+    at_once = (
+        not exact and blas.routine("gemm", np.dtype(np.float32)) is not None
+    )  # products are added where they are computed
     assert ("out=for_weight0)" in text) is not at_once and ("subtract_product(weight0" in text) is at_once
     assert rows[-1].split("#")[0].rstrip().endswith("out=bias0_to_bias1)" if at_once else "out=weight0_to_bias1)")
 

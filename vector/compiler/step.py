@@ -29,6 +29,7 @@ from .floats import TracedFloat
 from .guards import GuardSet, Method
 from .ir import Program, Var, replace
 from .passes import optimize
+from .profile import Profile, profile
 from .trace import DONATED, TracedArray, Tracer
 from .verify import Signature, StaleRecording, stale
 
@@ -212,6 +213,30 @@ class CompiledStep:
             step.names = self.names[1:]
             bound[key] = weakref.ref(instance, lambda _: bound.pop(key, None)), step
         return bound[key][1]
+
+    def profile(self, *args: Any, repeat: int = 100, **named: Any) -> Profile:
+        """Say where the time of a step goes: take `repeat` steps with these arguments, by the line, and put all back
+        that they change. Print what it returns.
+
+        Raises RecordingError where no step with such arguments is recorded yet.
+        """
+        arguments = Arguments(self.names, args, named)
+        replay = self.replays.get((mode.graph, arguments.key))
+        if replay is None:
+            raise RecordingError(
+                f"{self.__name__}: nothing is recorded for such arguments: call the step with them first"
+            )
+        self.check(replay, arguments)
+        tensors = [x for x in (*replay.tensors, *(x for _, x in arguments.leaves)) if isinstance(x, Tensor)]
+        gradients = [(x, x._grad) for x in tensors]
+        count, due, replay.due = replay.count, replay.due, NEVER
+        try:
+            step = functools.partial(self, *args, **named)
+            return profile(self.__name__, replay.program, replay.run, arguments.inputs, step, repeat)
+        finally:
+            replay.count, replay.due = count, due
+            for x, gradient in gradients:
+                x._grad = gradient
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """Run the step: as Python and recorded for arguments of new shapes, as Python once more where that is due,
