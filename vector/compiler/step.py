@@ -13,7 +13,7 @@ import operator
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -118,6 +118,18 @@ class Replay:
             return RETURNED(arrays[0])
         return returned(self.program.outputs, arrays)
 
+    def replay_all(self, batches: Iterable[tuple[Any, ...]]) -> list[Any]:
+        """Take a step for each batch. Returns the arrays of each step's results."""
+        if self.accumulated:
+            self.accumulate()  # from then on they are the program's own
+        for tensor, after in self.left:
+            tensor._grad = after
+        run, rows = self.run, []
+        for batch in batches:
+            self.count += 1
+            rows.append(run(*batch))
+        return rows
+
     def accumulate(self) -> None:
         """Let gradients that go on from step to step start from what the tensors have."""
         for tensor, (gradient, empty) in self.accumulated.items():
@@ -213,6 +225,31 @@ class CompiledStep:
             step.names = self.names[1:]
             bound[key] = weakref.ref(instance, lambda _: bound.pop(key, None)), step
         return bound[key][1]
+
+    def over(self, *arrays: Any) -> Any:
+        """Take a step for each row of these arrays (steps, ...): like `[step(*batch) for batch in zip(*arrays)]`, with
+        what the steps return stacked, (steps, ...). What is looked at before each step, arguments and captured values,
+        is looked at before the first and behind each that runs as Python, as nothing else runs in between.
+
+        Raises ValueError for no arrays and for arrays of other lengths, and what a step raises.
+        """
+        lengths = {len(x) if isinstance(x, np.ndarray) and x.ndim else 0 for x in arrays}
+        if len(lengths) != 1 or 0 in lengths:
+            shapes = [getattr(x, "shape", type(x).__name__) for x in arrays]
+            raise ValueError(f"over: expected arrays with a row for each of at least one step, got {shapes}")
+        batches = [*zip(*([x[i, ...] for i in range(len(x))] for x in arrays), strict=True)]
+        rows: list[Any] = []  # of the arrays that each step returns
+        while len(rows) < len(batches):
+            result = self(*batches[len(rows)])
+            rows.append([x.data for x in flatten(result) if isinstance(x, Tensor)])
+            replay, left = self.current, batches[len(rows) :]
+            if replay is not None and left and mode.usual and not self.lock.locked():
+                with self.lock:
+                    number = replay.due - replay.count - 2
+                    if number > 0 and replay.takes(left[0]) and replay.guards.unchanged():
+                        rows += replay.replay_all(left[:number])
+        columns = map(np.array, zip(*rows, strict=True))
+        return replace(result, lambda x: RETURNED(next(columns)) if isinstance(x, Tensor) else x)
 
     def profile(self, *args: Any, repeat: int = 100, **named: Any) -> Profile:
         """Say where the time of a step goes: take `repeat` steps with these arguments, by the line, and put all back
