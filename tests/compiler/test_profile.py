@@ -8,6 +8,7 @@ from recorded import same
 import vector
 from vector import RecordingError
 from vector.compiler.profile import ELEMENTS, OTHER, PRODUCT
+from vector.runtime import matmul
 
 
 @pytest.mark.parametrize("exact", [True, False])
@@ -61,3 +62,12 @@ def test_what_is_not_recorded_has_no_profile():
     step = vector.compile(lambda x: vector.sum(x))
     with pytest.raises(RecordingError, match="nothing is recorded for such arguments: call the step with them first"):
         step.profile(np.ones(3))
+
+
+def test_what_threads_share_is_one_line_of_products(monkeypatch):
+    monkeypatch.setattr(matmul, "machine_cores", lambda: 2)
+    step, batch, _ = seed_step(128, False)
+    rows = step.profile(*batch, repeat=2).rows
+    shared = [row for row in rows if row.text.startswith("parallel_for(part")]
+    assert len(shared) == 2 and {row.kind for row in shared} == {PRODUCT}
+    assert all(row.operations >= 2 * 128 * 784 * 128 for row in shared)
