@@ -103,7 +103,7 @@ def costs(sizes: Sizes, text: Text) -> list[Cost]:
         found.append(cost(title, f"{count:,}", lambda m=model, o=optimizer, x=example: m.step(o, *x), times))
     model = Gpt(sizes, TENSORS, first_weights(sizes))
     optimizer = optimizer_of(model, SMALL.lr)
-    step = vector.compile(lambda letters, targets: model.step(optimizer, letters, targets), exact=False)
+    step = vector.compile(lambda letters, targets: model.step(optimizer, letters, targets))
     step(*padded)
     calls = f"{len(step.program.calls)} calls"
     planned = cost("vector, recorded", calls, lambda: step(*padded), 2000)

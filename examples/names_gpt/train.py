@@ -55,13 +55,14 @@ def optimizer_of(model: Gpt, lr: float) -> Any:
 
 
 def stepper(model: Gpt, optimizer: Any) -> Callable[[np.ndarray, np.ndarray], float]:
-    """A step of training as a function of letters and targets, recorded where the engine can. Returns the loss."""
+    """A step of training as a function of letters and targets, recorded where the engine can, with the same bits.
+    Returns the loss."""
 
     def step(letters: np.ndarray, targets: np.ndarray) -> Any:
         return model.step(optimizer, letters, targets)
 
     if model.engine.package is vector:
-        step = vector.compile(step, exact=False)
+        step = vector.compile(step)
     return lambda letters, targets: step(letters, targets).item()
 
 
