@@ -220,9 +220,9 @@ def keeps_dtype(scale: Any, operand: Any, call: Call) -> bool:
 
 
 def lower_to_gemm(program: Program) -> Program:
-    """Sum a matrix, or over its rows or columns, as its product with ones, which BLAS does in half the time; and
-    compute small products by np.dot, which does the same as np.matmul with less ado. A sum over an axis of length 1 is
-    its operand.
+    """Sum a matrix, or over its rows or columns, or the rows of more axes, as a product with ones, which BLAS does in
+    half the time; and compute small products by np.dot, which does the same as np.matmul with less ado. A sum over an
+    axis of length 1 is its operand.
 
     np.dot does not look for overflow, so that it does not warn. It fills its result with zeros first, which costs more
     than it saves once the result is large.
@@ -239,6 +239,10 @@ def lower_to_gemm(program: Program) -> Program:
             fixed = call.allocates and x.root.kind in ("result", "constant") and updated.isdisjoint((x.root, out))
             if fixed and x.size == out.size and lie_alike(reshaped(x, out.shape), out):
                 aliases[out] = reshaped(x, out.shape)
+            elif fixed and over_rows(call, x):
+                rows = Var("result", np.empty(out.size, out.dtype))
+                aliases[out] = reshaped(rows, out.shape)
+                calls.append(Call(np.dot, (reshaped(x, (out.size, x.shape[-1])), ones(x.dtype, x.shape[-1])), {}, rows))
             else:
                 calls.append(sum_as_product(call, x, ones))
         else:
@@ -246,6 +250,12 @@ def lower_to_gemm(program: Program) -> Program:
             product = small and (call.function is np.matmul or is_outer(call))
             calls.append(Call(np.dot, call.args, {}, out) if product else call)
     return rewrite(program, calls, aliases)
+
+
+def over_rows(call: Call, x: Var, axes: int = 3) -> bool:
+    """Whether a call reduces the last of so many axes or more, whose rows lie one after the other."""
+    last = len(x.shape) - 1
+    return last >= axes - 1 and call.kwargs.get("axis", 0) in (-1, last, (-1,), (last,)) and x.contiguous and x.size > 0
 
 
 class Ones:
@@ -280,3 +290,35 @@ def is_outer(call: Call) -> bool:
     """Whether a call multiplies a column with a row."""
     shapes = [np.shape(value(x)) for x in call.args]
     return call.function is np.multiply and shapes[0][1:] == (1,) and shapes[1][:1] == (1,)
+
+
+# --- the largest of short rows ----------------------------------------------------------------------------------------
+
+MANY, SHORT = 64, 32  # rows from which on, and the length up to which, columns take less time
+
+
+def maximum_by_columns(program: Program) -> Program:
+    """Find the largest number in each of many short rows, as of a softmax, in a copy whose rows are the columns: numpy
+    begins anew at each row, and here there are few. Of zeros of both signs another one may be found."""
+    updated = written(program)
+    aliases: dict[Var, Var] = {}
+    calls = []
+    for call in program.calls:
+        x, out = call.args[0] if call.function == np.maximum.reduce else None, call.out
+        if isinstance(x, Var) and columns_pay(call, x) and updated.isdisjoint((x.root, out)):
+            rows = reshaped(x, (out.size, x.shape[-1]))
+            turned = Var("view", rows.array.T, "", rows, (np.transpose, (), {}))
+            columns = Var("result", np.empty(turned.shape, x.dtype))
+            largest = Var("result", np.empty(out.size, out.dtype))
+            calls.append(Call(np.copyto, (turned,), {}, columns))
+            calls.append(Call(np.maximum.reduce, (columns,), {"axis": 0}, largest))
+            aliases[out] = reshaped(largest, out.shape)
+        else:
+            calls.append(call)
+    return rewrite(program, calls, aliases)
+
+
+def columns_pay(call: Call, x: Var) -> bool:
+    """Whether a call reduces many short rows of a result to an array of its own."""
+    plain = call.allocates and call.kwargs.keys() <= {"axis", "keepdims"} and x.root.kind == "result"
+    return plain and over_rows(call, x, 2) and call.out.size >= MANY and 1 < x.shape[-1] <= SHORT
