@@ -24,6 +24,7 @@ from train import RECIPES, optimizer_of, stepper
 
 import vector
 from vector.optim import linear
+from vector.runtime.threads import use_threads
 from viz.console import run, say
 
 sys.path.append(str(Path(__file__).parents[2] / "tests/support"))
@@ -137,7 +138,8 @@ def main(steps: int) -> None:
     if not apart.max() < APART:
         raise ArithmeticError(f"step {apart.argmax() + 1}: losses are {apart.max():.2g} of their size apart")
     say(f"{steps} steps: losses are at most {apart.max():.2g} of their size apart, the last {fast[-1]:.12f}\n")
-    table = costs(sizes, text)
+    with use_threads(1):
+        table = costs(sizes, text)
     say(f"{'a step':<18}{'nodes':>12}{'memory':>14}{'takes':>16}{'times as fast':>16}")
     for row in table:
         ratio = f"{table[0].microseconds / row.microseconds:,.0f}"

@@ -23,6 +23,7 @@ from text import BREAK, NAMES, Text
 import vector
 from vector import checkpoint
 from vector.optim import linear
+from vector.runtime.threads import use_threads
 from viz.console import run, say
 
 ENGINES = {"scalar": NUMBERS, "vector": TENSORS}
@@ -149,7 +150,8 @@ def main(args: argparse.Namespace) -> int:
 
     code = 0
     try:
-        training.run(report)
+        with use_threads():  # small products take less time on one
+            training.run(report)
     except KeyboardInterrupt:
         code = 130
         say(f"interrupted after {len(training.losses):,} steps; --resume goes on from {args.out}")
