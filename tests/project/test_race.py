@@ -48,26 +48,6 @@ def run_race(tmp_path: Path, *arguments: object) -> str:
     return done.stdout
 
 
-def test_what_is_counted_as_a_product(race, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also what threads share: two products, and with one of them the update of the weights."""
-    import racers
-
-    import vector
-
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    rng = np.random.default_rng(0)
-    np.save(tmp_path / "images", rng.integers(0, 256, (128, 784), np.uint8))
-    np.save(tmp_path / "labels", rng.integers(0, 10, 128))
-    for name, shape in {"W1": (784, 128), "b1": 128, "W2": (128, 10), "b2": 10}.items():
-        np.save(tmp_path / f"{name}-128", rng.normal(0.0, 0.05, shape).astype(np.float32))
-    task = racers.Task(str(tmp_path), 128, 128, "sgd", 0.01)
-    step = vector.compile(racers.our_step(task), exact=False)
-    step(*racers.gatherer(task)(task.order[0]))
-    counted = [line for line in racers.statements(step.source) if racers.is_product(line)]
-    alone = [call for call in step.program.calls if call.function in (np.matmul, np.dot)]
-    assert len(counted) == len(alone) + 2 and sum(line.startswith("parallel_for(part") for line in counted) == 2
-
-
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_a_quick_race(optimizer: str, tmp_path: Path) -> None:
     printed = run_race(
