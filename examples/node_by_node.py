@@ -120,7 +120,8 @@ class Trained:
 
     def loss(self) -> Any:
         """The mean of -log of the probability of each next letter."""
-        return self.model.loss(LETTERS, TARGETS)
+        with np.errstate(invalid="ignore"):  # numpy takes what PyTorch leaves behind for its own
+            return self.model.loss(LETTERS, TARGETS)
 
     def update(self) -> None:
         self.steps += 1

@@ -10,7 +10,6 @@ const columns = (A) => A[0].map((_, j) => A.map((row) => row[j]));
 const times = (A, B) => { const C = columns(B); return A.map((row) => C.map((column) => dot(row, column))); };
 const timesTransposed = (A, B) => A.map((row) => B.map((other) => dot(row, other)));
 const part = (A, start, size) => A.map((row) => row.slice(start, start + size));
-const argmax = (xs) => xs.indexOf(Math.max(...xs));
 
 function softmax(xs) {
   const largest = Math.max(...xs), es = xs.map((x) => Math.exp(x - largest)), total = sum(es);
@@ -83,63 +82,93 @@ function look(letters) { // the numbers of letters, a break first: all that the 
   };
 }
 
-// --- the page ----------------------------------------------------------------------------------------------------------
+// --- the page -------------------------------------------------------------------------------------------------------
 
-const ALPHABET = [...TEXT.alphabet], shown = (a) => (ALPHABET[a] === "\n" ? "·" : ALPHABET[a] === " " ? "␣" : ALPHABET[a]);
+const ALPHABET = [...TEXT.alphabet], ALL = range(ALPHABET.length);
+const shown = (a) => ({ "\n": "·", " ": "␣" })[ALPHABET[a]] ?? ALPHABET[a];
 const percent = (p) => `${(100 * p).toFixed(p < 0.1 ? 1 : 0)} %`;
-const element = (tag, properties = {}, ...inside) => {
+const signed = (x) => `${x < 0 ? "−" : "+"}${Math.abs(x).toFixed(4)}`;
+const at = (id) => document.getElementById(id);
+
+function element(tag, properties = {}, ...inside) {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...inside);
   return made;
-};
+}
 
-function grid(title, rows, columnNames, rowNames, cell) { // cell(r, c): null, or {strength, sign, note, marked}
-  const table = element("table", { className: "grid" });
-  table.append(element("caption", { textContent: title }));
-  table.append(element("tr", {}, element("th"), ...columnNames.map((name) => element("th", { scope: "col", textContent: name }))));
-  rows.forEach((r, i) => {
-    const row = element("tr", {}, element("th", { scope: "row", textContent: rowNames[i] }));
-    columnNames.forEach((_, c) => {
-      const found = cell(r, c), td = element("td");
-      if (found) {
-        td.style.setProperty("--strength", `${Math.round(100 * Math.min(1, found.strength))}%`);
-        td.className = `${found.sign < 0 ? "down" : "up"}${found.marked ? " marked" : ""}`;
-        td.title = found.note;
-      }
-      row.append(td);
-    });
-    table.append(row);
+function grid(title, rows, columns, cell) { // names, and cell(row, column): null, or what it shows
+  const head = columns.map((name) => element("th", { scope: "col", textContent: name }));
+  const table = element("table", { className: "grid" }, element("caption", { textContent: title }));
+  table.append(element("tr", {}, element("th"), ...head));
+  rows.forEach((name, r) => {
+    const cells = columns.map((_, c) => square(cell(r, c)));
+    table.append(element("tr", {}, element("th", { scope: "row", textContent: name }), ...cells));
   });
   return table;
 }
 
-function show() {
-  const name = document.getElementById("name"), wrong = [...name.value].find((letter) => !ALPHABET.includes(letter));
-  const message = document.getElementById("message");
-  message.textContent = wrong ? `“${wrong}” is not in the alphabet` : "";
-  if (wrong) return;
-  const letters = [0, ...[...name.value].slice(0, SIZES.context - 1).map((letter) => ALPHABET.indexOf(letter))];
-  const seen = look(letters), places = range(letters.length), read = letters.map(shown), all = range(ALPHABET.length);
-  message.textContent = `loss ${seen.loss.toFixed(4)}: each next letter had a probability of ${percent(Math.exp(-seen.loss))}, in the geometric mean`;
-  document.getElementById("probabilities").replaceChildren(grid("next", all, read, all.map(shown), (a, t) => {
-    const p = seen.probabilities[t][a], marked = seen.following[t] === a;
-    return { strength: Math.sqrt(p), sign: 1, marked, note: `${shown(a)} after ${read.slice(0, t + 1).join("")}: ${percent(p)}${marked ? `, which came: -log p = ${seen.losses[t].toFixed(3)}` : ""}` };
-  }));
-  document.getElementById("attention").replaceChildren(...seen.attention.flatMap((heads, i) => heads.map((shares, h) =>
-    grid(SIZES.layers > 1 ? `layer ${i + 1}, head ${h + 1}` : `head ${h + 1}`, places, read, read, (t, s) =>
-      s > t ? null : { strength: shares[t][s], sign: 1, note: `at ${read[t]} (place ${t + 1}), ${percent(shares[t][s])} from ${read[s]} (place ${s + 1})` }))));
-  const changes = seen.slopes.map((row, t) => row.map((slope) => slope - row[letters[t]]));
-  const most = Math.max(1e-12, ...changes.flat().map(Math.abs));
-  document.getElementById("slopes").replaceChildren(grid("in its place", all, read, all.map(shown), (a, t) =>
-    ({ strength: Math.abs(changes[t][a]) / most, sign: Math.sign(changes[t][a]), marked: letters[t] === a,
-      note: `${shown(a)} for ${read[t]} (place ${t + 1}): ${changes[t][a] >= 0 ? "+" : "−"}${Math.abs(changes[t][a]).toFixed(4)}` })));
-  const end = seen.probabilities.at(-1), best = [...all].sort((a, b) => end[b] - end[a]).slice(0, 6);
-  document.getElementById("next").replaceChildren(...best.map((a) => {
-    const button = element("button", { type: "button", textContent: `${shown(a)} ${percent(end[a])}`, disabled: a === 0 });
-    button.onclick = () => { name.value += ALPHABET[a]; show(); };
-    return button;
+function square(given) { // strength from 0 to 1, in the colour of its sign; a note; a frame if it is marked
+  if (!given) return element("td");
+  const { strength, note, sign = 1, marked = false } = given;
+  const made = element("td", { title: note, className: `${sign < 0 ? "down" : "up"}${marked ? " marked" : ""}` });
+  made.style.setProperty("--strength", `${Math.round(100 * strength)}%`);
+  return made;
+}
+
+function showProbabilities({ probabilities, following, losses }, read) {
+  return grid("next", ALL.map(shown), read, (a, t) => {
+    const p = probabilities[t][a], marked = following[t] === a;
+    const came = marked ? `, which came: −log p = ${losses[t].toFixed(3)}` : "";
+    const note = `${shown(a)} after ${read.slice(0, t + 1).join("")}: ${percent(p)}${came}`;
+    return { strength: Math.sqrt(p), marked, note };
+  });
+}
+
+function showAttention({ attention }, read) {
+  return attention.flatMap((heads, i) => heads.map((shares, h) => {
+    const layer = attention.length > 1 ? `layer ${i + 1}, ` : "";
+    return grid(`${layer}head ${h + 1}`, read, read, (t, s) => s > t ? null : {
+      strength: shares[t][s],
+      note: `at ${read[t]} (place ${t + 1}) ${percent(shares[t][s])} from ${read[s]} (place ${s + 1})`,
+    });
   }));
 }
 
-document.getElementById("name").oninput = show;
+function showSlopes({ slopes }, letters, read) { // against the letter that stands there
+  const changes = slopes.map((row, t) => row.map((slope) => slope - row[letters[t]]));
+  const most = Math.max(1e-12, ...changes.flat().map(Math.abs));
+  return grid("in its place", ALL.map(shown), read, (a, t) => ({
+    strength: Math.abs(changes[t][a]) / most,
+    sign: Math.sign(changes[t][a]),
+    marked: letters[t] === a,
+    note: `${shown(a)} for ${read[t]} (place ${t + 1}): ${signed(changes[t][a])}`,
+  }));
+}
+
+function showNext({ probabilities }, full) { // the likeliest six, to go on with
+  const end = probabilities.at(-1), best = [...ALL].sort((a, b) => end[b] - end[a]).slice(0, 6);
+  return best.map((a) => {
+    const button = element("button", { type: "button", textContent: `${shown(a)} ${percent(end[a])}` });
+    button.disabled = a === 0 || full;
+    button.onclick = () => { at("name").value += ALPHABET[a]; show(); };
+    return button;
+  });
+}
+
+function show() {
+  const name = [...at("name").value], wrong = name.find((letter) => !ALPHABET.includes(letter));
+  if (wrong) {
+    at("message").textContent = `“${wrong}” is not in the alphabet`;
+    return;
+  }
+  const letters = [0, ...name.slice(0, SIZES.context - 1).map((letter) => ALPHABET.indexOf(letter))];
+  const seen = look(letters), read = letters.map(shown), mean = percent(Math.exp(-seen.loss));
+  at("message").textContent = `loss ${seen.loss.toFixed(4)}: on geometric average, each letter had a probability of ${mean}`;
+  at("next").replaceChildren(...showNext(seen, letters.length === SIZES.context));
+  at("probabilities").replaceChildren(showProbabilities(seen, read));
+  at("attention").replaceChildren(...showAttention(seen, read));
+  at("slopes").replaceChildren(showSlopes(seen, letters, read));
+}
+
+at("name").oninput = show;
 show();
