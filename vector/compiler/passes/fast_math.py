@@ -292,3 +292,37 @@ def is_outer(call: Call) -> bool:
     """Whether a call multiplies a column with a row."""
     shapes = [np.shape(value(x)) for x in call.args]
     return call.function is np.multiply and shapes[0][1:] == (1,) and shapes[1][:1] == (1,)
+
+
+# --- the largest of short rows ----------------------------------------------------------------------------------------
+
+MANY, SHORT = 64, 32  # rows from which on, and the length up to which, columns take less time
+
+
+def maximum_by_columns(program: Program) -> Program:
+    """Find the largest number in each of many short rows, as of a softmax, in a copy whose rows are the columns: numpy
+    begins anew at each row, and here there are few. Of zeros of both signs another one may be found."""
+    updated = written(program)
+    aliases: dict[Var, Var] = {}
+    calls = []
+    for call in program.calls:
+        x, out = call.args[0] if call.function == np.maximum.reduce else None, call.out
+        if isinstance(x, Var) and columns_pay(call, x) and updated.isdisjoint((x.root, out)):
+            rows = reshaped(x, (out.size, x.shape[-1]))
+            turned = Var("view", rows.array.T, "", rows, (np.transpose, (), {}))
+            columns = Var("result", np.empty(turned.shape, x.dtype))
+            largest = Var("result", np.empty(out.size, out.dtype))
+            calls.append(Call(np.copyto, (turned,), {}, columns))
+            calls.append(Call(np.maximum.reduce, (columns,), {"axis": 0}, largest))
+            aliases[out] = reshaped(largest, out.shape)
+        else:
+            calls.append(call)
+    return rewrite(program, calls, aliases)
+
+
+def columns_pay(call: Call, x: Var) -> bool:
+    """Whether a call reduces many short rows of a result to an array of its own."""
+    plain = call.allocates and call.kwargs.keys() <= {"axis", "keepdims"} and x.root.kind == "result" and x.contiguous
+    last = len(x.shape) - 1
+    rows = plain and last > 0 and call.kwargs.get("axis", 0) in (-1, last, (-1,), (last,))
+    return rows and call.out.size >= MANY and 1 < x.shape[-1] <= SHORT
