@@ -107,8 +107,9 @@ def test_speed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("program", ["network", "gpt"])
-def test_node_by_node(program: str) -> None:
+def test_node_by_node(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The programs that are raced give the same losses on either engine."""
+    monkeypatch.syspath_prepend(EXAMPLES)
     programs = runpy.run_path(str(EXAMPLES / "node_by_node.py"))
     steps = [programs[program](node) for node in (scalar.Value, programs["Compact"])]
     losses = [[step() for _ in range(3)] for step in steps]
