@@ -92,8 +92,9 @@ def resumed(folder: Path, name: str, ranks: Alone) -> dict[str, Any]:
 def own_loop(name: str, ranks: Ranks) -> dict[str, Any]:
     """A recorded step of one's own, as docs/distributed.md has it. Returns its program and its losses, too."""
     model, optimizer = job(name)
-    images = np.zeros((64, 784), np.float32) if name == "page" else IMAGES
-    labels, batch = (np.zeros(64, int), 64) if name == "page" else (LABELS, BATCH)
+    rows = 32 * ranks.size
+    images = np.zeros((rows, 784), np.float32) if name == "page" else IMAGES
+    labels, batch = (np.zeros(rows, int), rows) if name == "page" else (LABELS, BATCH)
     part, dtype = (ranks.rank, ranks.size), model.parameters()[0].dtype
     batches = vector.datasets.Batches(images, labels, batch, seed=6, dtype=dtype, scale=None, part=part)
 

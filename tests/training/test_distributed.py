@@ -33,13 +33,13 @@ def mpi(request):
             pytest.skip("no mpiexec, which starts the ranks")
 
 
-def launch(n, folder, *names, program=tasks.__file__):
+def launch(n, folder, *names, program=tasks.__file__, before=()):
     """Start ranks. Returns how they ended, and how long that took."""
     begin = time.perf_counter()
     environment = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     environment |= {"PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe"}  # Open MPI's word for more than cores
     done = subprocess.run(
-        [MPIEXEC, "-n", str(n), sys.executable, program, str(folder), *names],
+        [MPIEXEC, "-n", str(n), sys.executable, program, *before, str(folder), *names],
         env=environment, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     return done, time.perf_counter() - begin
@@ -158,6 +158,19 @@ def test_a_checkpoint_goes_on_with_another_number_of_ranks(folder):
     assert same(first, on)  # it was at its end
     parameters, error = bounds("plain", n)
     assert all(close(first["model"][p.label], on["model"][p.label], e) for p, e in zip(parameters, error, strict=True))
+
+
+@pytest.mark.slow
+def test_launch_of_the_example(tmp_path):
+    """The first rank alone prints and writes; the accuracy is that of one process."""
+    script = str(Path(__file__).parents[2] / "examples" / "fashion_mnist" / "train.py")
+    options = ["--data", "sample", "--epochs", "2", "--out"]
+    done, _ = launch(3, tmp_path / "three", program=script, before=["--mpi", *options])
+    alone, _ = launch(1, tmp_path / "one", program=script, before=options)
+    assert done.returncode == alone.returncode == 0, done.stderr + alone.stderr
+    rows = [re.findall(r"(?m)^epoch .*test loss|^test accuracy: .*", x.stdout) for x in (done, alone)]
+    assert len(rows[0]) == 3 and rows[0] == rows[1]
+    assert {x.name for x in (tmp_path / "three").iterdir()} == {x.name for x in (tmp_path / "one").iterdir()}
 
 
 # --- who falls out ----------------------------------------------------------------------------------------------------
