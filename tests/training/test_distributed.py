@@ -20,26 +20,25 @@ from bounds import EPS, close, errors, slopes
 import vector
 from vector import checkpoint, datasets
 
-MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
 NAMES = [*tasks.SAME, *tasks.OTHER]
 SUMS = 3  # terms or so that are added up once more than the analysis of one process knows of
 
 
-@pytest.fixture(autouse=True)
-def mpi(request):
-    if "launch" in request.node.name or "folder" in request.fixturenames:
-        pytest.importorskip("mpi4py", reason="no mpi4py: pip install 'twograd[mpi]'")
-        if MPIEXEC is None:
-            pytest.skip("no mpiexec, which starts the ranks")
+@pytest.fixture(scope="module")
+def mpiexec():
+    """The program that starts ranks."""
+    pytest.importorskip("mpi4py", reason="no mpi4py: pip install 'twograd[mpi]'")
+    path = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    return path or pytest.skip("no mpiexec, which starts the ranks")
 
 
-def launch(n, folder, *names, program=tasks.__file__, before=()):
+def launch(mpiexec, n, folder, *names, program=tasks.__file__, before=()):
     """Start ranks. Returns how they ended, and how long that took."""
     begin = time.perf_counter()
     environment = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     environment |= {"PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe"}  # Open MPI's word for more than cores
     done = subprocess.run(
-        [MPIEXEC, "-n", str(n), sys.executable, program, *before, str(folder), *names],
+        [mpiexec, "-n", str(n), sys.executable, program, *before, str(folder), *names],
         env=environment, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     return done, time.perf_counter() - begin
@@ -92,10 +91,10 @@ def bounds(name, n):
 @pytest.fixture(
     scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)]
 )
-def folder(request, tmp_path_factory):
+def folder(request, tmp_path_factory, mpiexec):
     """What so many ranks leave when they have done all tasks."""
     path = tmp_path_factory.mktemp("ranks")
-    done, _ = launch(request.param, path, *NAMES, "plain.own", "page.own", "plain.resumed", "dropout.resumed")
+    done, _ = launch(mpiexec, request.param, path, *NAMES, "plain.own", "page.own", "plain.resumed", "dropout.resumed")
     assert done.returncode == 0, done.stderr
     return request.param, path
 
@@ -161,12 +160,12 @@ def test_a_checkpoint_goes_on_with_another_number_of_ranks(folder):
 
 
 @pytest.mark.slow
-def test_launch_of_the_example(tmp_path):
+def test_the_example(mpiexec, tmp_path):
     """The first rank alone prints and writes; the accuracy is that of one process."""
     script = str(Path(__file__).parents[2] / "examples" / "fashion_mnist" / "train.py")
     options = ["--data", "sample", "--epochs", "2", "--out"]
-    done, _ = launch(3, tmp_path / "three", program=script, before=["--mpi", *options])
-    alone, _ = launch(1, tmp_path / "one", program=script, before=options)
+    done, _ = launch(mpiexec, 3, tmp_path / "three", program=script, before=["--mpi", *options])
+    alone, _ = launch(mpiexec, 1, tmp_path / "one", program=script, before=options)
     assert done.returncode == alone.returncode == 0, done.stderr + alone.stderr
     rows = [re.findall(r"(?m)^epoch .*test loss|^test accuracy: .*", x.stdout) for x in (done, alone)]
     assert len(rows[0]) == 3 and rows[0] == rows[1]
@@ -190,9 +189,9 @@ QUICK = {"killed", "frozen"}
 
 
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in BADLY])
-def test_launch_of_ranks_that_end_badly(name, tmp_path):
+def test_ranks_that_end_badly(name, mpiexec, tmp_path):
     """All end within seconds, and the message names the rank."""
-    done, seconds = launch(2, tmp_path, f"{name}.badly")
+    done, seconds = launch(mpiexec, 2, tmp_path, f"{name}.badly")
     assert done.returncode != 0
     said = done.stderr + done.stdout
     if name == "killed":
