@@ -183,7 +183,7 @@ class Ranks(Alone):
 
     def out_of_step(self, count: int, places: Mapping[int, str]) -> str:
         """The message about ranks of which not all do the same."""
-        return f"out of step at exchange {count:,}: {by_rank(places, 'at')}"
+        return f"out of step at exchange {count:,}: {by_rank(places, 'is at', 'are at')}"
 
     def fail(self, message: str) -> NoReturn:
         """End all ranks."""
@@ -243,14 +243,13 @@ class Watch:
                 ranks.fail(ranks.out_of_step(count, places))
 
 
-def by_rank(values: Mapping[int, Any], verb: str = "has") -> str:
+def by_rank(values: Mapping[int, Any], one: str = "has", several: str = "have") -> str:
     """Which ranks have what, those that are fewest first: "rank 2 has 3, ranks 0 and 1 have 4"."""
     groups: dict[str, list[int]] = defaultdict(list)
     for rank, x in values.items():
         groups[str(x)].append(rank)
-    verb, verbs = ("is at", "are at") if verb == "at" else ("has", "have")
     parts = []
     for x, ranks in sorted(groups.items(), key=lambda item: (len(item[1]), -item[1][0])):
         *others, last = map(str, ranks)
-        parts.append(f"ranks {', '.join(others)} and {last} {verbs} {x}" if others else f"rank {last} {verb} {x}")
+        parts.append(f"ranks {', '.join(others)} and {last} {several} {x}" if others else f"rank {last} {one} {x}")
     return ", ".join(parts)
