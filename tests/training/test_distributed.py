@@ -182,7 +182,7 @@ BADLY = {
     "sums": "rank 1 is at the first of the sum of 3 float64, rank 0 is at the weights after 20 steps",
     "frozen": "rank 1 is at the first of the sum of 49 float64, rank 0 is at the sum of 54 float64",
     "drifts": "the weights after 20 steps to be the same on all ranks, got rank 1 has .* rank 0 has",
-    "data": "what fit is given to be the same on all ranks, got rank 1 has",
+    "data": "what fit is given to be the same on all ranks, got rank 1 has {'data': '[^']*'}, rank 0 has",
     "weights": "the weights and the optimizer's state to be the same on all ranks, got rank 1 has",
 }
 QUICK = {"killed", "frozen"}
@@ -199,7 +199,7 @@ def test_ranks_that_end_badly(name, mpiexec, tmp_path):
         assert re.search(rf"PID {process}|(?i:rank) 1 .*PID", said), said
     else:
         assert re.search(BADLY[name], said), said
-    assert seconds < 20  # most of it is Python's start
+    assert seconds < 60  # of 10,000 epochs; most of it is the start of Python on a busy machine
     if name not in ("data", "weights"):
         state = checkpoint.load(tmp_path / "run.ckpt")
         assert state["run"]["step"] >= 19
