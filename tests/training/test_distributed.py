@@ -94,7 +94,9 @@ def bounds(name, n):
 def folder(request, tmp_path_factory, mpiexec):
     """What so many ranks leave when they have done all tasks."""
     path = tmp_path_factory.mktemp("ranks")
-    done, _ = launch(mpiexec, request.param, path, *NAMES, "plain.own", "page.own", "plain.resumed", "dropout.resumed")
+    tasks.half(path / "alone.ckpt", "plain")
+    more = "plain.own", "page.own", "plain.resumed", "dropout.resumed", "plain.taken"
+    done, _ = launch(mpiexec, request.param, path, *NAMES, *more)
     assert done.returncode == 0, done.stderr
     return request.param, path
 
@@ -149,14 +151,17 @@ def test_a_run_goes_on_with_the_same_bits(folder, name):
 
 
 def test_a_checkpoint_goes_on_with_another_number_of_ranks(folder):
-    """Here with one, from the end of the second epoch."""
+    """From the middle of the second epoch, with one in place of several, and with several in place of one."""
     n, path = folder
-    state = checkpoint.load(path / f"plain-{n}.ckpt")
-    assert state["run"]["step"] > 0
-    first, on = left(folder, "plain")[0], tasks.fit("plain", checkpoint=path / f"plain-{n}.ckpt")
-    assert same(first, on)  # it was at its end
-    parameters, error = bounds("plain", n)
-    assert all(close(first["model"][p.label], on["model"][p.label], e) for p, e in zip(parameters, error, strict=True))
+    first, fewer = left(folder, "plain")[0], tasks.fit("plain", checkpoint=path / "plain-half.ckpt")
+    more, *others = left(folder, "plain.taken")
+    assert all(same(more, other) for other in others)
+    (parameters, one), (_, several) = bounds("plain", 1), bounds("plain", n)
+    for p, e, f in zip(parameters, one, several, strict=True):
+        assert close(first["model"][p.label], fewer["model"][p.label], e + f)
+        assert close(first["model"][p.label], more["model"][p.label], e + f)
+    for rows in zip(first["history"], fewer["history"], more["history"], strict=True):
+        assert all(row == pytest.approx(rows[0], rel=1e-12) for row in rows)
 
 
 @pytest.mark.slow
