@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from orders import ORDERS
 from programs import after, made_of, record, run
 from recorded import same
 
 import vector
-from vector.compiler import passes
+from vector.compiler import codegen, passes
 from vector.runtime import blas
+from vector.runtime.threads import use_threads
 
 N = 160  # rows and columns, so that a product takes more bytes than a small one
 pytestmark = pytest.mark.skipif(
@@ -157,6 +159,26 @@ def test_an_argument_may_lie_in_the_memory_of_the_weight(overlapping):
     expected = w.data + x @ x
     step(x)
     assert same(w.data, expected)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_threads_update_a_weight_from_its_own_memory(order, eager, monkeypatch):
+    """Each part reads the argument as it was, though other parts write to the weight by then."""
+    monkeypatch.setattr(codegen, "parallel_for", ORDERS[order])
+    w = vector.Tensor(whole(0, N, N), requires_grad=True)
+
+    @vector.compile(exact=False)
+    def step(x, y):
+        w.data -= np.reshape(np.matmul(np.reshape(np.transpose(x), (4, N // 4, N)), np.negative(y)), (N, N))
+        return vector.sum(w)
+
+    with use_threads(2):
+        step(whole(1, N, N), whole(2, N, N))
+        assert added(step.program) == len(next(c for c in step.program.calls if c.parts).parts)
+        for x in (whole(1, N, N), w.data.view(), w.data[::1]):
+            expected = w.data + x.T @ whole(2, N, N)
+            step(x, whole(2, N, N))
+            assert same(w.data, expected)
 
 
 @given(
