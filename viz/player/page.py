@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,17 @@ from viz.picture.draw import draw
 from viz.player.translate import RUNTIME, translate
 from viz.theme import THEMES
 
-__all__ = ["play"]
+__all__ = ["PLAYER", "fill", "play", "read"]
+
+
+def read(path: Path) -> str:
+    """A part of the page."""
+    return path.read_text(encoding="utf-8").rstrip()
+
 
 HERE = Path(__file__).parent
+PARTS = ("player", "address", "picture", "history", "inputs", "view", "paper")
+PLAYER = "\n".join(read(HERE / f"{name}.js") for name in PARTS)
 CARD = "1.3"  # inches: any number has room
 
 
@@ -64,14 +73,23 @@ def page(root: Node, max_nodes: int) -> str:
     graph = draw(_named(nodes, root), max_nodes=max_nodes)
     graph.node_attr["width"] = CARD
     text, title = _formula(root), "Backpropagation"
-    fields = {
-        "title": html.escape(f"{text.splitlines()[-1][:80]} · {title}" if text else title),
-        "formula": html.escape(text),
-        "style": f"{_colours()}\n{_read('player.css')}",
-        "svg": element(graph.source),
-        "script": f"{script(root, nodes, backward)}\n{_read('player.js')}",
-    }
-    return re.sub(r"\{\{(\w+)\}\}", lambda field: fields[field[1]], _read("player.html"))
+    return fill(
+        {
+            "title": html.escape(f"{text.splitlines()[-1][:80]} · {title}" if text else title),
+            "heading": "Backpropagation, one node at a time",
+            "header": f'  <pre id="formula" tabindex="0" aria-label="Formula">{html.escape(text)}</pre>',
+            "style": "",
+            "svg": element(graph.source),
+            "panels": "",
+            "script": f"{script(root, nodes, backward)}\n{PLAYER}\n{read(HERE / 'start.js')}",
+        }
+    )
+
+
+def fill(fields: Mapping[str, str]) -> str:
+    """The player's page with these fields; to `style` the colours and the player's own are added."""
+    fields = {**fields, "style": "\n".join(filter(None, [_colours(), read(HERE / "player.css"), fields["style"]]))}
+    return re.sub(r"\{\{(\w+)\}\}", lambda field: fields[field[1]], read(HERE / "player.html"))
 
 
 def _named(nodes: list[Any], root: Node) -> Copy:
@@ -89,7 +107,8 @@ def _named(nodes: list[Any], root: Node) -> Copy:
 def script(root: Node, nodes: list[Any], backward: Any) -> str:
     """The script that the page computes with: the runtime, the translated ops and the graph."""
     data = json.dumps(_graph(root, nodes, backward)).replace("<", "\\u003c")  # no label ends the script
-    ops = {node.op.name: node.op for node in nodes if node.op is not None}
+    tested = in_order([x for node in nodes if (test := _condition(node)) for x in (test.x, test.y)])
+    ops = {node.op.name: node.op for node in (*nodes, *tested) if node.op is not None}
     compensated = json.dumps(sys.version_info >= (3, 12))  # how Python sums floats
     return "\n".join(
         [f"const COMPENSATED = {compensated};", RUNTIME, translate(ops.values()), f"const GRAPH = {data};"]
@@ -112,8 +131,12 @@ def _graph(root: Node, nodes: list[Any], backward: Any) -> dict[str, Any]:
                 "tail": tail(node, called),
                 "op": node.op.name if node.op else None,
                 "inputs": [index[id(x)] for x in node.inputs],
-                "params": getattr(node, "params", None) or {},
+                "params": {
+                    key: bool(x) if key == "condition" else x
+                    for key, x in (getattr(node, "params", None) or {}).items()
+                },
                 "given": _given(node),
+                "condition": _comparison(node, index),
                 "data": node.data,
                 "constant": is_constant(node),
                 "fixed": node.op is None and is_constant(node) and not node.label,
@@ -122,6 +145,28 @@ def _graph(root: Node, nodes: list[Any], backward: Any) -> dict[str, Any]:
             for node in nodes
         ],
     }
+
+
+def _condition(node: Any) -> Any:
+    """The comparison that a `where` was typed with; None for a bool, which tells nothing."""
+    condition = (getattr(node, "params", None) or {}).get("condition")
+    return condition if hasattr(condition, "sign") else None
+
+
+def _comparison(node: Any, index: Mapping[int, int]) -> dict[str, Any] | None:
+    """A condition that the page can try again: its operands are nodes by number, plain numbers, or ops on operands."""
+
+    def operand(x: Any) -> Any:
+        if id(x) in index:
+            return index[id(x)]
+        if x.op is None:
+            return {"value": x.data}
+        params = x.params or {}
+        settings = [bool(params[key]) if key == "condition" else params[key] for key in x.op.defaults]
+        return {"op": x.op.name, "inputs": [operand(each) for each in x.inputs], "settings": settings}
+
+    test = _condition(node)
+    return test and {"sign": test.sign, "x": operand(test.x), "y": operand(test.y)}
 
 
 def _given(node: Any) -> list[str]:
@@ -149,10 +194,12 @@ def _colours() -> str:
             colours |= {sense: tint.fill, f"{sense}-border": tint.border, f"{sense}-ink": tint.ink}
         texts.append(" ".join(f"--{key}: {value};" for key, value in colours.items()))
     light, dark = texts
-    return (
-        f":root {{ color-scheme: light dark; {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}"
+    return "\n".join(
+        [
+            f":root {{ color-scheme: light dark; {light} }}",
+            f"@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}",
+            f":root[data-theme=light] {{ color-scheme: light; {light} }}",
+            f":root[data-theme=dark] {{ color-scheme: dark; {dark} }}",
+            f"@media print {{ :root, :root[data-theme] {{ color-scheme: light; {light} }} }}",
+        ]
     )
-
-
-def _read(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8").rstrip()
