@@ -80,6 +80,8 @@ def page(root: Node, max_nodes: int) -> str:
             "header": f'  <pre id="formula" tabindex="0" aria-label="Formula">{html.escape(text)}</pre>',
             "style": "",
             "svg": element(graph.source),
+            "tools": "",
+            "charts": "",
             "panels": "",
             "script": f"{script(root, nodes, backward)}\n{PLAYER}\n{read(HERE / 'start.js')}",
         }
@@ -190,6 +192,8 @@ def _colours() -> str:
         colours = {"page": page, "focus": focus, "paper": theme.paper, "ink": theme.ink, "edge": theme.edge}
         colours |= {"still": theme.still.fill, "border": theme.still.border, "quiet": theme.still.ink}
         colours |= {"line": "#e2e8f0" if name == "light" else "#263247"}
+        right = ("#bbe7c8", "#1f8a4c", "#14532d") if name == "light" else ("#14532d", "#4ade80", "#bbf7d0")
+        colours |= dict(zip(("right", "right-border", "right-ink"), right, strict=True))
         for sense, tint in (("up", theme.up), ("down", theme.down)):
             colours |= {sense: tint.fill, f"{sense}-border": tint.border, f"{sense}-ink": tint.ink}
         texts.append(" ".join(f"--{key}: {value};" for key, value in colours.items()))

@@ -16,11 +16,7 @@ function readPicture() {
       cards[Number(name.slice(1))] = readCard(group, Number(name.slice(1)));
     }
   }
-  // A wide picture shrinks to fit, as long as its print stays legible; the whole of it is shown on request.
-  const drawing = document.querySelector("#picture > svg");
-  drawing.style.setProperty("--legible", `${0.75 * drawing.width.baseVal.value}px`);
   whole(false);
-  fit();
 }
 
 function readCard(group, i) {
@@ -45,7 +41,7 @@ function readCard(group, i) {
 function addTail(group) {
   const path = group.querySelector("path"), start = path.getPointAtLength(0), on = path.getPointAtLength(6);
   const [dx, dy] = [on.x - start.x, on.y - start.y].map((d) => d / (Math.hypot(on.x - start.x, on.y - start.y) || 1));
-  const tips = [[0, 0], [8 * dx - 2.8 * dy, 8 * dy + 2.8 * dx], [8 * dx + 2.8 * dy, 8 * dy - 2.8 * dx]];
+  const tips = [[0, 0], [9 * dx - 3.4 * dy, 9 * dy + 3.4 * dx], [9 * dx + 3.4 * dy, 9 * dy - 3.4 * dx]];
   const tail = document.createElementNS(path.namespaceURI, "polygon");
   tail.setAttribute("class", "tail");
   tail.setAttribute("points", tips.map(([x, y]) => `${start.x + x},${start.y + y}`).join(" "));
@@ -54,14 +50,21 @@ function addTail(group) {
 }
 
 function whole(pressed) {
-  at("picture").classList.toggle("whole", pressed);
   at("whole").setAttribute("aria-pressed", pressed);
+  fit();
 }
 
+// A small picture grows to the room there is, a large one shrinks as long as its print stays legible; the whole of it
+// is shown on request.
 function fit() {
-  const { scrollWidth, clientWidth, scrollHeight, clientHeight } = at("picture");
-  const seen = scrollWidth <= clientWidth && scrollHeight <= clientHeight;
-  at("whole").hidden = seen && !at("picture").classList.contains("whole");
+  const drawing = document.querySelector("#picture > svg"), view = at("picture"), rim = 16;
+  if (!drawing) return;
+  const [width, height] = [drawing.width.baseVal.value, drawing.height.baseVal.value];
+  const room = Math.min((view.clientWidth - rim) / width, (parseFloat(getComputedStyle(view).maxHeight) - rim) / height);
+  const large = document.documentElement.classList.contains("large"), pressed = at("whole").getAttribute("aria-pressed") === "true";
+  const [least, most] = [large ? 1 : 0.75, large ? 2.2 : narrow.matches ? 1.1 : 1.4];
+  drawing.style.width = `${width * Math.min(Math.max(room, pressed ? 0 : least), most)}px`;
+  at("whole").hidden = room >= least && !pressed;
 }
 
 // The edges into node i, one for each input.
@@ -106,5 +109,5 @@ function reveal(groups) {
 
 const clamped = (x, most) => Math.min(Math.max(x, 0), Math.max(most, 0));
 
-at("whole").addEventListener("click", () => whole(!at("picture").classList.contains("whole")));
+at("whole").addEventListener("click", () => whole(at("whole").getAttribute("aria-pressed") !== "true"));
 addEventListener("resize", fit);

@@ -5,6 +5,7 @@ const still = matchMedia("(prefers-reduced-motion: reduce)"), narrow = matchMedi
 
 let graph, nodes = [], given = {}, result;
 let frame = 0, selected = null, timer = null;
+let predicted = null;  // in the playground: the nodes whose gradients were predicted, which may be seen
 
 function make(tag, parent, text = "", attributes = {}) {
   const element = document.createElement(tag);
@@ -40,6 +41,7 @@ function present(next, changed = {}, step = 0) {
 
 // What is known by now: values that have been computed, gradients as far as they have come.
 function known() {
+  if (predicted) return { values: result.values, gradients: result.gradients.map((g, i) => predicted.has(i) ? g : null) };
   const values = nodes.map((node, i) => node.op ? null : result.values[i]);
   const gradients = nodes.map(() => null);
   for (const each of result.frames.slice(0, frame + 1)) {
@@ -92,9 +94,10 @@ function tell({ phase, node, sentence, lines, amounts }) {
 function showNode(i, value, gradient, fires, strongest) {
   const node = nodes[i], card = cards[i], row = rows[i], waiting = value === null;
   card.value.textContent = waiting ? "·" : short(value);
-  if (card.gradient) card.gradient.textContent = gradient === null ? "" : `grad ${short(gradient, true)}`;
+  if (card.gradient) card.gradient.textContent = gradient === null ? predicted ? "grad ?" : "" : `grad ${short(gradient, true)}`;
   colour(card, gradient, strongest);
   card.group.classList.toggle("waiting", waiting);
+  card.group.classList.toggle("right", Boolean(predicted?.has(i)));
   card.group.classList.toggle("fires", i === fires);
   card.group.classList.toggle("selected", i === selected);
   card.group.setAttribute("tabindex", i === (fires ?? graph.root) ? 0 : -1);  // one stop; the table has them all

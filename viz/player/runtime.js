@@ -269,13 +269,18 @@ function run(graph, given = {}) {
   return { values, gradients, frames: [start, ...forward, ...frames] };
 }
 
+// The value of an inner node.
+function valueAt(node, values) {
+  return OPS[node.op].forward(numbers, ...columns(OPS[node.op], node.inputs.map((k) => values[k])), ...settingsOf(node, values));
+}
+
 // Computes the values of the inner nodes.
 function forwardFrames({ nodes }, values) {
   const frames = [];
   nodes.forEach((node, i) => {
     if (!node.op) return;
     const xs = node.inputs.map((k) => values[k]);
-    values[i] = OPS[node.op].forward(numbers, ...columns(OPS[node.op], xs), ...settingsOf(node, values));
+    values[i] = valueAt(node, values);
     const filled = node.inputs.map((k, j) => nodes[k].fixed ? constant(xs[j]) : numeral(xs[j]));
     const text = `${node.name} = ${code(node.op, filled, node.given).text} = ${decimal(values[i])}`;
     frames.push({ phase: "forward", node: i, lines: [text], touched: node.inputs, values: { [i]: values[i] } });

@@ -16,5 +16,5 @@ function setTheme(next) {
 function setLarge(on) {
   document.documentElement.classList.toggle("large", on);
   at("large").setAttribute("aria-pressed", on);
-  fit();
+  dispatchEvent(new Event("resize"));
 }

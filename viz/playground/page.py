@@ -21,19 +21,32 @@ __all__ = ["playground"]
 
 HERE = Path(__file__).parent
 PARTS = ("parse", "build", "graph", "layout", "drawing")
+SHOWN = ("chart", "descend", "predict", "playground")
 USUAL = {"pi": 3.141592653589793, "e": 2.718281828459045}  # numbers that a name suggests
 FRESH = [2.0, -3.0, 1.5, 0.5, -1.0, 3.0]  # and those of other names, in turn
 
+# What the menu offers: parts of an address.
 EXAMPLES = {
-    "tanh(a*b + c), the first steps": ("tanh(a*b + c)", "a:2,b:-3,c:6.5"),
-    "A neuron with two inputs": ("tanh(w1*x1 + w2*x2 + b)", "x1:2,w1:-3,x2:0.5,w2:1,b:6"),
-    "A squared error": ("(w*x + b - y)**2", "w:0.5,x:2,b:0,y:3"),
-    "A logistic loss": ("softplus(-y*(w*x + b))", "y:1,w:0.5,x:-1.5,b:0.2"),
-    "Cross-entropy of three classes": ("logsumexp([a, b, c]) - a", "a:1,b:2,c:-0.5"),
-    "Two layers": ("w3*tanh(w1*x + b1) + w4*tanh(w2*x + b2)", "w3:1.5,w1:0.8,x:0.5,b1:-0.2,w4:-1,w2:1.2,b2:0.4"),
-    "A kink: leaky relu by hand": ("where(x > 0, x, 0.1*x)", "x:-1.5"),
-    "x squared, to descend": ("x**2", "x:3"),
-    "A curved valley": ("(1 - x)**2 + 5*(y - x**2)**2", "x:-1,y:1.5"),
+    "The first steps": {"e": "tanh(a*b + c)", "v": "a:2,b:-3,c:6.5"},
+    "A neuron of two inputs": {"e": "tanh(w1*x1 + w2*x2 + b)", "v": "w1:-3,x1:2,w2:1,x2:0.5,b:6"},
+    "Two layers": {
+        "e": "w3*tanh(w1*x + b1) + w4*tanh(w2*x + b2)",
+        "v": "w3:1.5,w1:0.8,x:0.5,b1:-0.2,w4:-1,w2:1.2,b2:0.4",
+    },
+    "A leaky relu by hand": {"e": "where(x > 0, x, 0.1*x)", "v": "x:-1.5"},
+    "Cross-entropy of three classes": {"e": "logsumexp([a, b, c]) - a", "v": "a:1,b:2,c:-0.5"},
+    "Descend: x squared": {"e": "x**2", "v": "x:3", "mode": "descend", "rate": "0.1"},
+    "Descend: a line meets a point": {"e": "(w*x + b - y)**2", "v": "w:0.5,x:2,b:0,y:3", "mode": "descend", "rate": "0.02"},
+    "Descend: a curved valley": {
+        "e": "(1 - x)**2 + 5*(y - x**2)**2",
+        "v": "x:-1,y:1.5",
+        "mode": "descend",
+        "learn": "x,y",
+        "rate": "0.02",
+    },
+    "Forget zero_grad: gradients pile up": {"e": "x**2", "v": "x:3", "mode": "descend", "rate": "0.1", "zero": "off"},
+    "Predict: product and sum": {"e": "a*b + b", "v": "a:2,b:-3", "mode": "predict"},
+    "Predict: a neuron": {"e": "tanh(w*x + b)", "v": "w:-1,x:0.5,b:1", "mode": "predict"},
 }
 
 
@@ -50,15 +63,17 @@ def playground(ops: Mapping[str, Any]) -> str:
         f"const LANGUAGE = {language};",
         *(_read(f"{name}.js") for name in PARTS),
         PLAYER,
-        _read("playground.js"),
+        *(_read(f"{name}.js") for name in SHOWN),
     ]
     fields = {
         "title": "Playground",
-        "heading": "Playground: type an expression, see how its gradients come about",
+        "heading": "Playground",
+        "tools": f"{_read('tools.html')}\n",
         "header": _read("header.html"),
         "style": _read("playground.css"),
         "svg": "",
-        "panels": "",
+        "panels": f"{_read('panels.html')}\n",
+        "charts": f"{_read('charts.html')}\n",
         "script": "\n".join(code),
     }
     return fill(fields)
@@ -67,7 +82,7 @@ def playground(ops: Mapping[str, Any]) -> str:
 def _language(ops: Mapping[str, Any]) -> dict[str, Any]:
     """What the parser knows."""
     functions = {name: _function(op) for name, op in ops.items()}
-    examples = [{"title": title, "e": e, "v": v} for title, (e, v) in EXAMPLES.items()]
+    examples = [{"title": title, "parts": parts} for title, parts in EXAMPLES.items()]
     return {
         "longest": LONGEST,
         "deepest": DEEPEST,
