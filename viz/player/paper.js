@@ -1,5 +1,6 @@
 // The sheet that is printed: the picture and every step, or the same with blanks to fill in.
 
+const paper = matchMedia("print");
 const BLANK = "________";
 
 addEventListener("beforeprint", fillSheet);
@@ -29,6 +30,7 @@ function fillSheet() {
     if (blanks && cards[i].gradient) cards[i].gradient.textContent = "grad";
   });
   for (const group of [...edges.values()].flat()) group.classList.remove("lit", "backward");
+  if (blanks) at("result").textContent = `${nodes[graph.root].name} = ${BLANK}`;
 }
 
 // A frame's texts as questions: the formulas stay, the numbers go.

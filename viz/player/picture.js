@@ -62,7 +62,7 @@ function fit() {
   const [width, height] = [drawing.width.baseVal.value, drawing.height.baseVal.value];
   const room = Math.min((view.clientWidth - rim) / width, (parseFloat(getComputedStyle(view).maxHeight) - rim) / height);
   const large = document.documentElement.classList.contains("large"), pressed = at("whole").getAttribute("aria-pressed") === "true";
-  const [least, most] = [large ? 1 : 0.75, large ? 2.2 : narrow.matches ? 1.1 : 1.4];
+  const least = 0.75, most = large ? 2.2 : narrow.matches ? 1.1 : 1.4;
   drawing.style.width = `${width * Math.min(Math.max(room, pressed ? 0 : least), most)}px`;
   at("whole").hidden = room >= least && !pressed;
 }

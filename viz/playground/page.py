@@ -36,7 +36,12 @@ EXAMPLES = {
     "A leaky relu by hand": {"e": "where(x > 0, x, 0.1*x)", "v": "x:-1.5"},
     "Cross-entropy of three classes": {"e": "logsumexp([a, b, c]) - a", "v": "a:1,b:2,c:-0.5"},
     "Descend: x squared": {"e": "x**2", "v": "x:3", "mode": "descend", "rate": "0.1"},
-    "Descend: a line meets a point": {"e": "(w*x + b - y)**2", "v": "w:0.5,x:2,b:0,y:3", "mode": "descend", "rate": "0.02"},
+    "Descend: a line meets a point": {
+        "e": "(w*x + b - y)**2",
+        "v": "w:0.5,x:2,b:0,y:3",
+        "mode": "descend",
+        "rate": "0.02",
+    },
     "Descend: a curved valley": {
         "e": "(1 - x)**2 + 5*(y - x**2)**2",
         "v": "x:-1,y:1.5",

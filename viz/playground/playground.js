@@ -146,6 +146,7 @@ function say() {
 
 // A wider or a narrower window may want the picture the other way round.
 function refit() {
+  if (paper.matches) return;
   grow();
   place(graph);
   readPicture();
