@@ -11,9 +11,13 @@ const fromAddress = () => Object.fromEntries(location.hash.slice(1).split("&").f
   }
 }));
 
-const linkTo = (parts) => `#${Object.entries(parts).filter(([, value]) => value !== "" && value !== null).map(([key, value]) => {
-  return `${key}=${encodeURIComponent(value).replace(/%(2B|2C|2F|3A|3D)/g, decodeURIComponent)}`;  // + , / : =
-}).join("&")}`;
+// The step comes last, so that a link reads on.
+function linkTo({ step, ...parts }) {
+  const said = Object.entries({ ...parts, step }).filter(([, value]) => !["", null, undefined].includes(value));
+  return `#${said.map(([key, value]) => `${key}=${encoded(value)}`).join("&")}`;
+}
+
+const encoded = (value) => encodeURIComponent(value).replace(/%(2B|2C|2F|3A|3D)/g, decodeURIComponent);  // + , / : = stay
 
 // Browsers allow few changes of the address in a time, so it follows a moment later; in a notebook's frame there is none.
 function toAddress(changes) {

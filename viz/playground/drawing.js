@@ -26,11 +26,11 @@ function cardSize(node) {
   return { width: Math.max(CARD.least, wide + 2 * CARD.margin), height: CARD.height };
 }
 
-// The picture, tall or wide: whichever a window of `room` shows larger.
+// The picture: wide, or tall where a window of `room` shows that much larger.
 function drawing(graph, room) {
   const tall = arrangement(graph, true), wide = arrangement(graph, false);
   const scale = ({ width, height }) => Math.min(1, room.width / (width * 4 / 3), room.height / (height * 4 / 3));
-  return picture(graph, scale(tall) > scale(wide) + 0.05 ? tall : wide);
+  return picture(graph, scale(wide) < 0.75 && scale(tall) > scale(wide) ? tall : wide);
 }
 
 // Cards with their places in points, x and y of the centre, and the points that each edge passes.

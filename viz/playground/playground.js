@@ -111,17 +111,24 @@ function remember() {
 
 function recall() {
   const [first] = LANGUAGE.examples, { e = first.parts.e, v = first.parts.v, step, learn = "", rate = "0.1", zero, mode: wanted } = fromAddress();
-  for (const pair of v.split(",")) {
-    const [name, number] = pair.split(":");
-    if (name && number && Number.isFinite(Number(number))) values.set(name, Number(number));
-  }
+  adopt(v);
   at("rate").value = Number(rate) >= 0 ? Number(rate) : 0.1;
   at("zero").checked = zero !== "off";
   if (["step", "descend", "predict"].includes(wanted ?? "step")) mode = wanted ?? "step";
   at("expression").value = e;
   shape = "";
   typed(Number(step), learn.split(","));
-  if (!graph) unfold(read(first.parts.e).next, 0, []);  // the link is broken, and the page shows how one looks
+  if (graph) return;
+  adopt(first.parts.v);  // the link is broken, and the page shows how one looks
+  unfold(read(first.parts.e).next, 0, []);
+}
+
+// The numbers of names, as a:2,b:-3.
+function adopt(text) {
+  for (const pair of text.split(",")) {
+    const [name, number] = pair.split(":");
+    if (name && number && Number.isFinite(Number(number))) values.set(name, Number(number));
+  }
 }
 
 function moved() {
