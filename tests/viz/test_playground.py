@@ -3,14 +3,16 @@
 All of it happens in one page: a test hands it many expressions at once.
 """
 
+import itertools
 import json
+import math
 import random
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from viz_samples import scalar_nodes
+from viz_samples import params, scalar_nodes
 
 import scalar
 import viz
@@ -138,6 +140,38 @@ def test_every_op_has_the_numbers_and_sentences_of_scalar(page) -> None:
         if not op.over and len(op.rules) == 1:
             texts.append(f"{name}(a*x + 0.25{', -1, 1' if name == 'clip' else ''}) * b")
     assert differences(page, texts) == ""
+
+
+AWKWARD = [0.0, -0.0, -1.0, 2.0, 1000.0, math.inf, math.nan]
+
+
+def test_every_op_has_the_numbers_of_scalar_at_awkward_points(page) -> None:
+    """Value and gradients by decimal; only the sign of a zero may differ."""
+    cases, expected = [], []
+    for name, op in scalar.ops.OPS.items():
+        inputs = ["a", "b"][: 2 if op.over else len(op.rules)]
+        listed = f"[{', '.join(inputs)}]" if op.over else ", ".join(inputs)
+        text = {"dot": "dot([a], [b])", "clip": "clip(a, -1, 1)", "where": "where(a > b, a, b)"}.get(name)
+        for numbers in itertools.product(AWKWARD, repeat=len(inputs)):
+            nodes = [Value(x, label) for x, label in zip(numbers, inputs, strict=True)]
+            given = params(op) | ({"condition": numbers[0] > numbers[1]} if name == "where" else {})
+            out = Value.apply(op, nodes, given or None)
+            cases.append([text or f"{name}({listed})", dict(zip(inputs, numbers, strict=True))])
+            expected.append([out.data, *scalar.grad(out, nodes)])
+    found = page.execute_script(
+        f"""const graphs = new Map();
+        const graphOfText = (text) => graphs.get(text) ?? graphs.set(text, read(text).next).get(text);
+        return {json.dumps(cases)}.map(([text, given]) => {{
+          const next = graphOfText(text), leaves = next.nodes.flatMap((node, i) => node.leaf ? [i] : []);
+          const done = run(next, Object.fromEntries(leaves.map((i) => [i, given[next.nodes[i].name]])));
+          const byName = Object.keys(given).map((name) => leaves.find((i) => next.nodes[i].name === name));
+          return [done.values[next.root], ...byName.map((i) => done.gradients[i])].map(decimal);
+        }});"""
+    )
+    plain = [["0.0" if text == "-0.0" else text for text in texts] for texts in found]
+    wanted = [["0.0" if decimal(x) == "-0.0" else decimal(x) for x in xs] for xs in expected]
+    wrong = [(case, got, want) for case, got, want in zip(cases, plain, wanted, strict=True) if got != want]
+    assert not wrong, wrong[:20]
 
 
 def test_the_shipped_page_is_what_the_command_writes() -> None:
