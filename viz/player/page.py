@@ -115,6 +115,7 @@ def page(root: Node, max_nodes: int) -> str:
             "svg": element(graph.source),
             "tools": "",
             "charts": "",
+            "help": "",
             "panels": "",
             "script": f"{script(root, nodes, backward)}\n{PLAYER}\n{read(HERE / 'start.js')}",
         }

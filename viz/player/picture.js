@@ -5,25 +5,25 @@ let cards = [], edges = new Map();
 function readPicture() {
   cards = [];
   edges = new Map();
-  for (const group of document.querySelectorAll("#picture .node, #picture .edge")) {
-    const title = group.querySelector("title");
-    const name = title.textContent;
+  const groups = [...document.querySelectorAll("#picture .node, #picture .edge")];
+  const measures = groups.map((group) => group.classList.contains("edge") ? startOf(group) : group.getBBox());
+  groups.forEach((group, k) => {  // nothing is measured any more: the browser would lay out the picture for each
+    const title = group.querySelector("title"), name = title.textContent;
     title.remove();
     if (group.classList.contains("edge")) {
       edges.set(name, [...(edges.get(name) ?? []), group]);
-      addTail(group);
+      addTail(group, measures[k]);
     } else {
-      cards[Number(name.slice(1))] = readCard(group, Number(name.slice(1)));
+      cards[Number(name.slice(1))] = readCard(group, Number(name.slice(1)), measures[k]);
     }
-  }
+  });
   whole(false);
 }
 
-function readCard(group, i) {
+function readCard(group, i, box) {
   const texts = [...group.querySelectorAll("text")];
   const gradient = nodes[i].constant ? null : texts.at(-1);
   const value = texts.at(nodes[i].constant ? -1 : -2);
-  const box = group.getBBox();
   for (const text of [value, gradient]) {
     text?.setAttribute("text-anchor", "middle");
     text?.setAttribute("x", box.x + box.width / 2);
@@ -37,14 +37,19 @@ function readCard(group, i) {
   return { group, value, gradient, box: group.querySelector("path") };
 }
 
+// Where an edge starts, and its direction there.
+function startOf(group) {
+  const path = group.querySelector("path"), { x, y } = path.getPointAtLength(0), on = path.getPointAtLength(6);
+  const length = Math.hypot(on.x - x, on.y - y) || 1;
+  return { x, y, dx: (on.x - x) / length, dy: (on.y - y) / length };
+}
+
 // The arrowhead of the backward pass, at the other end.
-function addTail(group) {
-  const path = group.querySelector("path"), start = path.getPointAtLength(0), on = path.getPointAtLength(6);
-  const [dx, dy] = [on.x - start.x, on.y - start.y].map((d) => d / (Math.hypot(on.x - start.x, on.y - start.y) || 1));
+function addTail(group, { x, y, dx, dy }) {
   const tips = [[0, 0], [9 * dx - 3.4 * dy, 9 * dy + 3.4 * dx], [9 * dx + 3.4 * dy, 9 * dy - 3.4 * dx]];
-  const tail = document.createElementNS(path.namespaceURI, "polygon");
+  const tail = document.createElementNS(group.namespaceURI, "polygon");
   tail.setAttribute("class", "tail");
-  tail.setAttribute("points", tips.map(([x, y]) => `${start.x + x},${start.y + y}`).join(" "));
+  tail.setAttribute("points", tips.map(([right, down]) => `${x + right},${y + down}`).join(" "));
   group.querySelector("polygon")?.classList.add("head");
   group.append(tail);
 }
