@@ -99,7 +99,7 @@ def test_without_matplotlib_a_picture_has_the_fonts_of_the_machine(
 
 @pytest.mark.parametrize("name", ["picture.jpg", "picture", "svg"])
 def test_another_format_is_refused(name: str, node: Value, tmp_path: Path) -> None:
-    message = f"render: expected a path that ends in .svg, .png or .pdf, got {str(tmp_path / name)!r}"
+    message = f"render: expected a path that ends in .svg, .png, .pdf or .tex, got {str(tmp_path / name)!r}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         viz.render(node, tmp_path / name)
 

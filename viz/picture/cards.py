@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from viz.maths.notation import REST, Term, literal, number, plain, stated, write
+from viz.maths.letters import plain
+from viz.maths.notation import REST, Term, literal, number, operand, stated, write
 from viz.nodes import Node, gradient, norm
 from viz.theme import Theme, Tint
 
@@ -53,7 +54,7 @@ def _made(node: Node, args: list[Term]) -> Term:
 def _name(node: Node) -> Term:
     """The label of `node`, or the number of a leaf; else ``…``."""
     if label := plain(node.label):
-        return Term(_short(label))
+        return Term(_short(label), operand(_short(label)))
     return literal(node.data) if node.op is None and np.ndim(node.data) == 0 else REST
 
 

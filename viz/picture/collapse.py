@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from viz.maths.letters import normal
 from viz.nodes import Copy, Node, copied, gradient, is_constant
 
 __all__ = ["Part", "collapse"]
@@ -68,7 +69,7 @@ def _ends(order: Sequence[Node], patterns: Sequence[str] | Mapping[str, str]) ->
     ends: dict[int, str] = {}
     titled = patterns if isinstance(patterns, Mapping) else dict(zip(patterns, patterns, strict=True))
     for title, pattern in titled.items():
-        matches = [node for node in order if node.label and fnmatchcase(node.label, pattern)]
+        matches = [node for node in order if node.label and fnmatchcase(normal(node.label), normal(pattern))]
         if not matches:
             raise ValueError(f"draw: expected collapse to name labels, found no label like {pattern!r}")
         for node in matches:
