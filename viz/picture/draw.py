@@ -40,13 +40,14 @@ def draw(
     """Draw the graph that ends in `root`, to look at, to save or to `viz.render`.
 
     A card shows the expression, the value and the gradient of a node. Blue: more of it raises the result; orange: more
-    of it lowers the result; the stronger, the deeper. Constants have small grey print and no frame. Tensors show shape,
-    dtype and Euclidean norm; where their gradient has both signs the tint is grey. The same graph gives the same bytes.
+    of it lowers the result; a shade paler for each power of ten below the strongest. What is not finite is red and
+    marked. Constants have small grey print and no frame. Small tensors show their numbers, others shape, dtype and
+    Euclidean norm; where their gradient has both signs the tint is grey. The same graph gives the same bytes.
 
     Args:
         root: The node to start from, or a list of nodes.
         rankdir: The direction of the forward pass: ``"LR"``, ``"TB"``, ``"RL"`` or ``"BT"``.
-        gradients: Whether to show gradients (they are zero until a backward pass has run).
+        gradients: Whether to show gradients; as long as all are zero, before a backward pass, they are left out.
         local_derivatives: Whether to write on each edge, after ``∂``, the derivative of its end by its start:
             the factor of the backward pass (between numbers; that of a tensor is too large to write).
         depth: Draw only the nodes within so many steps of a root; a dotted ``…`` stands for the rest.
@@ -68,7 +69,7 @@ def draw(
     ranks = _ranks(nodes)
     span = _span(nodes, ranks)
     places = _places(nodes, ranks, rankdir) if span > HUGE else {}
-    graph = _canvas(rankdir, span, THEMES[theme])
+    graph = _canvas(rankdir, span, local_derivatives, THEMES[theme])
     _add_cards(graph, nodes, roots, places, gradients, THEMES[theme])
     _add_edges(graph, nodes, places, local_derivatives, THEMES[theme])
     return graph
@@ -91,13 +92,14 @@ def _checked_roots(root: Node | Sequence[Node]) -> list[Node]:
     return roots
 
 
-def _canvas(rankdir: str, span: int, theme: Theme) -> Picture:
+def _canvas(rankdir: str, span: int, labels: bool, theme: Theme) -> Picture:
     """An empty graph with the settings that all cards and edges share."""
     text = {"fontname": FONT, "fontcolor": theme.ink, "fontsize": "11"}
     quiet = {"fontname": FONT, "fontcolor": theme.still.ink, "fontsize": "9"}
     box = {"shape": "box", "style": "rounded,filled", "margin": "0.14,0.07", "width": "0.3", "height": "0.3"}
-    rough = ROUGH | {"layout": "nop"} if span > HUGE else ROUGH if span > LARGE else {}
-    space = {"pad": "0.2", "nodesep": "0.18", "ranksep": "0.4"} | rough
+    fine = {"ordering": "in"}  # operands from the top down as in the formula
+    layout = ROUGH | {"layout": "nop"} if span > HUGE else ROUGH if span > LARGE else fine
+    space = {"pad": "0.2", "nodesep": "0.18", "ranksep": "0.6" if labels else "0.4"} | layout
     return Picture(
         graph_attr={"rankdir": rankdir, "bgcolor": theme.paper} | space,
         node_attr=text | box,
@@ -109,33 +111,56 @@ def _add_cards(
     graph: Picture, nodes: Sequence[Node], roots: Sequence[Node], places: Places, gradients: bool, theme: Theme
 ) -> None:
     """Draw a card for each node, n0, n1, ... in this order; those of the roots have a thick border."""
-    strongest = None
-    if gradients:
-        found = (gradient(node) for node in nodes if not is_constant(node))
-        norms = (norm(grad) for grad in found if grad is not None)
-        strongest = max(filter(math.isfinite, norms), default=0.0)
+    strongest = _strongest(nodes) if gradients else None
     ends = {id(node) for node in roots}
     for i, (node, caption) in enumerate(zip(nodes, captions(nodes), strict=True)):
         drawn = aside(node, caption, theme) if is_constant(node) else card(node, caption, theme, strongest)
-        more = {"penwidth": "2"} if id(node) in ends else {}
+        if id(node) in ends:
+            drawn["penwidth"] = "2"
         if places:
-            more["pos"] = "{},{}".format(*places[id(node)])
-        graph.node(f"n{i}", **drawn, **more)
+            drawn["pos"] = "{},{}".format(*places[id(node)])
+        graph.node(f"n{i}", **drawn)
+
+
+def _strongest(nodes: Sequence[Node]) -> float | None:
+    """The norm of the strongest finite gradient; None where all are zero: no backward pass has reached these nodes."""
+    found = (gradient(node) for node in nodes if not is_constant(node))
+    norms = [norm(grad) for grad in found if grad is not None]
+    return max(filter(math.isfinite, norms), default=0.0) if any(norms) else None
 
 
 def _add_edges(graph: Picture, nodes: Sequence[Node], places: Places, local_derivatives: bool, theme: Theme) -> None:
     """Draw an edge for each use; a dotted one stands for inputs that are not drawn."""
     names = {id(node): f"n{i}" for i, node in enumerate(nodes)}
+    straight = _spine(nodes)
     for node in nodes:
         name = names[id(node)]
         slopes = _slopes(node) if local_derivatives else [None] * len(node.inputs)
-        for source, slope in zip(node.inputs, slopes, strict=True):
+        for i, (source, slope) in enumerate(zip(node.inputs, slopes, strict=True)):
             if id(source) in names:
-                graph.edge(names[id(source)], name, slope, **({"style": "dashed"} if is_constant(source) else {}))
+                more = {"style": "dashed"} if is_constant(source) else {}
+                more |= {"weight": "20"} if straight.get(id(node)) == i else {}
+                graph.edge(names[id(source)], name, slope, **more)
         if any(id(source) not in names for source in node.inputs):
             more = {"pos": "{},{}".format(*np.subtract(places[id(node)], 60))} if places else {}
             graph.node(f"{name}_cut", "…", shape="plaintext", style="", fontcolor=theme.still.ink, **more)
             graph.edge(f"{name}_cut", name, style="dotted")
+
+
+def _spine(nodes: Sequence[Node]) -> dict[int, int]:
+    """Which input of each node on the longest path lies on that path too; the path is drawn as a straight line."""
+    depth: dict[int, int] = {}
+    for node in nodes:
+        depth[id(node)] = 1 + max([depth.get(id(x), 0) for x in node.inputs], default=0)
+    spine: dict[int, int] = {}
+    node = max(nodes, key=lambda node: depth[id(node)])
+    while node.inputs:
+        place = max(range(len(node.inputs)), key=lambda i: depth.get(id(node.inputs[i]), 0))
+        spine[id(node)] = place
+        node = node.inputs[place]
+        if id(node) not in depth:
+            break
+    return spine
 
 
 def _within(roots: Sequence[Node], depth: int | None, max_nodes: int) -> set[int]:

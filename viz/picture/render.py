@@ -33,7 +33,8 @@ def render(graph: graphviz.Digraph | Node | Sequence[Node], path: str | os.PathL
         return files.write(path, document(graph))  # type: ignore[arg-type]
     if form not in dot.FORMATS:
         raise ValueError(f"render: expected a path that ends in .svg, .png, .pdf or .tex, got {str(path)!r}")
-    return files.write(path, dot.image(_source(graph), form))
+    picture = dot.image(_source(graph), form)
+    return files.write(path, dot.tidy(picture.decode()) if form == "svg" else picture)
 
 
 def svg(graph: graphviz.Digraph | Node | Sequence[Node]) -> str:
@@ -43,7 +44,7 @@ def svg(graph: graphviz.Digraph | Node | Sequence[Node]) -> str:
     that only wanted to show a node should not end in a traceback.
     """
     try:
-        return dot.element(_source(graph))
+        return dot.tidy(dot.element(_source(graph)))
     except (ValueError, RuntimeError) as reason:
         return dot.sentence(str(reason))
 

@@ -83,6 +83,7 @@ def _named(nodes: list[Any], root: Node) -> Copy:
         copy.inputs = [copies[id(x)] for x in node.inputs]
         name, made = called[id(node)].code.text, definition(node, called).code.text if node.op else ""
         copy.label = "" if name == made or (not node.label and is_constant(node) and not node.op) else name
+    copies[id(root)].grad = 1.0  # each card has a line for its gradient
     return copies[id(root)]
 
 
