@@ -13,12 +13,12 @@ __all__ = ["document"]
 
 # pdflatex knows the letters of Latin alphabets; of others the document says how they are numbered.
 TEX = r"""\documentclass{article}
-\usepackage{iftex}
-\ifpdftex
+\ifdefined\pdftexversion
 \usepackage[T1]{fontenc}
+\IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
 \usepackage{textcomp}
 %s\else
-\usepackage{fontspec}
+\IfFileExists{fontspec.sty}{\usepackage{fontspec}}{}
 \fi
 \usepackage{amsmath}
 \usepackage[margin=2cm]{geometry}
@@ -42,5 +42,5 @@ def document(root: Node) -> str:
     chain = [wrapped(f"& {part.latex}") for frame in steps(root) for part in frame.contributions]
     letters = sorted({char for char in rows + "".join(chain) if not KNOWN.match(char)})
     codes = [f"{ord(char):04X}" for char in letters]
-    declared = [rf"\DeclareUnicodeCharacter{{{code}}}{{\texttt{{[U+{code}]}}}}" for code in codes]
+    declared = [rf"\DeclareUnicodeCharacter{{{code}}}{{{{\tiny U+{code}}}}}" for code in codes]
     return TEX % ("".join(f"{line}\n" for line in declared), rows, STEPS % LINE.join(chain) if chain else "")
