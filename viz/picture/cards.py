@@ -2,7 +2,7 @@
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,17 +29,18 @@ class Caption(NamedTuple):
     made: str
 
 
-def captions(nodes: Sequence[Node]) -> list[Caption]:
-    """A caption for each node; nodes come after their inputs."""
+def captions(nodes: Sequence[Node], names: Mapping[int, str]) -> list[Caption]:
+    """A caption for each node; nodes come after their inputs. `names`, by id, are for those without a label."""
+    labels = {id(x): plain(x.label or names.get(id(x), "")) for node in nodes for x in (node, *node.inputs)}
     found: list[Caption] = []
     terms: dict[int, Term] = {}  # how the expressions that use a node refer to it
     for node in nodes:
-        label = plain(node.label)
+        label = labels[id(node)]
         made = REST
         if node.op is not None:
-            made = _made(node, [terms.get(id(source), _name(source)) for source in node.inputs])
+            made = _made(node, [terms.get(id(x), _name(x, labels[id(x)])) for x in node.inputs])
         found.append(Caption(_short(label), made.text if node.op is not None else ""))
-        terms[id(node)] = _name(node) if label or "…" in made.text else made
+        terms[id(node)] = _name(node, label) if label or "…" in made.text else made
     return found
 
 
@@ -54,9 +55,9 @@ def _made(node: Node, args: list[Term]) -> Term:
         args[longest] = REST
 
 
-def _name(node: Node) -> Term:
+def _name(node: Node, label: str) -> Term:
     """The label of `node`, or the number of a leaf; else ``…``."""
-    if label := plain(node.label):
+    if label:
         return Term(_short(label), operand(_short(label)))
     return literal(node.data) if node.op is None and np.ndim(node.data) == 0 else REST
 

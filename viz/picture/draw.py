@@ -5,17 +5,19 @@ Nodes of either engine are drawn. The graph is read only, and never by recursion
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from viz.maths.notation import number
-from viz.nodes import Node, apply_rules, gradient, has_rules, in_order, is_constant, norm
-from viz.picture.cards import aside, captions, card
+from viz.nodes import Node, apply_rules, gradient, has_rules, in_order, is_constant, norm, variables
+from viz.picture.cards import Caption, aside, captions, card
+from viz.picture.collapse import Layers, Patterns, fold
 from viz.picture.collapse import collapse as collapsed
 from viz.picture.dot import Picture
 from viz.theme import THEMES, Theme
 
-__all__ = ["draw"]
+__all__ = ["deepest", "draw"]
 
 FONT = "DejaVu Sans,Verdana,Helvetica,Arial,sans-serif"  # the widest first: what a page has instead, fits too
 
@@ -33,7 +35,7 @@ def draw(
     gradients: bool = True,
     local_derivatives: bool = False,
     depth: int | None = None,
-    collapse: Sequence[str] | Mapping[str, str] = (),
+    collapse: Any = (),
     theme: str = "light",
     max_nodes: int = 500,
 ) -> Picture:
@@ -51,8 +53,9 @@ def draw(
         local_derivatives: Whether to write on each edge, after ``∂``, the derivative of its end by its start:
             the factor of the backward pass (between numbers; that of a tensor is too large to write).
         depth: Draw only the nodes within so many steps of a root; a dotted ``…`` stands for the rest.
-        collapse: Labels, or patterns like ``"h*"``: each match becomes one card, with all nodes that only it uses. A
-            mapping ``{"hidden layer": "h*"}`` draws all matches as one card with that title.
+        collapse: A model, or a list of its layers: each layer becomes one card. Or labels, or patterns like ``"h*"``:
+            each match becomes one card, with all nodes that only it uses. A mapping ``{"hidden layer": "h*"}`` draws
+            all matches as one card with that title.
         theme: ``"light"`` or ``"dark"``.
         max_nodes: The most nodes to draw.
 
@@ -62,15 +65,15 @@ def draw(
     """
     _check_options(theme, rankdir, depth)
     roots = _checked_roots(root)
+    names = variables()
     if collapse:
-        patterns = [collapse] if isinstance(collapse, str) else collapse
-        roots = collapsed(roots, in_order(roots), patterns)
+        roots = _collapsed(roots, collapse, names)
     nodes = in_order(roots, _within(roots, depth, max_nodes))
     ranks = _ranks(nodes)
     span = _span(nodes, ranks)
     places = _places(nodes, ranks, rankdir) if span > HUGE else {}
     graph = _canvas(rankdir, span, local_derivatives, THEMES[theme])
-    _add_cards(graph, nodes, roots, places, gradients, THEMES[theme])
+    _add_cards(graph, nodes, captions(nodes, names), roots, places, gradients, THEMES[theme])
     _add_edges(graph, nodes, places, local_derivatives, THEMES[theme])
     return graph
 
@@ -92,6 +95,18 @@ def _checked_roots(root: Node | Sequence[Node]) -> list[Node]:
     return roots
 
 
+def _collapsed(roots: Sequence[Node], collapse: Any, names: Mapping[int, str]) -> list[Node]:
+    """The roots of the graph with its layers, or what matches labels, collapsed."""
+    order = in_order(roots)
+    if isinstance(collapse, Layers):
+        return fold(roots, order, collapse, names)
+    given = [collapse] if isinstance(collapse, str) or hasattr(collapse, "named") else collapse
+    if not isinstance(given, Mapping) and all(hasattr(each, "named") for each in given):
+        return fold(roots, order, Layers(given), names)
+    patterns: Patterns = given
+    return collapsed(roots, order, patterns, names)
+
+
 def _canvas(rankdir: str, span: int, labels: bool, theme: Theme) -> Picture:
     """An empty graph with the settings that all cards and edges share."""
     text = {"fontname": FONT, "fontcolor": theme.ink, "fontsize": "11"}
@@ -108,12 +123,18 @@ def _canvas(rankdir: str, span: int, labels: bool, theme: Theme) -> Picture:
 
 
 def _add_cards(
-    graph: Picture, nodes: Sequence[Node], roots: Sequence[Node], places: Places, gradients: bool, theme: Theme
+    graph: Picture,
+    nodes: Sequence[Node],
+    captions: Sequence[Caption],
+    roots: Sequence[Node],
+    places: Places,
+    gradients: bool,
+    theme: Theme,
 ) -> None:
     """Draw a card for each node, n0, n1, ... in this order; those of the roots have a thick border."""
     strongest = _strongest(nodes) if gradients else None
     ends = {id(node) for node in roots}
-    for i, (node, caption) in enumerate(zip(nodes, captions(nodes), strict=True)):
+    for i, (node, caption) in enumerate(zip(nodes, captions, strict=True)):
         drawn = aside(node, caption, theme) if is_constant(node) else card(node, caption, theme, strongest)
         if id(node) in ends:
             drawn["penwidth"] = "2"
@@ -161,6 +182,19 @@ def _spine(nodes: Sequence[Node]) -> dict[int, int]:
         if id(node) not in depth:
             break
     return spine
+
+
+def deepest(roots: Sequence[Node], most: int) -> int:
+    """How many steps from the roots there are at most `most` nodes."""
+    ring = {id(node): node for node in roots}
+    found, steps = set(ring), 0
+    while ring:
+        ring = {id(x): x for node in ring.values() for x in node.inputs if id(x) not in found}
+        found |= ring.keys()
+        if len(found) > most:
+            break
+        steps += 1
+    return steps
 
 
 def _within(roots: Sequence[Node], depth: int | None, max_nodes: int) -> set[int]:
