@@ -12,6 +12,7 @@
 Nodes of either engine are drawn. In a notebook they show themselves once `viz` is imported.
 
 draw, render, svg      the graph as a picture
+overview               what a notebook shows of it: of a large network its layers
 steps                  the backward pass one node at a time, in words and maths
 formula, derivative    the formula of a graph, and the chain rule as a sum over paths
 play                   forward and backward pass in a cell or as a page, with inputs to drag
@@ -24,8 +25,21 @@ from viz.maths.formula import Formula, derivative, formula
 from viz.maths.steps import Frame, steps
 from viz.nodes import Node
 from viz.picture.draw import draw
-from viz.picture.render import render, svg
+from viz.picture.render import overview, render, svg
 from viz.player.page import play
 from viz.zoom import zoom
 
-__all__ = ["Formula", "Frame", "Node", "derivative", "draw", "formula", "play", "render", "steps", "svg", "zoom"]
+__all__ = [
+    "Formula",
+    "Frame",
+    "Node",
+    "derivative",
+    "draw",
+    "formula",
+    "overview",
+    "play",
+    "render",
+    "steps",
+    "svg",
+    "zoom",
+]

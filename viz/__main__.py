@@ -32,18 +32,6 @@ FORMATS = (".svg", ".png", ".pdf", ".html", ".tex", ".dot")
 LIMIT = re.compile(r"\b(depth|max_nodes)(=?)")  # as `draw` and `play` call them
 VALUED = ("-o", "--output", "--depth", "--max-nodes")  # options that a value follows
 
-TEX = r"""\documentclass{article}
-\usepackage{amsmath}
-\usepackage[margin=2cm]{geometry}
-\begin{document}
-\begin{align*}
-%s
-\end{align*}
-%s
-\end{document}
-"""
-
-
 EPILOG = f"""\
 operators: + - * / ** and brackets; < <= > >= == != inside where(); lists as in sum([a, b, 1])
 functions:
@@ -132,18 +120,11 @@ def save(root: Any, path: Path, limits: Mapping[str, Any]) -> Path:
         case ".html":
             return viz.play(root, path, **{key: value for key, value in given.items() if key == "max_nodes"})
         case ".tex":
-            return files.write(path, tex(root))
+            return viz.render(root, path)
         case ".dot":
             return files.write(path, viz.draw(root, local_derivatives=True, **given).source)
         case _:
             return viz.render(viz.draw(root, local_derivatives=True, **given), path)
-
-
-def tex(root: Any) -> str:
-    """The formula and every step of the backward pass as a LaTeX document."""
-    rows = viz.formula(root).latex.removeprefix("\\begin{aligned}\n").removesuffix("\n\\end{aligned}")
-    chain = [part.latex for frame in viz.steps(root) for part in frame.contributions]
-    return TEX % (rows, "\n".join(f"\\[ {line} \\]" for line in chain))
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

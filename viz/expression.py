@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from viz.maths.letters import normal
+
 __all__ = ["ALIASES", "DEEPEST", "LONGEST", "SPELLINGS", "Comparison", "Mistake", "parse"]
 
 LONGEST = 10_000  # characters
@@ -95,10 +97,13 @@ def parse(text: str, values: Mapping[str, float], functions: Mapping[str, Callab
     that is not finite.
     """
     text = text.replace("\n", " ").replace("\r", " ").replace("\t", " ")
+    known = {normal(name): value for name, value in values.items()}  # as Python's parser writes the names in the text
+    if len(known) < len(values):
+        raise ValueError("expected a value once for each name, got one name typed in two ways")
     try:
         tree = _tree(text, functions)
         with np.errstate(all="ignore"):  # a result that is not finite is an error below
-            return _Builder(text, values, functions, leaf).result(tree)
+            return _Builder(text, known, functions, leaf).result(tree)
     except RecursionError:
         raise Mistake(1, "too deep to read; sum([a, b, ...]) takes a sum of many terms", text) from None
 

@@ -59,7 +59,7 @@ def test_a_document_has_formula_and_chain_rule(tmp_path: Path) -> None:
     assert main([*EXPRESSION, "-o", str(tmp_path / "x.tex")]) == 0
     text = (tmp_path / "x.tex").read_text()
     assert r"L = \tanh(a \cdot b + c)" in text.replace("&", "").replace("  ", " ")
-    assert text.count("\\[ ") == 5
+    assert text.count(r"\mathrel{+}=") == 5
     assert r"\frac{\partial L}{\partial (a \cdot b)} \cdot b" in text
 
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from viz.maths.notation import ATOM, POWER, REST, Term, code, latex, numeral, scientific, stated, symbol
+from viz.maths.letters import symbol
+from viz.maths.notation import ATOM, POWER, REST, Term, code, latex, numeral, scientific, stated
 from viz.nodes import apply_rules, evaluate
 
 __all__ = ["Name", "Symbolic", "constant", "derive"]
@@ -27,7 +28,7 @@ class Name(NamedTuple):
 
 def constant(value: float) -> Name:
     """The expression for a plain number: ``2``, not ``2.0``."""
-    value = float(value)
+    value = float(value) + 0.0
     text = f"{value:.0f}" if value.is_integer() and abs(value) < 1e6 else numeral(value).text
     term = Term(text, POWER if text.startswith("-") else ATOM)
     return Name(term, scientific(term))

@@ -137,6 +137,7 @@ def _named(nodes: list[Any], root: Node) -> Copy:
         copy.inputs = [copies[id(x)] for x in node.inputs]
         name, made = called[id(node)].code.text, definition(node, called).code.text if node.op else ""
         copy.label = "" if name == made or (not node.label and is_constant(node) and not node.op) else name
+    copies[id(root)].grad = 1.0  # each card has a line for its gradient
     return copies[id(root)]
 
 
@@ -229,7 +230,7 @@ def _colours() -> str:
         colours |= {"line": "#e2e8f0" if name == "light" else "#263247"}
         right = ("#bbe7c8", "#1f8a4c", "#14532d") if name == "light" else ("#14532d", "#4ade80", "#bbf7d0")
         colours |= dict(zip(("right", "right-border", "right-ink"), right, strict=True))
-        for sense, tint in (("up", theme.up), ("down", theme.down)):
+        for sense, tint in (("up", theme.up), ("down", theme.down), ("alarm", theme.alarm)):
             colours |= {sense: tint.fill, f"{sense}-border": tint.border, f"{sense}-ink": tint.ink}
         texts.append(" ".join(f"--{key}: {value};" for key, value in colours.items()))
     light, dark = texts

@@ -78,16 +78,23 @@ function edgesInto(i) {
   return nodes[i].inputs.map((k) => edges.get(`n${k}->n${i}`)[times[k] = (times[k] ?? -1) + 1]);
 }
 
-function colour(card, gradient, strongest) {
-  const size = Math.abs(gradient ?? 0);
-  const share = !(size > 0) ? 0 : size < strongest ? Math.sqrt(size / strongest) : 1;
-  const part = share ? (1 + Math.ceil(4 * share)) * 20 : 0;
-  const sense = gradient > 0 ? "up" : "down";
+const SHADES = 6;  // from the faintest gradient to the strongest
+
+// Colour by sign, a shade paler for each power of ten below the strongest; what is not finite is an alarm: as in
+// viz/picture/cards.py.
+function colour(card, value, gradient, strongest) {
+  const size = Math.abs(gradient ?? 0), wrong = !Number.isFinite(value ?? 0) || !Number.isFinite(size);
+  const decades = size && strongest ? Math.max(0, Math.round(Math.log10(strongest) - Math.log10(size))) : 0;
+  const part = wrong ? 100 : size ? 100 * Math.max(1, SHADES - decades) / SHADES : 0;
+  const sense = wrong ? "alarm" : gradient > 0 ? "up" : "down";
   const mixed = (full, none) => part ? `color-mix(in srgb, var(--${sense}${full}) ${part}%, var(--${none}))` : "";
   card.box?.style.setProperty("--fill", mixed("", "still"));
   card.box?.style.setProperty("--stroke", mixed("-border", "border"));
+  card.value.style.setProperty("fill", !Number.isFinite(value ?? 0) ? "var(--alarm-ink)" : "");
   card.gradient?.style.setProperty("fill", part ? `var(--${sense}-ink)` : "var(--quiet)");
 }
+
+const marked = (x, text) => Number.isFinite(x) ? text : `⚠ ${text}`;
 
 // Scrolls the picture, never the page, so that the first card is in sight, and the others as far as there is room.
 // It counts from where the last scroll is going to end; steps in quick succession jump.

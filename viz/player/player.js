@@ -93,9 +93,9 @@ function tell({ phase, node, sentence, lines, amounts }) {
 // A node's card and its row in the table.
 function showNode(i, value, gradient, fires, strongest) {
   const node = nodes[i], card = cards[i], row = rows[i], waiting = value === null;
-  card.value.textContent = waiting ? "·" : short(value);
-  if (card.gradient) card.gradient.textContent = gradient === null ? predicted ? "grad ?" : "" : `grad ${short(gradient, true)}`;
-  colour(card, gradient, strongest);
+  card.value.textContent = waiting ? "·" : marked(value, short(value));
+  if (card.gradient) card.gradient.textContent = gradient === null ? predicted ? "grad ?" : "" : marked(gradient, `grad ${short(gradient, true)}`);
+  colour(card, value, gradient, strongest);
   card.group.classList.toggle("waiting", waiting);
   card.group.classList.toggle("right", Boolean(predicted?.has(i)));
   card.group.classList.toggle("fires", i === fires);

@@ -146,7 +146,7 @@ function rounded(x, count) {
 
 // Six digits, as Python writes floats.
 function decimal(x) {
-  if (!Number.isFinite(x) || x === 0) return repr(x);
+  if (!Number.isFinite(x) || x === 0) return x === 0 ? "0.0" : repr(x);
   const { digits, power } = rounded(x, 6);
   return repr(Number(`${sign(x)}${digits[0]}.${digits.slice(1)}e${power}`));
 }
@@ -154,6 +154,7 @@ function decimal(x) {
 // Four digits to read at a glance, with a true minus sign: what stands on a card.
 function short(x, signed = false) {
   let text;
+  if (x === 0) x = 0;  // of the two zeros the one without a sign
   if (!Number.isFinite(x)) text = repr(x);
   else if (Number.isInteger(x) && Math.abs(x) < 1e6) text = sign(x) + String(Math.abs(x));
   else {
@@ -164,11 +165,11 @@ function short(x, signed = false) {
   return (signed && x > 0 ? "+" : "") + text.replaceAll("-", "−");
 }
 
-const numeral = (x) => term(decimal(x), sign(x) ? POWER : ATOM);
+const numeral = (x) => term(decimal(x), x < 0 ? POWER : ATOM);
 
 function constant(x) {
   const whole = Number.isInteger(x) && Math.abs(x) < 1e6;
-  return whole ? term(sign(x) + String(Math.abs(x)), sign(x) ? POWER : ATOM) : numeral(x);
+  return whole ? term(String(x + 0), x < 0 ? POWER : ATOM) : numeral(x);
 }
 
 function code(name, xs, given = []) {
