@@ -5,7 +5,7 @@ const still = matchMedia("(prefers-reduced-motion: reduce)"), narrow = matchMedi
 
 let graph, nodes = [], given = {}, result;
 let frame = 0, selected = null, timer = null;
-let predicted = null;  // in the playground: the nodes whose gradients were predicted, which may be seen
+let predicted = null;  // in the playground: the nodes whose gradients may be seen, and whether they were predicted
 
 function make(tag, parent, text = "", attributes = {}) {
   const element = document.createElement(tag);
@@ -97,7 +97,7 @@ function showNode(i, value, gradient, fires, strongest) {
   if (card.gradient) card.gradient.textContent = gradient === null ? predicted ? "grad ?" : "" : marked(gradient, `grad ${short(gradient, true)}`);
   colour(card, value, gradient, strongest);
   card.group.classList.toggle("waiting", waiting);
-  card.group.classList.toggle("right", Boolean(predicted?.has(i)));
+  card.group.classList.toggle("right", Boolean(predicted?.get(i)));
   card.group.classList.toggle("fires", i === fires);
   card.group.classList.toggle("selected", i === selected);
   card.group.setAttribute("tabindex", i === (fires ?? graph.root) ? 0 : -1);  // one stop; the table has them all
