@@ -15,7 +15,7 @@ draw, render, svg      the graph as a picture
 overview               what a notebook shows of it: of a large network its layers
 steps                  the backward pass one node at a time, in words and maths
 formula, derivative    the formula of a graph, and the chain rule as a sum over paths
-play                   forward and backward pass as a page, with inputs to drag
+play                   forward and backward pass in a cell or as a page, with inputs to drag
 zoom                   the numbers behind one element of a tensor
 
 On the command line: python -m viz "tanh(a*b + c)" a=2 b=-3 c=10

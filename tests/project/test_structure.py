@@ -27,7 +27,7 @@ STOREYS = {
         "training",
         "datasets checkpoint exchange",
     ],
-    "viz": ["nodes theme files console axes", "maths picture expression", "player zoom plots"],
+    "viz": ["nodes theme files console axes", "maths picture expression", "player zoom plots", "playground"],
 }
 PUBLIC = """
 scalar: Value backward_steps categorical_cross_entropy cross_entropy detect_anomaly grad gradcheck log_softmax mse nn

@@ -235,7 +235,20 @@ const symbols = {
 
 // --- the graph: its forward and its backward pass, as frames ---
 
-const settingsOf = (node) => OPS[node.op].settings.map((key) => node.params[key]);
+const settingsOf = (node, values) => OPS[node.op].settings.map((key) => {
+  return key === "condition" && node.condition ? holds(node.condition, values) : node.params[key];
+});
+
+// Whether a condition holds now: a comparison of two operands, each a node, a plain number or an op on operands.
+function holds({ sign, x, y }, values) {
+  return numbers[sign](operand(x, values), operand(y, values));
+}
+
+function operand(x, values) {
+  if (typeof x === "number") return values[x];
+  if (!x.op) return x.value;
+  return OPS[x.op].forward(numbers, ...columns(OPS[x.op], x.inputs.map((each) => operand(each, values))), ...x.settings);
+}
 
 // The inputs of an op over sequences stand one after the other; here they are these sequences again.
 function columns(op, xs) {
@@ -257,13 +270,18 @@ function run(graph, given = {}) {
   return { values, gradients, frames: [start, ...forward, ...frames] };
 }
 
+// The value of an inner node.
+function valueAt(node, values) {
+  return OPS[node.op].forward(numbers, ...columns(OPS[node.op], node.inputs.map((k) => values[k])), ...settingsOf(node, values));
+}
+
 // Computes the values of the inner nodes.
 function forwardFrames({ nodes }, values) {
   const frames = [];
   nodes.forEach((node, i) => {
     if (!node.op) return;
     const xs = node.inputs.map((k) => values[k]);
-    values[i] = OPS[node.op].forward(numbers, ...columns(OPS[node.op], xs), ...settingsOf(node));
+    values[i] = valueAt(node, values);
     const filled = node.inputs.map((k, j) => nodes[k].fixed ? constant(xs[j]) : numeral(xs[j]));
     const text = `${node.name} = ${code(node.op, filled, node.given).text} = ${decimal(values[i])}`;
     frames.push({ phase: "forward", node: i, lines: [text], touched: node.inputs, values: { [i]: values[i] } });
@@ -281,8 +299,9 @@ function backwardFrames({ nodes, steps, root }, values) {
   for (const i of steps) {
     const node = nodes[i], g = gradients[i], lines = [], amounts = [], totals = {}, touched = [];
     if (node.op) {
+      const settings = settingsOf(node, values);
       const by = (M, table, g) => {
-        return contributions(M, OPS[node.op], g, table[i], node.inputs.map((k) => table[k]), settingsOf(node));
+        return contributions(M, OPS[node.op], g, table[i], node.inputs.map((k) => table[k]), settings);
       };
       const terms = by(numbers, values, g);
       const formulas = by(symbols, named, new Symbolic(g, term(node.d))).map(lift);

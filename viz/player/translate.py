@@ -97,6 +97,7 @@ class _Writer:
     def __init__(self, page: _Page) -> None:
         self.page = page
         self.called: set[str] = set()
+        self.local: set[str] = set()  # parameters, which hide what the page calls so
 
     def op(self, block: ast.FunctionDef) -> str:
         """An op's entry: a forward of (M, inputs, settings) and rules of (M, g, out, inputs, settings).
@@ -141,6 +142,7 @@ class _Writer:
         return [arg.arg for arg in args.args]
 
     def body(self, block: ast.FunctionDef) -> str:
+        self.local = set(self.parameters(block.args))
         lines = [self.statement(line) for line in block.body]
         return f"{{ {' '.join(filter(None, lines))} }}"
 
@@ -156,9 +158,13 @@ class _Writer:
                 return f"const {name} = {self.expression(value)};"
             case ast.If(test, body, []):
                 return f"if ({self.truth(test)}) {{ {' '.join(map(self.statement, body))} }}"
-            case ast.Raise(ast.Call(func=ast.Name(kind))):
-                return f"throw new Error({json.dumps(kind)});"
+            case ast.Raise(ast.Call(ast.Name(), [ast.JoinedStr(parts)])):
+                return f"throw new Error({' + '.join(map(self.piece, parts))});"
         raise _NoTranslation(line)
+
+    def piece(self, part: ast.expr) -> str:
+        """A piece of an f-string."""
+        return self.expression(part.value if isinstance(part, ast.FormattedValue) else part)
 
     def expression(self, node: ast.expr) -> str:
         match node:
@@ -219,6 +225,8 @@ class _Writer:
     def name(self, node: ast.expr) -> str:
         """A local name as it is; a constant as its number; a function of Python or numpy from the runtime's table."""
         text = ast.unparse(node)
+        if text in self.local:
+            return text
         if text in self.page.constants:
             return json.dumps(self.page.constants[text])
         if isinstance(node, ast.Name) and text in self.page.blocks and not self.page.is_op(self.page.blocks[text]):

@@ -1,0 +1,32 @@
+// The page's address behind its #: what is shown, so that a link shows it again.
+
+let pending = null;
+
+const fromAddress = () => Object.fromEntries(location.hash.slice(1).split("&").filter(Boolean).map((part) => {
+  const [key, ...rest] = part.split("=");
+  try {
+    return [key, decodeURIComponent(rest.join("="))];
+  } catch {
+    return [key, ""];  // a broken link
+  }
+}));
+
+// The step comes last, so that a link reads on.
+function linkTo({ step, ...parts }) {
+  const said = Object.entries({ ...parts, step }).filter(([, value]) => !["", null, undefined].includes(value));
+  return `#${said.map(([key, value]) => `${key}=${encoded(value)}`).join("&")}`;
+}
+
+const encoded = (value) => encodeURIComponent(value).replace(/%(2B|2C|2F|3A|3D)/g, decodeURIComponent);  // + , / : = stay
+
+// Browsers allow few changes of the address in a time, so it follows a moment later; in a notebook's frame there is none.
+function toAddress(changes) {
+  if (location.protocol === "about:") return;
+  const parts = { ...(pending?.parts ?? fromAddress()), ...changes };
+  clearTimeout(pending?.timer);
+  const timer = setTimeout(() => {
+    pending = null;
+    if (linkTo(parts) !== location.hash) window.history.replaceState(null, "", linkTo(parts));
+  }, 250);
+  pending = { parts, timer };
+}
