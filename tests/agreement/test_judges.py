@@ -22,6 +22,7 @@ from judging import INF, ROWS, SEQUENCES, agree, elementwise, params_of, sequenc
 
 import scalar
 import vector
+from vector.op import Op
 
 ENGINES = {"scalar": scalar, "vector": vector}
 PAGES = {
@@ -79,7 +80,7 @@ CASES = {
     "scatter": [(lambda x: vector.ops.scatter_(x, key=[0, 0, 2], shape=(4,)), [X[0]])],
     "softmax": [(lambda x, a=a: vector.softmax(x, axis=a), [X]) for a in (0, 1)],
     "transpose": [(lambda x: x.T, [X]), (lambda x: vector.transpose(x, (1, 2, 0)), [Z]), (lambda x: x.mT, [Z])],
-    **{name: list(reductions(name)) for name in sequence_ops() if name in vector.op.OPS},
+    **{name: list(reductions(name)) for name in sequence_ops() if name in vector.ops.OPS},
 }
 for sample in of_arrays():
     if sample.smooth and all(x.size > 1 for x in sample.inputs) and len(CASES.setdefault(sample.op, [])) < 6:
@@ -300,11 +301,11 @@ def test_gradcheck_takes_every_element_by_itself():
     factors = np.array([[1.0, 1.0], [2.0, 1.0]])
     x = vector.Tensor([[1.0, 2.0], [3.0, 4.0]])
     with pytest.raises(ValueError, match=r"gradcheck: input 1\[1, 0\] = 3\.0: "):
-        one = vector.op.Op(same, (lambda g: g * factors,))
+        one = Op(same, (lambda g: g * factors,))
         vector.gradcheck(lambda y, x: y + one(x), [vector.Tensor(1.0), x])
     for turned in (lambda g: g[::-1], lambda g: g[:, ::-1]):
         with pytest.raises(ValueError, match=r"gradcheck: input 0\[0, 0\] = 1\.0: "):
-            vector.gradcheck(vector.op.Op(same, (turned,)), [x])
+            vector.gradcheck(Op(same, (turned,)), [x])
 
 
 # --- broken in one place ----------------------------------------------------------------------------------------------
