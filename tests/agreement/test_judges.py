@@ -22,9 +22,11 @@ from judging import INF, ROWS, SEQUENCES, agree, elementwise, params_of, sequenc
 
 import scalar
 import vector
+from scalar.op import Op as scalar_Op
 from vector.op import Op
 
 ENGINES = {"scalar": scalar, "vector": vector}
+OP = {"scalar": scalar_Op, "vector": Op}
 PAGES = {
     "scalar": [scalar.ops],
     "vector": [getattr(vector.ops, theme) for theme in ("elementwise", "shapes", "axes", "products", "linalg")],
@@ -213,8 +215,8 @@ def test_gradcheck_convicts(engine, wrong):
     right = lambda g, out, x, y: g * x  # noqa: E731
     node = module.Value if engine == "scalar" else module.Tensor
     inputs = [node(0.7), node(-1.3)]
-    good = module.op.Op(product, (lambda g, out, x, y: g * y, right))
-    bad = module.op.Op(product, (wrong[1], right))
+    good = OP[engine](product, (lambda g, out, x, y: g * y, right))
+    bad = OP[engine](product, (wrong[1], right))
     assert module.gradcheck(lambda x, y: 3.0 * good(x, y), inputs)
     with pytest.raises(ValueError, match="gradcheck: input 0"):
         module.gradcheck(lambda x, y: 3.0 * bad(x, y), inputs)
@@ -227,7 +229,7 @@ def claims(engine, slope, constant, claimed):
     def line(x):
         return x * slope + constant
 
-    return ENGINES[engine].op.Op(line, (lambda g, out, x: g * claimed,))
+    return OP[engine](line, (lambda g, out, x: g * claimed,))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
