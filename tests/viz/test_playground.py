@@ -19,6 +19,7 @@ import viz
 from scalar import Value
 from viz.__main__ import FUNCTIONS, main
 from viz.expression import Mistake, parse
+from viz.maths.letters import normal
 from viz.maths.notation import decimal
 from viz.maths.steps import definition, names
 from viz.nodes import in_order
@@ -48,14 +49,17 @@ const readAs = (text) => {
 """
 
 
-class Letters(dict[str, float]):
-    """A number for every name that is no function."""
-
-    def __contains__(self, name: object) -> bool:
-        return name not in FUNCTIONS
-
-    def __missing__(self, name: str) -> float:
-        return LETTERS.get(name, 1.25)
+def parsed(text: str) -> Value:
+    """The graph of a text, with a number for every name in it, as the page gives one."""
+    names = {normal(name) for name in re.findall(r"[^\W\d]\w*", text)} - FUNCTIONS.keys()
+    given = {name: LETTERS.get(name, 1.25) for name in names}
+    while True:
+        try:
+            return parse(text, given, FUNCTIONS, Value)
+        except Mistake as mistake:
+            if "expected values for names in the expression only" not in str(mistake):
+                raise
+            del given[str(mistake).rpartition("got ")[2].removesuffix("=")]  # a setting's, or of no use
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +78,7 @@ def in_page(page, texts: list[str]) -> list[Any]:
 def in_python(text: str) -> Any:
     """What the page should say."""
     try:
-        root = parse(text, Letters(), FUNCTIONS, Value)
+        root = parsed(text)
     except Mistake as mistake:
         column, _, what = str(mistake).removeprefix("column ").partition(": ")
         return [int(column), what]

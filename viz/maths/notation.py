@@ -66,7 +66,12 @@ def write(name: str, args: Sequence[Term], params: Mapping[str, Any] | None = No
     ('a²', 'leaky_relu(a, slope=0.01)')
     >>> write("sqrt", [a]).text, write("abs", [write("subtract", [a, b])]).text
     ('√a', '|a − b|')
+    >>> write("where", [a, b], {"condition": True}).text
+    'where(True, a, b)'
     """
+    if name == "where" and len(args) == 2 and "condition" in (params or {}):
+        condition = _short(str((params or {})["condition"]))
+        return Term(f"where({', '.join(_merged([condition, *(arg.text for arg in args)]))})")
     given = [_argument(key, value) for key, value in (params or {}).items() if value is not None]
     if not given:
         if len(args) == 2 and name in INFIX:

@@ -115,6 +115,7 @@ def page(root: Node, max_nodes: int) -> str:
             "svg": element(graph.source),
             "tools": "",
             "charts": "",
+            "help": "",
             "panels": "",
             "script": f"{script(root, nodes, backward)}\n{PLAYER}\n{read(HERE / 'start.js')}",
         }
@@ -229,7 +230,7 @@ def _colours() -> str:
         colours |= {"line": "#e2e8f0" if name == "light" else "#263247"}
         right = ("#bbe7c8", "#1f8a4c", "#14532d") if name == "light" else ("#14532d", "#4ade80", "#bbf7d0")
         colours |= dict(zip(("right", "right-border", "right-ink"), right, strict=True))
-        for sense, tint in (("up", theme.up), ("down", theme.down)):
+        for sense, tint in (("up", theme.up), ("down", theme.down), ("alarm", theme.alarm)):
             colours |= {sense: tint.fill, f"{sense}-border": tint.border, f"{sense}-ink": tint.ink}
         texts.append(" ".join(f"--{key}: {value};" for key, value in colours.items()))
     light, dark = texts

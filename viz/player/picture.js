@@ -5,25 +5,25 @@ let cards = [], edges = new Map();
 function readPicture() {
   cards = [];
   edges = new Map();
-  for (const group of document.querySelectorAll("#picture .node, #picture .edge")) {
-    const title = group.querySelector("title");
-    const name = title.textContent;
+  const groups = [...document.querySelectorAll("#picture .node, #picture .edge")];
+  const measures = groups.map((group) => group.classList.contains("edge") ? startOf(group) : group.getBBox());
+  groups.forEach((group, k) => {  // nothing is measured any more: the browser would lay out the picture for each
+    const title = group.querySelector("title"), name = title.textContent;
     title.remove();
     if (group.classList.contains("edge")) {
       edges.set(name, [...(edges.get(name) ?? []), group]);
-      addTail(group);
+      addTail(group, measures[k]);
     } else {
-      cards[Number(name.slice(1))] = readCard(group, Number(name.slice(1)));
+      cards[Number(name.slice(1))] = readCard(group, Number(name.slice(1)), measures[k]);
     }
-  }
+  });
   whole(false);
 }
 
-function readCard(group, i) {
+function readCard(group, i, box) {
   const texts = [...group.querySelectorAll("text")];
   const gradient = nodes[i].constant ? null : texts.at(-1);
   const value = texts.at(nodes[i].constant ? -1 : -2);
-  const box = group.getBBox();
   for (const text of [value, gradient]) {
     text?.setAttribute("text-anchor", "middle");
     text?.setAttribute("x", box.x + box.width / 2);
@@ -37,14 +37,19 @@ function readCard(group, i) {
   return { group, value, gradient, box: group.querySelector("path") };
 }
 
+// Where an edge starts, and its direction there.
+function startOf(group) {
+  const path = group.querySelector("path"), { x, y } = path.getPointAtLength(0), on = path.getPointAtLength(6);
+  const length = Math.hypot(on.x - x, on.y - y) || 1;
+  return { x, y, dx: (on.x - x) / length, dy: (on.y - y) / length };
+}
+
 // The arrowhead of the backward pass, at the other end.
-function addTail(group) {
-  const path = group.querySelector("path"), start = path.getPointAtLength(0), on = path.getPointAtLength(6);
-  const [dx, dy] = [on.x - start.x, on.y - start.y].map((d) => d / (Math.hypot(on.x - start.x, on.y - start.y) || 1));
+function addTail(group, { x, y, dx, dy }) {
   const tips = [[0, 0], [9 * dx - 3.4 * dy, 9 * dy + 3.4 * dx], [9 * dx + 3.4 * dy, 9 * dy - 3.4 * dx]];
-  const tail = document.createElementNS(path.namespaceURI, "polygon");
+  const tail = document.createElementNS(group.namespaceURI, "polygon");
   tail.setAttribute("class", "tail");
-  tail.setAttribute("points", tips.map(([x, y]) => `${start.x + x},${start.y + y}`).join(" "));
+  tail.setAttribute("points", tips.map(([right, down]) => `${x + right},${y + down}`).join(" "));
   group.querySelector("polygon")?.classList.add("head");
   group.append(tail);
 }
@@ -73,16 +78,23 @@ function edgesInto(i) {
   return nodes[i].inputs.map((k) => edges.get(`n${k}->n${i}`)[times[k] = (times[k] ?? -1) + 1]);
 }
 
-function colour(card, gradient, strongest) {
-  const size = Math.abs(gradient ?? 0);
-  const share = !(size > 0) ? 0 : size < strongest ? Math.sqrt(size / strongest) : 1;
-  const part = share ? (1 + Math.ceil(4 * share)) * 20 : 0;
-  const sense = gradient > 0 ? "up" : "down";
+const SHADES = 6;  // from the faintest gradient to the strongest
+
+// Colour by sign, a shade paler for each power of ten below the strongest; what is not finite is an alarm: as in
+// viz/picture/cards.py.
+function colour(card, value, gradient, strongest) {
+  const size = Math.abs(gradient ?? 0), wrong = !Number.isFinite(value ?? 0) || !Number.isFinite(size);
+  const decades = size && strongest ? Math.max(0, Math.round(Math.log10(strongest) - Math.log10(size))) : 0;
+  const part = wrong ? 100 : size ? 100 * Math.max(1, SHADES - decades) / SHADES : 0;
+  const sense = wrong ? "alarm" : gradient > 0 ? "up" : "down";
   const mixed = (full, none) => part ? `color-mix(in srgb, var(--${sense}${full}) ${part}%, var(--${none}))` : "";
   card.box?.style.setProperty("--fill", mixed("", "still"));
   card.box?.style.setProperty("--stroke", mixed("-border", "border"));
+  card.value.style.setProperty("fill", !Number.isFinite(value ?? 0) ? "var(--alarm-ink)" : "");
   card.gradient?.style.setProperty("fill", part ? `var(--${sense}-ink)` : "var(--quiet)");
 }
+
+const marked = (x, text) => Number.isFinite(x) ? text : `⚠ ${text}`;
 
 // Scrolls the picture, never the page, so that the first card is in sight, and the others as far as there is room.
 // It counts from where the last scroll is going to end; steps in quick succession jump.

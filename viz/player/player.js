@@ -5,7 +5,7 @@ const still = matchMedia("(prefers-reduced-motion: reduce)"), narrow = matchMedi
 
 let graph, nodes = [], given = {}, result;
 let frame = 0, selected = null, timer = null;
-let predicted = null;  // in the playground: the nodes whose gradients were predicted, which may be seen
+let predicted = null;  // in the playground: the nodes whose gradients may be seen, and whether they were predicted
 
 function make(tag, parent, text = "", attributes = {}) {
   const element = document.createElement(tag);
@@ -93,11 +93,11 @@ function tell({ phase, node, sentence, lines, amounts }) {
 // A node's card and its row in the table.
 function showNode(i, value, gradient, fires, strongest) {
   const node = nodes[i], card = cards[i], row = rows[i], waiting = value === null;
-  card.value.textContent = waiting ? "·" : short(value);
-  if (card.gradient) card.gradient.textContent = gradient === null ? predicted ? "grad ?" : "" : `grad ${short(gradient, true)}`;
-  colour(card, gradient, strongest);
+  card.value.textContent = waiting ? "·" : marked(value, short(value));
+  if (card.gradient) card.gradient.textContent = gradient === null ? predicted ? "grad ?" : "" : marked(gradient, `grad ${short(gradient, true)}`);
+  colour(card, value, gradient, strongest);
   card.group.classList.toggle("waiting", waiting);
-  card.group.classList.toggle("right", Boolean(predicted?.has(i)));
+  card.group.classList.toggle("right", Boolean(predicted?.get(i)));
   card.group.classList.toggle("fires", i === fires);
   card.group.classList.toggle("selected", i === selected);
   card.group.setAttribute("tabindex", i === (fires ?? graph.root) ? 0 : -1);  // one stop; the table has them all

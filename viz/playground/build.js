@@ -125,24 +125,24 @@ function apply(name, inputs, params = {}, texts = {}, condition = null) {
 
 // A function as scalar calls it: its inputs first, then plain settings.
 function call(name, f, args, given) {
-  if (args.length < f.inputs || args.length > f.inputs + f.settings.length) {
-    const s = f.inputs > 1 ? "s" : "";
-    const what = f.over ? `sequence${f.inputs > 1 ? "s" : ", as in " + name + "([a, b])"}` : `input${s}`;
-    throw new Error(`${name}: expected ${f.inputs} ${what}, got ${args.length}`);
+  const n = f.letters.length;
+  if (args.length < n || args.length > n + f.settings.length) {
+    const what = f.over && n === 1 ? `sequence, as in ${name}([a, b])` : `input${n > 1 ? "s" : ""}`;
+    throw new Error(`${name}: expected ${n} ${what}, got ${args.length}`);
   }
   const params = {}, texts = {}, known = f.settings.map((setting) => setting.name);
   for (const key of Object.keys(given)) {
     if (!known.includes(key)) throw new Error(`${name}: expected ${known.join(" and ")}, got ${key}`);
   }
   f.settings.forEach((setting, i) => {
-    const x = given[setting.name] ?? args[f.inputs + i];
+    const x = given[setting.name] ?? args[n + i];
     if (x === undefined && setting.value === null) throw new Error(`${name}: expected ${setting.name}, got none`);
     if (x?.isNode && !x.constant) throw new Error(`${name}: expected a plain value for ${setting.name}, got a node`);
     if (x !== undefined && !x.isNode) throw new Error(`${name}, ${setting.name}: expected a real number, got ${typeOf(x)}`);
     params[setting.name] = x === undefined ? setting.value : x.data;
     texts[setting.name] = x === undefined ? setting.text : repr(x.data);
   });
-  return apply(name, inputsOf(name, f, args.slice(0, f.inputs)), params, texts);
+  return apply(name, inputsOf(name, f, args.slice(0, n)), params, texts);
 }
 
 function inputsOf(name, f, args) {

@@ -126,6 +126,7 @@ function lossAt(changes) {
 function halt() {
   clearInterval(running);
   running = null;
+  at("progress").setAttribute("aria-live", "polite");
   at("run").textContent = "Run";
   at("run").setAttribute("aria-pressed", false);
 }
@@ -133,6 +134,7 @@ function halt() {
 function toggleRun() {
   if (running) return halt();
   running = setInterval(descendOnce, 120);
+  at("progress").setAttribute("aria-live", "off");  // read out at each step, it would be noise
   at("run").textContent = "Pause";
   at("run").setAttribute("aria-pressed", true);
 }

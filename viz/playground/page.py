@@ -13,7 +13,6 @@ from typing import Any
 
 from viz.expression import ALIASES, DEEPEST, KEYWORDS, LONGEST, SPELLINGS
 from viz.maths.notation import INFIX, SUPERSCRIPT
-from viz.nodes import arity
 from viz.player.page import PLAYER, fill, read
 from viz.player.translate import RUNTIME, translate
 
@@ -21,7 +20,7 @@ __all__ = ["playground"]
 
 HERE = Path(__file__).parent
 PARTS = ("parse", "build", "graph", "layout", "drawing")
-SHOWN = ("chart", "descend", "predict", "playground")
+SHOWN = ("chart", "descend", "predict", "keys", "playground")
 USUAL = {"pi": 3.141592653589793, "e": 2.718281828459045}  # numbers that a name suggests
 FRESH = [2.0, -3.0, 1.5, 0.5, -1.0, 3.0]  # and those of other names, in turn
 
@@ -79,6 +78,7 @@ def playground(ops: Mapping[str, Any]) -> str:
         "svg": "",
         "panels": f"{_read('panels.html')}\n",
         "charts": f"{_read('charts.html')}\n",
+        "help": f"{_read('help.html')}\n",
         "script": "\n".join(code),
     }
     return fill(fields)
@@ -104,13 +104,14 @@ def _language(ops: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _function(op: Any) -> dict[str, Any]:
-    """How many inputs a function takes, and its settings with their defaults, as numbers and as they are written."""
+    """What a function takes, inputs and settings with their defaults as numbers and as written; its meaning."""
     empty = inspect.Parameter.empty
     settings = [
         {"name": name, "value": None if value is empty else value, "text": "" if value is empty else repr(value)}
         for name, value in op.defaults.items()
     ]
-    return {"inputs": arity(op) or len(op.rules), "over": op.over, "settings": settings}
+    meaning = " ".join((op.__doc__ or "").split())
+    return {"letters": list(op.inputs), "over": op.over, "settings": settings, "meaning": meaning}
 
 
 def _read(name: str) -> str:

@@ -170,7 +170,11 @@ at("modes").addEventListener("change", (event) => {
   remember();
 });
 at("expression").addEventListener("input", () => typed());
-at("expression").addEventListener("keydown", (event) => { if (event.key === "Enter") event.preventDefault(); });
+at("expression").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter") return;
+  event.preventDefault();
+  at("expression").blur();  // a phone's keyboard makes room for the picture
+});
 for (const id of ["learn", "rate", "zero"]) at(id).addEventListener("change", remember);
 document.addEventListener("moved", moved);
 addEventListener("hashchange", recall);

@@ -3,7 +3,7 @@
 const NEAR = 0.01;  // of the number
 
 function ask() {
-  predicted = new Set();
+  predicted = new Map();
   at("questions").replaceChildren();
   const order = result.frames.filter((each) => each.phase === "backward").map((each) => each.node);
   for (const i of order) {
@@ -38,7 +38,7 @@ function mark(i, item, text, done) {
 }
 
 function uncover(i, item, shown = false) {
-  predicted.add(i);
+  predicted.set(i, !shown);
   item.className = shown ? "shown" : "right";
   const box = item.querySelector("input");
   box.readOnly = true;
