@@ -47,7 +47,7 @@ def evaluate(request: pytest.FixtureRequest) -> Callable[[str], Any]:
 def pages(evaluate: Callable[[str], Any], cases: list[tuple[scalar.Value, dict[int, float]]], show: str) -> list:
     """What `show`, an expression of the page's result `r`, is for each root, with leaves changed as `given` says."""
     parts = [
-        f"answer.push((() => {{ {script(root, in_order([root]), backward_steps(root))}\n"
+        f"answer.push((() => {{ {script(root, in_order([root]), backward_steps(root))[0]}\n"
         f"const r = run(GRAPH, {json.dumps(given)}); return {show}; }})());"
         for root, given in cases
     ]
