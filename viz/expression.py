@@ -97,13 +97,15 @@ def parse(text: str, values: Mapping[str, float], functions: Mapping[str, Callab
     that is not finite.
     """
     text = re.sub(r"\s", " ", text)  # tabs, new lines, and the spaces that pages paste
-    known = {normal(name): value for name, value in values.items()}  # as Python's parser writes the names in the text
-    if len(known) < len(values):
-        raise ValueError("expected a value once for each name, got one name typed in two ways")
+    if any(normal(name) != name for name in values):  # Python's parser writes the names in the text so
+        known = {normal(name): value for name, value in values.items()}
+        if len(known) < len(values):
+            raise ValueError("expected a value once for each name, got one name typed in two ways")
+        values = known
     try:
         tree = _tree(text, functions)
         with np.errstate(all="ignore"):  # a result that is not finite is an error below
-            return _Builder(text, known, functions, leaf).result(tree)
+            return _Builder(text, values, functions, leaf).result(tree)
     except RecursionError:
         raise Mistake(1, "too deep to read; sum([a, b, ...]) takes a sum of many terms", text) from None
 

@@ -47,7 +47,7 @@ def evaluate(request: pytest.FixtureRequest) -> Callable[[str], Any]:
 def pages(evaluate: Callable[[str], Any], cases: list[tuple[scalar.Value, dict[int, float]]], show: str) -> list:
     """What `show`, an expression of the page's result `r`, is for each root, with leaves changed as `given` says."""
     parts = [
-        f"answer.push((() => {{ {script(root, in_order([root]), backward_steps(root))}\n"
+        f"answer.push((() => {{ {script(root, in_order([root]), backward_steps(root))[0]}\n"
         f"const r = run(GRAPH, {json.dumps(given)}); return {show}; }})());"
         for root, given in cases
     ]
@@ -79,7 +79,7 @@ def test_the_page_tells_an_element_of_every_tensor_op_as_python_does(evaluate) -
             nodes[name] = element if element.op else element * 1.0  # an op that only moves elements leaves a leaf
     found = pages(evaluate, [(node, {}) for node in nodes.values()], TOLD)
     assert dict(zip(nodes, found, strict=True)) == {name: told(node) for name, node in nodes.items()}
-    assert nodes.keys() | NO_COUNTERPART == vector.op.OPS.keys()
+    assert nodes.keys() | NO_COUNTERPART == vector.ops.OPS.keys()
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

@@ -14,7 +14,7 @@ from vector import Tensor, nn
 from viz.nodes import in_order
 
 
-@pytest.mark.parametrize("name", sorted(set(vector.op.OPS) - NO_COUNTERPART))
+@pytest.mark.parametrize("name", sorted(set(vector.ops.OPS) - NO_COUNTERPART))
 def test_every_element_of_every_op_has_its_number_and_gradients(name: str) -> None:
     node = vector_nodes()[name]
     for index in np.ndindex(node.shape):

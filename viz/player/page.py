@@ -23,6 +23,7 @@ from viz.maths.steps import definition, gradient_name, names, tail
 from viz.nodes import Copy, Node, backward_steps, copied, in_order, is_constant
 from viz.picture.dot import element
 from viz.picture.draw import draw
+from viz.player.recorded import recorded
 from viz.player.translate import RUNTIME, translate
 from viz.theme import THEMES
 from viz.zoom import zoom
@@ -40,6 +41,7 @@ PARTS = ("player", "address", "picture", "history", "inputs", "view", "paper")
 PLAYER = "\n".join(read(HERE / f"{name}.js") for name in PARTS)
 FRAME = """<iframe srcdoc="{}" sandbox="allow-scripts allow-modals" title="Player" loading="lazy"
  style="width: 100%; height: 46rem; border: 0"></iframe>"""
+WHY = "Numbers as they were computed, without sliders: this page cannot compute the op "
 CARD = "1.3"  # inches: any number has room
 
 
@@ -106,18 +108,20 @@ def page(root: Node, max_nodes: int) -> str:
     graph = draw(_named(nodes, root), max_nodes=max_nodes)
     graph.node_attr["width"] = CARD
     text, title = _formula(root), "Backpropagation"
+    computing, why = script(root, nodes, backward)
+    why = f'\n  <p class="why">{html.escape(WHY + why)}</p>' if why else ""
     return fill(
         {
             "title": html.escape(f"{text.splitlines()[-1][:80]} · {title}" if text else title),
             "heading": "Backpropagation, one node at a time",
-            "header": f'  <pre id="formula" tabindex="0" aria-label="Formula">{html.escape(text)}</pre>',
+            "header": f'  <pre id="formula" tabindex="0" aria-label="Formula">{html.escape(text)}</pre>{why}',
             "style": "",
             "svg": element(graph.source),
             "tools": "",
             "charts": "",
             "help": "",
             "panels": "",
-            "script": f"{script(root, nodes, backward)}\n{PLAYER}\n{read(HERE / 'start.js')}",
+            "script": f"{computing}\n{PLAYER}\n{read(HERE / 'start.js')}",
         }
     )
 
@@ -141,15 +145,25 @@ def _named(nodes: list[Any], root: Node) -> Copy:
     return copies[id(root)]
 
 
-def script(root: Node, nodes: list[Any], backward: Any) -> str:
-    """The script that the page computes with: the runtime, the translated ops and the graph."""
-    data = json.dumps(_graph(root, nodes, backward)).replace("<", "\\u003c")  # no label ends the script
+def script(root: Node, nodes: list[Any], backward: Any) -> tuple[str, str]:
+    """The script that the page computes with: the runtime, the translated ops and the graph.
+
+    Where an op has no translation, the graph brings both passes as they were computed, and no sliders; the reason is
+    returned, too.
+    """
+    graph, why = _graph(root, nodes, backward), ""
     tested = in_order([x for node in nodes if (test := _condition(node)) is not None for x in (test.x, test.y)])
     ops = {node.op.name: node.op for node in (*nodes, *tested) if node.op is not None}
+    try:
+        table = translate(ops.values())
+    except ValueError as reason:
+        table, why = "const OPS = {};", str(reason).removeprefix("translate: ")
+        graph["recorded"] = recorded(root, nodes)
+        for node in graph["nodes"]:
+            node["leaf"] = False
+    data = json.dumps(graph).replace("<", "\\u003c")  # no label ends the script
     compensated = json.dumps(sys.version_info >= (3, 12))  # how Python sums floats
-    return "\n".join(
-        [f"const COMPENSATED = {compensated};", RUNTIME, translate(ops.values()), f"const GRAPH = {data};"]
-    )
+    return "\n".join([f"const COMPENSATED = {compensated};", RUNTIME, table, f"const GRAPH = {data};"]), why
 
 
 def _graph(root: Node, nodes: list[Any], backward: Any) -> dict[str, Any]:

@@ -263,6 +263,7 @@ function contributions(M, op, g, out, xs, settings) {
 // Every value and gradient, and a frame for each step of the forward and of the backward pass.
 // `given` maps the leaves that were changed to their numbers.
 function run(graph, given = {}) {
+  if (graph.recorded) return graph.recorded;  // an op has no translation
   const values = graph.nodes.map((node, i) => i in given ? given[i] : node.data);
   const start = { phase: "start", node: null, lines: [], touched: [] };
   const forward = forwardFrames(graph, values);
