@@ -96,7 +96,7 @@ def parse(text: str, values: Mapping[str, float], functions: Mapping[str, Callab
     Raises Mistake if `text` is not an expression, is too long or too deep, has an unknown name or function, or a result
     that is not finite.
     """
-    text = text.replace("\n", " ").replace("\r", " ").replace("\t", " ")
+    text = re.sub(r"\s", " ", text)  # tabs, new lines, and the spaces that pages paste
     if any(normal(name) != name for name in values):  # Python's parser writes the names in the text so
         known = {normal(name): value for name, value in values.items()}
         if len(known) < len(values):

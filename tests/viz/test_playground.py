@@ -122,7 +122,17 @@ WRONG = "(a | a) | (a] | a + | +* a | a +* 2 | ) | a) + (b | [a, b | a $ b | tan
 def test_what_is_typed_is_read_as_on_the_command_line(page) -> None:
     texts = [text.strip() for line in TYPED.strip().splitlines() for text in line.split(" | ")]
     texts += [text.strip() for text in WRONG.split(" | ")]
-    texts += ["", "  ", "  a + ?", "(" * 101 + "a", "-" * 101 + "a", "a+" * 6000 + "a", "a + " + "9" * 400, "|a|"]
+    texts += [
+        "",
+        "  ",
+        "  a + ?",
+        "(" * 101 + "a",
+        "-" * 101 + "a",
+        "a+" * 6000 + "a",
+        "a + " + "9" * 400,
+        "|a|",
+        "a\u00a0*\u2009b",
+    ]
     assert differences(page, texts) == ""
 
 
@@ -189,3 +199,9 @@ def test_the_page_is_one_small_file_that_asks_nothing_of_the_network() -> None:
     assert "default-src 'none'" in text and "url(" not in text and " src=" not in text
     assert set(re.findall(r"https?://[\w./]+", text)) == {"http://www.w3.org/2000/svg"}
     assert text.count("<script") == text.count("</script") == 1
+
+
+def test_no_two_parts_of_the_page_have_a_name_in_common() -> None:
+    """Of two functions of one name in a page, the later one would be called by all."""
+    declared = re.findall(r"^(?:function|const|let|class) (\w+)", playground(scalar.ops.OPS), re.MULTILINE)
+    assert len(declared) > 150 and len(set(declared)) == len(declared)

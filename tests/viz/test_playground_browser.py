@@ -113,6 +113,7 @@ def test_it_descends_as_a_loop_in_python_does(visit, zero: bool) -> None:
     loss = (1 - x) ** 2 + 5 * (y - x**2) ** 2
     assert text(page, "progress") == f"step 25, L = {decimal(loss.data)}"
     assert page.find_element(By.ID, "piled").is_displayed() is not zero
+    assert (f" = {decimal(x.grad)}\n" in text(page, "update")) is not zero  # the sum that has piled up
     assert len(page.find_elements(By.CSS_SELECTOR, "#curve path")) == (1 if zero else 2)
     page.find_element(By.ID, "again").click()
     assert leaves(page) == {"x": -1.0, "y": 1.5} and text(page, "progress").startswith("step 0, ")

@@ -17,9 +17,10 @@ function linkTo({ step, ...parts }) {
   return `#${said.map(([key, value]) => `${key}=${encoded(value)}`).join("&")}`;
 }
 
-const encoded = (value) => encodeURIComponent(value).replace(/%(2B|2C|2F|3A|3D)/g, decodeURIComponent);  // + , / : = stay
+// The signs + , / : = stay as they are.
+const encoded = (value) => encodeURIComponent(value).replace(/%(2B|2C|2F|3A|3D)/g, decodeURIComponent);
 
-// Browsers allow few changes of the address in a time, so it follows a moment later; in a notebook's frame there is none.
+// Browsers allow few changes of the address in a time, so it follows a moment later. A notebook's frame has none.
 function toAddress(changes) {
   if (location.protocol === "about:") return;
   const parts = { ...(pending?.parts ?? fromAddress()), ...changes };

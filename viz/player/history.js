@@ -18,7 +18,8 @@ function select(i) {
   selected = selected === i ? null : i;
   document.body.classList.toggle("telling", selected !== null);
   show();
-  if (selected !== null && narrow.matches) at("history").scrollIntoView({ block: "nearest", behavior: still.matches ? "auto" : "smooth" });
+  if (selected === null || !narrow.matches) return;
+  at("history").scrollIntoView({ block: "nearest", behavior: still.matches ? "auto" : "smooth" });
 }
 
 function tellHistory() {

@@ -16,20 +16,26 @@ function addInput(node, i) {
   const line = make("div", at("sliders"), "", { class: "leaf" });
   make("span", line, node.name, { title: node.name });
   const slider = make("input", line, "", { type: "range", "aria-label": node.name });
-  const number = make("input", line, "", { type: "number", class: "number", step: "any", "aria-label": `${node.name}, as a number` });
+  const kind = { type: "number", class: "number", step: "any", "aria-label": `${node.name}, as a number` };
+  const number = make("input", line, "", kind);
+  const bound = (value) => Object.assign(slider, boundsFor(value));
   const put = (value) => {
-    if (!(value >= Number(slider.min) && value <= Number(slider.max)) || slider.min === "") Object.assign(slider, boundsFor(value));
+    if (value < Number(slider.min) || value > Number(slider.max)) bound(value);
     slider.value = value;
   };
-  const set = (value) => {
-    Object.assign(slider, boundsFor(value));
-    slider.value = value;
-    number.value = Number(value.toPrecision(6));
-  };
+  const write = (value) => { number.value = Number(value.toPrecision(6)); };
+  const set = (value) => { bound(value); put(value); write(value); };
   set(result.values[i]);
-  setters.set(i, { set, follow: (value) => { put(value); number.value = Number(value.toPrecision(6)); } });
-  slider.addEventListener("input", () => { number.value = Number(Number(slider.value).toPrecision(6)); change({ [i]: Number(number.value) }); });
-  number.addEventListener("input", () => { if (number.value !== "") { put(Number(number.value)); change({ [i]: Number(number.value) }); } });
+  setters.set(i, { set, follow: (value) => { put(value); write(value); } });
+  slider.addEventListener("input", () => {
+    write(Number(slider.value));
+    change({ [i]: Number(number.value) });
+  });
+  number.addEventListener("input", () => {
+    if (number.value === "") return;
+    put(Number(number.value));
+    change({ [i]: Number(number.value) });
+  });
 }
 
 // As far on both sides as twice the number, by a step that suits it: 0.001 moves by 0.00001.

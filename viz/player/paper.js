@@ -18,7 +18,8 @@ function fillSheet() {
     const items = make("ol", at("sheet"));
     result.frames.forEach((each, k) => {
       if (each.phase !== phase) return;
-      const item = make("li", items, "", { value: k }), texts = blanks ? withBlanks(each) : [each.sentence, ...each.lines];
+      const item = make("li", items, "", { value: k });
+      const texts = blanks ? withBlanks(each) : [each.sentence, ...each.lines];
       for (const text of texts.filter(Boolean)) maths(make("p", item), text);
     });
   }

@@ -1,4 +1,4 @@
-// The picture: its cards and edges by the names that they have in the drawing, their colours, and what of it is in sight.
+// The picture: cards and edges by the names that they have in the drawing, their colours, and what of it is in sight.
 
 let cards = [], edges = new Map();
 
@@ -65,8 +65,10 @@ function fit() {
   const drawing = document.querySelector("#picture > svg"), view = at("picture"), rim = 16;
   if (!drawing) return;
   const [width, height] = [drawing.width.baseVal.value, drawing.height.baseVal.value];
-  const room = Math.min((view.clientWidth - rim) / width, (parseFloat(getComputedStyle(view).maxHeight) - rim) / height);
-  const large = document.documentElement.classList.contains("large"), pressed = at("whole").getAttribute("aria-pressed") === "true";
+  const high = parseFloat(getComputedStyle(view).maxHeight);
+  const room = Math.min((view.clientWidth - rim) / width, (high - rim) / height);
+  const large = document.documentElement.classList.contains("large");
+  const pressed = at("whole").getAttribute("aria-pressed") === "true";
   const least = 0.75, most = large ? 2.2 : narrow.matches ? 1.1 : 1.4;
   drawing.style.width = `${width * Math.min(Math.max(room, pressed ? 0 : least), most)}px`;
   at("whole").hidden = room >= least && !pressed;
@@ -109,14 +111,16 @@ function reveal(groups) {
   goal = { ...from };
   for (const [start, end, key] of [["left", "right", "left"], ["top", "bottom", "top"]]) {
     const inside = (x) => x - view[start] + here[key];  // within the whole picture
-    let low = inside(Math.min(...boxes.map((box) => box[start]))), high = inside(Math.max(...boxes.map((box) => box[end])));
+    let low = inside(Math.min(...boxes.map((box) => box[start])));
+    let high = inside(Math.max(...boxes.map((box) => box[end])));
     const size = view[end] - view[start];
     if (high - low > size - 16) [low, high] = [inside(boxes[0][start]), inside(boxes[0][end])];
     if (low < from[key] + 8 || high > from[key] + size - 8) goal[key] = (low + high - size) / 2;
   }
   lastReveal = now;
   picture.scrollTo({ ...goal, behavior: quick || still.matches ? "instant" : "smooth" });
-  goal = { left: clamped(goal.left, picture.scrollWidth - picture.clientWidth), top: clamped(goal.top, picture.scrollHeight - picture.clientHeight) };
+  goal.left = clamped(goal.left, picture.scrollWidth - picture.clientWidth);
+  goal.top = clamped(goal.top, picture.scrollHeight - picture.clientHeight);
 }
 
 const clamped = (x, most) => Math.min(Math.max(x, 0), Math.max(most, 0));

@@ -41,7 +41,9 @@ function present(next, changed = {}, step = 0) {
 
 // What is known by now: values that have been computed, gradients as far as they have come.
 function known() {
-  if (predicted) return { values: result.values, gradients: result.gradients.map((g, i) => predicted.has(i) ? g : null) };
+  if (predicted) {
+    return { values: result.values, gradients: result.gradients.map((g, i) => predicted.has(i) ? g : null) };
+  }
   const values = nodes.map((node, i) => node.op ? null : result.values[i]);
   const gradients = nodes.map(() => null);
   for (const each of result.frames.slice(0, frame + 1)) {
@@ -72,6 +74,9 @@ function show() {
   tellHistory();
 }
 
+const BEGINNING = "The inputs have their values. Forward, each node computes its own from them; "
+  + "backward, each hands its gradient on.";
+
 // The words of a frame.
 function tell({ phase, node, sentence, lines, amounts }) {
   const last = result.frames.length - 1;
@@ -80,9 +85,8 @@ function tell({ phase, node, sentence, lines, amounts }) {
   at("phase").textContent = { start: "Start", forward: "Forward →", backward: "← Backward" }[phase];
   at("count").textContent = `step ${frame} of ${last}`;
   at("count").href = linkTo({ ...fromAddress(), step: frame });
-  at("sentence").textContent = sentence ?? (phase === "start"
-    ? "The inputs have their values. Forward, each node computes its own from them; backward, each hands its gradient on."
-    : `${nodes[node].name} is computed from its inputs.`);
+  const computed = node === null ? BEGINNING : `${nodes[node].name} is computed from its inputs.`;
+  at("sentence").textContent = sentence ?? computed;
   at("lines").replaceChildren();
   lines.forEach((line, j) => {
     const amount = phase === "backward" ? amounts[j] : 0;
@@ -94,15 +98,19 @@ function tell({ phase, node, sentence, lines, amounts }) {
 function showNode(i, value, gradient, fires, strongest) {
   const node = nodes[i], card = cards[i], row = rows[i], waiting = value === null;
   card.value.textContent = waiting ? "·" : marked(value, short(value));
-  if (card.gradient) card.gradient.textContent = gradient === null ? predicted ? "grad ?" : "" : marked(gradient, `grad ${short(gradient, true)}`);
+  const unknown = predicted ? "grad ?" : "";
+  if (card.gradient) {
+    card.gradient.textContent = gradient === null ? unknown : marked(gradient, `grad ${short(gradient, true)}`);
+  }
   colour(card, value, gradient, strongest);
   card.group.classList.toggle("waiting", waiting);
   card.group.classList.toggle("right", Boolean(predicted?.get(i)));
   card.group.classList.toggle("fires", i === fires);
   card.group.classList.toggle("selected", i === selected);
   card.group.setAttribute("tabindex", i === (fires ?? graph.root) ? 0 : -1);  // one stop; the table has them all
+  const is = waiting ? ", not computed yet" : ` = ${decimal(value)}`;
   const told = gradient === null ? "" : `, gradient ${decimal(gradient)}`;
-  card.group.setAttribute("aria-label", `${node.name}${waiting ? ", not computed yet" : ` = ${decimal(value)}`}${told}`);
+  card.group.setAttribute("aria-label", `${node.name}${is}${told}`);
   row.className = `${i === fires ? "fires" : ""} ${i === selected ? "selected" : ""}`;
   row.cells[2].textContent = waiting ? "·" : decimal(value);
   row.cells[3].textContent = node.constant ? "" : gradient === null ? "·" : decimal(gradient);
@@ -145,7 +153,8 @@ at("speed").addEventListener("change", () => { if (timer !== null) { stop(); pla
 
 const KEYS = { ArrowLeft: "back", ArrowRight: "next", Home: "first", End: "last", " ": "play" };
 document.addEventListener("keydown", (event) => {
-  const busy = event.target.closest?.("input, select, textarea, pre") || (event.key === " " && event.target.closest?.("button, a"));
+  const within = (kinds) => event.target.closest?.(kinds);
+  const busy = within("input, select, textarea, pre") || (event.key === " " && within("button, a, summary"));
   if (busy || event.ctrlKey || event.metaKey || event.altKey || !(event.key in KEYS)) return;
   event.preventDefault();
   at(KEYS[event.key]).click();

@@ -79,7 +79,8 @@ class Builder {
   named(node) {
     const { name } = node;
     if (!this.leaves.has(name)) {
-      if (Object.hasOwn(LANGUAGE.functions, name)) throw this.mistake(node, `${name} is a function: call it, ${name}(...)`);
+      const isFunction = Object.hasOwn(LANGUAGE.functions, name);
+      if (isFunction) throw this.mistake(node, `${name} is a function: call it, ${name}(...)`);
       this.leaves.set(name, leaf(this.valueOf(name), name));
     }
     return this.leaves.get(name);
@@ -92,7 +93,8 @@ class Builder {
   called(node, xs) {
     const f = LANGUAGE.functions[node.name];
     try {
-      const args = xs.slice(0, node.args), given = Object.fromEntries(node.names.map((name, i) => [name, xs[node.args + i]]));
+      const args = xs.slice(0, node.args);
+      const given = Object.fromEntries(node.names.map((name, i) => [name, xs[node.args + i]]));
       return node.name === "where" ? where(args, given) : call(node.name, f, args, given);
     } catch (error) {
       throw error instanceof Mistake ? error : this.mistake(node, error.message);
@@ -109,8 +111,9 @@ class Builder {
   note(node, what) { this.trouble ??= this.mistake(node, what); }
 }
 
-const kindOf = (x) => list(x) ? "a list" : typeof x === "boolean" || x?.sign ? "a condition" : x === undefined ? "none" : "a number";
-const typeOf = (x) => list(x) ? "list" : typeof x === "boolean" || x?.sign ? "bool" : "Value";
+const isTest = (x) => typeof x === "boolean" || Boolean(x?.sign);  // True, False or a comparison
+const kindOf = (x) => list(x) ? "a list" : isTest(x) ? "a condition" : "a number";
+const typeOf = (x) => list(x) ? "list" : isTest(x) ? "bool" : "Value";
 
 function leaf(data, label = "") {
   return { isNode: true, op: null, inputs: [], params: {}, texts: {}, data, label, constant: label === "" };
@@ -118,7 +121,8 @@ function leaf(data, label = "") {
 
 // The node of an op, or a constant if all inputs are.
 function apply(name, inputs, params = {}, texts = {}, condition = null) {
-  const op = OPS[name], data = op.forward(numbers, ...columns(op, inputs.map((x) => x.data)), ...op.settings.map((key) => params[key]));
+  const op = OPS[name], xs = columns(op, inputs.map((x) => x.data));
+  const data = op.forward(numbers, ...xs, ...op.settings.map((key) => params[key]));
   if (inputs.every((x) => x.constant)) return leaf(data);
   return { isNode: true, op: name, inputs, params, texts, condition, data, label: "", constant: false };
 }
@@ -138,7 +142,8 @@ function call(name, f, args, given) {
     const x = given[setting.name] ?? args[n + i];
     if (x === undefined && setting.value === null) throw new Error(`${name}: expected ${setting.name}, got none`);
     if (x?.isNode && !x.constant) throw new Error(`${name}: expected a plain value for ${setting.name}, got a node`);
-    if (x !== undefined && !x.isNode) throw new Error(`${name}, ${setting.name}: expected a real number, got ${typeOf(x)}`);
+    const isNumber = x === undefined || x.isNode;
+    if (!isNumber) throw new Error(`${name}, ${setting.name}: expected a real number, got ${typeOf(x)}`);
     params[setting.name] = x === undefined ? setting.value : x.data;
     texts[setting.name] = x === undefined ? setting.text : repr(x.data);
   });
@@ -158,12 +163,15 @@ function inputsOf(name, f, args) {
 
 function where(args, given) {
   const names = ["condition", "x", "y"], found = names.map((name, i) => args[i] ?? given[name]);
-  if (args.length > 3 || found.includes(undefined)) throw new Error("where: expected a condition and two inputs, as in where(x > 0, x, 0)");
-  const [condition, ...inputs] = found, isTest = typeof condition === "boolean" || condition?.sign;
-  if (!isTest) throw new Error(`where: expected a bool condition such as x > 0, got ${typeOf(condition)}`);
-  const truth = condition.sign ? condition.truth : condition;
-  const text = condition.text ?? (condition ? "True" : "False");
-  return apply("where", inputsOf("where", { over: false }, inputs), { condition: truth }, { condition: text }, condition.sign ? condition : null);
+  if (args.length > 3 || found.includes(undefined)) {
+    throw new Error("where: expected a condition and two inputs, as in where(x > 0, x, 0)");
+  }
+  const [test, ...inputs] = found;
+  if (!isTest(test)) throw new Error(`where: expected a bool condition such as x > 0, got ${typeOf(test)}`);
+  const comparison = test.sign ? test : null;
+  const params = { condition: comparison ? comparison.truth : test };
+  const texts = { condition: comparison ? comparison.text : test ? "True" : "False" };
+  return apply("where", inputsOf("where", { over: false }, inputs), params, texts, comparison);
 }
 
 // The known word that is nearest to one that is not: by the share of letters in common runs, as difflib has it.

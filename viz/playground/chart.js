@@ -7,7 +7,8 @@ function chart(element, lines, dots, { log = false, label }) {
   element.setAttribute("viewBox", `0 0 ${CHART.width} ${CHART.height}`);
   element.setAttribute("aria-label", label);
   element.replaceChildren();
-  const all = [...lines.flatMap((line) => line.points), ...dots.map(({ x, y }) => [x, y])].filter((point) => point.every(Number.isFinite));
+  const points = [...lines.flatMap((line) => line.points), ...dots.map(({ x, y }) => [x, y])];
+  const all = points.filter((point) => point.every(Number.isFinite));
   if (!all.length) return;
   const up = log ? Math.log10 : (y) => y;
   const [x0, x1] = spread(all.map(([x]) => x)), [y0, y1] = spread(all.map(([, y]) => up(y)));
@@ -19,7 +20,8 @@ function chart(element, lines, dots, { log = false, label }) {
   for (const { points, name } of lines) svg("path", element, { class: name, d: pathThrough(points, place) });
   for (const { x, y, name } of dots) {
     const [cx, cy] = place([x, y]);
-    if (Number.isFinite(cy)) svg("circle", element, { class: name, cx: cx.toFixed(1), cy: cy.toFixed(1), r: name === "here" ? 6 : 2.5 });
+    const size = { cx: cx.toFixed(1), cy: cy.toFixed(1), r: name === "here" ? 6 : 2.5 };
+    if (Number.isFinite(cy)) svg("circle", element, { class: name, ...size });
   }
 }
 
@@ -54,7 +56,8 @@ function axes(element, { x0, x1, y0, y1, log, place }) {
 
 // Round numbers from low to high, three to six of them.
 function ticks(low, high) {
-  const raw = (high - low) / 4, power = 10 ** Math.floor(Math.log10(raw)), step = [1, 2, 5, 10].find((m) => m * power >= raw) * power;
+  const raw = (high - low) / 4, power = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 5, 10].find((m) => m * power >= raw) * power;
   const found = [];
   for (let k = Math.ceil(low / step); k * step <= high; k++) found.push(k * step);
   return found;

@@ -44,17 +44,21 @@ function startHere() {
   drawDescent();
 }
 
+const lossOf = (run) => run.values[graph.root];
+
 function pointNow() {
-  return { at: Object.fromEntries(parameters().map((i) => [i, result.values[i]])), loss: result.values[graph.root], shadow: shadow.result.values[graph.root] };
+  const numbers = Object.fromEntries(parameters().map((i) => [i, result.values[i]]));
+  return { at: numbers, loss: lossOf(result), shadow: lossOf(shadow.result) };
 }
 
 function descendOnce() {
   const rate = Number(at("rate").value), moves = {}, told = [];
   if (!parameters().length || !(trail.length <= MOST_STEPS)) return halt();
   for (const i of parameters()) {
-    held[i] = (zeroed() ? 0 : held[i] ?? 0) + result.gradients[i];
-    moves[i] = result.values[i] - rate * held[i];
-    told.push([i, result.values[i], held[i], moves[i]]);
+    const x = result.values[i], g = result.gradients[i], before = zeroed() ? 0 : held[i] ?? 0;
+    held[i] = before + g;
+    moves[i] = x - rate * held[i];
+    told.push({ name: nodes[i].name, x, g, before, total: held[i], next: moves[i] });
   }
   if (!Object.values(moves).every(Number.isFinite)) {
     at("progress").textContent = "The numbers have left all bounds; try a smaller learning rate.";
@@ -71,26 +75,30 @@ function descendOnce() {
 }
 
 function drawDescent(told = [], rate = Number(at("rate").value)) {
-  const losses = trail.map((point) => point.loss), finite = losses.filter(Number.isFinite), piling = !zeroed();
-  const log = !piling && finite.length > 1 && Math.min(...finite) > 0 && Math.max(...finite) > 300 * Math.min(...finite);
-  at("progress").textContent = `step ${trail.length - 1}, L = ${decimal(losses.at(-1))}`;
+  const losses = trail.map((point) => point.loss), piling = !zeroed(), last = trail.length - 1;
+  const finite = losses.filter(Number.isFinite), [low, high] = [Math.min(...finite), Math.max(...finite)];
+  const log = !piling && low > 0 && high > 300 * low;
+  at("progress").textContent = `step ${last}, ${nodes[graph.root].name} = ${decimal(losses[last])}`;
   at("update").textContent = updateText(told, rate);
   at("piled").hidden = !piling;
   const line = { points: losses.map((y, k) => [k, y]), name: "loss" };
   const thin = { points: trail.map((point, k) => [k, point.shadow]), name: "ghost" };
-  chart(at("curve"), piling ? [thin, line] : [line], [{ x: trail.length - 1, y: losses.at(-1), name: "here" }], {
-    log, label: `Loss by step: ${decimal(losses[0])} at the start, ${decimal(losses.at(-1))} after ${trail.length - 1} steps`,
-  });
+  const label = `Loss by step: ${decimal(losses[0])} at the start, ${decimal(losses[last])} after ${last} steps`;
+  chart(at("curve"), piling ? [thin, line] : [line], [{ x: last, y: losses[last], name: "here" }], { log, label });
   drawSlice();
 }
 
+// The last update as a program, with its numbers.
 function updateText(told, rate) {
-  const names = parameters().map((i) => nodes[i].name), some = names.length > 3 ? [...names.slice(0, 3), "..."] : names;
+  const names = parameters().map((i) => nodes[i].name), first = names.slice(0, 3);
+  const some = names.length > 3 ? [...first, "..."] : names, root = nodes[graph.root].name;
   const clear = `${zeroed() ? "" : "# "}for p in (${some.join(", ")}${names.length === 1 ? "," : ""}): p.grad = 0.0`;
-  const rows = told.length ? told.slice(0, 3).map(([i, x, g, next]) => {
-    return `${nodes[i].name}.data -= ${rate} * ${nodes[i].name}.grad\n  # ${decimal(x)} - ${rate} * ${decimal(g)} = ${decimal(next)}`;
-  }) : names.slice(0, 3).map((name) => `${name}.data -= ${rate} * ${name}.grad`);
-  return [clear, `${nodes[graph.root].name}.backward()`, ...rows].join("\n");
+  const piles = zeroed() ? [] : told.slice(0, 3).map(({ name, g, before, total }) => {
+    return `  # ${name}.grad: ${decimal(before)} + ${decimal(g)} = ${decimal(total)}`;
+  });
+  const moves = told.map(({ x, total, next }) => `\n  # ${decimal(x)} - ${rate} * ${decimal(total)} = ${decimal(next)}`);
+  const rows = first.map((name, k) => `${name}.data -= ${rate} * ${name}.grad${moves[k] ?? ""}`);
+  return [clear, `${root}.backward()`, ...piles, ...rows].join("\n");
 }
 
 // The loss as a function of one parameter, the others as they are; with the point, its tangent and where it has been.
@@ -99,9 +107,10 @@ function drawSlice() {
   if (!parameters().includes(i)) return at("slice").replaceChildren();
   const here = result.values[i], been = trail.map((point) => point.at[i]).filter(Number.isFinite);
   const [first] = been, around = Math.max(1.25 * Math.abs(first), 0.5), rim = 0.1 * around;
-  const left = Math.min(first - around, ...been.map((x) => x - rim)), right = Math.max(first + around, ...been.map((x) => x + rim));
+  const left = Math.min(first - around, ...been.map((x) => x - rim));
+  const right = Math.max(first + around, ...been.map((x) => x + rim));
   const xs = Array.from({ length: 121 }, (_, k) => left + k * (right - left) / 120);
-  const losses = xs.map((x) => lossAt({ ...given, [i]: x })), slope = result.gradients[i], loss = result.values[graph.root];
+  const losses = xs.map((x) => lossAt({ ...given, [i]: x })), slope = result.gradients[i], loss = lossOf(result);
   const least = Math.min(...losses.filter(Number.isFinite)), most = Math.max(...trail.map((point) => point.loss));
   const top = most > least ? least + 3 * (most - least) : Infinity;  // what is steeper runs out of the picture
   const points = xs.map((x, k) => [x, losses[k] <= top ? losses[k] : NaN]);
@@ -111,10 +120,11 @@ function drawSlice() {
     const share = y < low || y > high ? Math.abs(((y < low ? low : high) - loss) / (y - loss)) : 1;
     return [here + (x - here) * share, loss + (y - loss) * share];
   });
-  const old = parameters().length === 1 ? trail.slice(0, -1).map((point) => ({ x: point.at[i], y: point.loss, name: "been" })) : [];
-  chart(at("slice"), [{ points, name: "loss" }, { points: inside, name: "tangent" }], [...old, { x: here, y: loss, name: "here" }], {
-    label: `Loss along ${nodes[i].name}: ${decimal(loss)} at ${decimal(here)}, with slope ${decimal(slope)}`,
-  });
+  const old = parameters().length === 1 ? trail.slice(0, -1) : [];  // otherwise not on this slice
+  const dots = old.map((point) => ({ x: point.at[i], y: point.loss, name: "been" }));
+  const lines = [{ points, name: "loss" }, { points: inside, name: "tangent" }];
+  const label = `Loss along ${nodes[i].name}: ${decimal(loss)} at ${decimal(here)}, with slope ${decimal(slope)}`;
+  chart(at("slice"), lines, [...dots, { x: here, y: loss, name: "here" }], { label });
 }
 
 function lossAt(changes) {

@@ -37,12 +37,15 @@ function drawing(graph, room) {
 function arrangement(graph, tall) {
   const sizes = graph.nodes.map(cardSize);
   const layers = layout(graph.nodes, graph.root, sizes.map((each) => tall ? each.width : each.height));
-  const deep = layers.map((layer) => Math.max(...layer.map((v) => v.node === null ? 0 : tall ? sizes[v.node].height : sizes[v.node].width)));
-  const all = layers.flat(), starts = all.map((v) => v.across - v.size / 2), ends = all.map((v) => v.across + v.size / 2);
-  const low = Math.min(...starts), pad = 12, broad = Math.max(...ends) - low + 2 * pad;
+  const deep = layers.map((layer) => Math.max(...layer.map((v) => v.node === null ? 0 : depthOf(v, sizes, tall))));
+  const all = layers.flat(), pad = 12, low = Math.min(...all.map((v) => v.across - v.size / 2));
+  const broad = Math.max(...all.map((v) => v.across + v.size / 2)) - low + 2 * pad;
   let along = pad;
   for (let d = layers.length - 1; d >= 0; d--) {  // the inputs stand first
-    for (const vertex of layers[d]) Object.assign(vertex, { along: along + deep[d] / 2, start: along, end: along + deep[d], across: vertex.across - low + pad });
+    for (const vertex of layers[d]) {
+      vertex.across += pad - low;
+      Object.assign(vertex, { along: along + deep[d] / 2, start: along, end: along + deep[d] });
+    }
     along += deep[d] + GAP.layer;
   }
   const long = along - GAP.layer + pad;
@@ -50,11 +53,13 @@ function arrangement(graph, tall) {
 }
 
 function picture(graph, { tall, sizes, layers, width, height }) {
-  const image = svg("svg", null, { width: `${width.toFixed(1)}pt`, height: `${height.toFixed(1)}pt`, viewBox: `0 0 ${width.toFixed(1)} ${height.toFixed(1)}` });
-  const ground = svg("g", image, { class: "graph" }), point = (along, across) => tall ? [across, along] : [along, across];
-  const cards = layers.flat().filter((vertex) => vertex.node !== null);
+  const [w, h] = [width.toFixed(1), height.toFixed(1)];
+  const image = svg("svg", null, { width: `${w}pt`, height: `${h}pt`, viewBox: `0 0 ${w} ${h}` });
+  const ground = svg("g", image, { class: "graph" });
+  const point = (along, across) => tall ? [across, along] : [along, across];
+  const cards = layers.flat().filter((vertex) => vertex.node !== null).sort((a, b) => a.node - b.node);
   for (const vertex of cards) drawEdges(ground, vertex, graph, sizes, tall, point);
-  for (const vertex of cards.sort((a, b) => a.node - b.node)) drawCard(ground, vertex, graph, sizes[vertex.node], point);
+  for (const vertex of cards) drawCard(ground, vertex, graph, sizes[vertex.node], point);
   return image;
 }
 
@@ -66,16 +71,19 @@ function drawCard(ground, vertex, graph, { width, height }, point) {
     svg("text", group, { ...line, y: y + 3.5, "font-size": 9 }, short(node.data));
     return;
   }
-  const [w, h, r] = [width / 2, height / 2, 7];
-  svg("path", group, {
-    d: `M${x - w + r},${y - h}H${x + w - r}Q${x + w},${y - h} ${x + w},${y - h + r}V${y + h - r}Q${x + w},${y + h} ${x + w - r},${y + h}H${x - w + r}Q${x - w},${y + h} ${x - w},${y + h - r}V${y - h + r}Q${x - w},${y - h} ${x - w + r},${y - h}Z`,
-    "stroke-width": vertex.node === graph.root ? 2 : 1,
-  });
+  svg("path", group, { d: roundedBox(x, y, width, height, 7), "stroke-width": vertex.node === graph.root ? 2 : 1 });
   const { label, made } = node.caption, caption = svg("text", group, { ...line, y: y - 10, "font-size": 11 });
   if (label) svg("tspan", caption, { "font-weight": "bold" }, label);
   if (made) caption.append(label ? ` = ${made}` : made);
   svg("text", group, { ...line, y: y + 6, "font-size": 13 });
   svg("text", group, { ...line, y: y + 19, "font-size": 9 });
+}
+
+// A rectangle around a point, its corners rounded.
+function roundedBox(x, y, width, height, r) {
+  const corner = `a${r},${r} 0 0 1`, [w, h] = [width - 2 * r, height - 2 * r];
+  const top = `M${x - w / 2},${y - height / 2}h${w}${corner} ${r},${r}v${h}`;
+  return `${top}${corner} ${-r},${r}h${-w}${corner} ${-r},${-r}v${-h}${corner} ${r},${-r}Z`;
 }
 
 // The edges into a card. They end side by side, in the order in which they come; one that comes straight ends in the
@@ -93,9 +101,10 @@ function drawEdges(ground, vertex, graph, sizes, tall, point) {
     const condition = edge.place >= graph.nodes[vertex.node].inputs.length;
     const group = svg("g", ground, { class: condition ? "edge condition" : "edge" });
     svg("title", group, {}, `n${first.node}->n${vertex.node}`);
-    const dashes = condition ? { "stroke-dasharray": "1 4" } : graph.nodes[first.node].constant ? { "stroke-dasharray": "5 3" } : {};
-    svg("path", group, { d: curve(points, point), fill: "none", ...dashes });
-    const [along, across] = points.at(-1), tips = [[along - 1, across - 2.6], [along + 6, across], [along - 1, across + 2.6]];
+    const dashes = condition ? "1 4" : graph.nodes[first.node].constant ? "5 3" : "none";
+    svg("path", group, { d: curve(points, point), fill: "none", "stroke-dasharray": dashes });
+    const [along, across] = points.at(-1);
+    const tips = [[along - 1, across - 2.6], [along + 6, across], [along - 1, across + 2.6]];
     svg("polygon", group, { points: tips.map((tip) => point(...tip).join(",")).join(" ") });
   }
 }

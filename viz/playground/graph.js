@@ -1,7 +1,8 @@
-// From nodes to what the player shows: the same data as viz/player/page.py writes, with the names of viz/maths/steps.py.
+// From nodes to what the player shows: the same data that viz/player/page.py writes, named as in viz/maths/steps.py.
 
 const NAME_WIDTH = 20, CARD_WIDTH = 24;  // characters
 const sizeOf = (text) => [...text].length;
+const cut = (label) => `${[...label].slice(0, NAME_WIDTH - 1).join("")}…`;
 const shortened = (text) => sizeOf(text) <= CARD_WIDTH ? text : "…";
 const isPlain = (text) => /^[\p{L}\p{N}_.[\],']*$/u.test(text);
 const gradientName = (over, under) => `d${[over, under].map((text) => isPlain(text) ? text : `(${text})`).join("/d")}`;
@@ -35,7 +36,8 @@ function backwardOrder(root) {
 }
 
 function givenOf(node) {
-  return Object.entries(node.texts).map(([key, text]) => key === "condition" ? shortened(text) : `${key}=${shortened(text)}`);
+  const said = ([key, text]) => key === "condition" ? shortened(text) : `${key}=${shortened(text)}`;
+  return Object.entries(node.texts).map(said);
 }
 
 // A name for each node: its label, its expression if that is short, or a number, from the node `first` on; L for the
@@ -47,9 +49,10 @@ function namesOf(nodes, root, first) {
   nodes.forEach((node, i) => {
     const label = node.label || (node === root && !labels.includes("L") ? "L" : "");
     const made = node.op ? code(node.op, node.inputs.map((x) => names.get(x)), givenOf(node)) : null;
-    if (label) names.set(node, term(sizeOf(label) <= NAME_WIDTH ? label : `${[...label].slice(0, NAME_WIDTH - 1).join("")}…`));
+    const isShort = made && sizeOf(made.text) <= NAME_WIDTH && !made.text.includes("…");
+    if (label) names.set(node, term(sizeOf(label) <= NAME_WIDTH ? label : cut(label)));
     else if (!node.op) names.set(node, constant(node.data));
-    else names.set(node, sizeOf(made.text) <= NAME_WIDTH && !made.text.includes("…") ? made : term(`${letter}${i - first}`));
+    else names.set(node, isShort ? made : term(`${letter}${i - first}`));
     node.made = made?.text ?? "";
   });
   return names;
@@ -80,7 +83,7 @@ function graphOf(root, leaves) {
       params: node.params,
       given: givenOf(node),
       condition: node.condition ? conditionOf(node.condition, index) : null,
-      aside: node.condition ? leavesOf(node.condition).filter((each) => aside.includes(each)).map((each) => index.get(each)) : [],
+      aside: leavesOf(node.condition).filter((each) => aside.includes(each)).map((each) => index.get(each)),
       data: node.data,
       constant: node.constant,
       fixed: node.constant,
@@ -90,12 +93,18 @@ function graphOf(root, leaves) {
   };
 }
 
-const leavesOf = ({ x, y }) => [...new Set([...inOrder(x), ...inOrder(y)])].filter((node) => node.label);
+function leavesOf(condition) {
+  const nodes = condition ? [...inOrder(condition.x), ...inOrder(condition.y)] : [];
+  return [...new Set(nodes)].filter((node) => node.label);
+}
 
 function conditionOf({ sign, x, y }, index) {
-  const operand = (node) => index.has(node) ? index.get(node)
-    : node.op ? { op: node.op, inputs: node.inputs.map(operand), settings: OPS[node.op].settings.map((key) => node.params[key]) }
-    : { value: node.data };
+  const operand = (node) => {
+    if (index.has(node)) return index.get(node);
+    if (!node.op) return { value: node.data };
+    const settings = OPS[node.op].settings.map((key) => node.params[key]);
+    return { op: node.op, inputs: node.inputs.map(operand), settings };
+  };
   return { sign, x: operand(x), y: operand(y) };
 }
 
@@ -117,15 +126,15 @@ function write(name, xs, given) {
     if (name === "floor" || name === "ceil") return term(name === "floor" ? `⌊${x.text}⌋` : `⌈${x.text}⌉`);
     if (name === "square") return term(`${within(x, ATOM)}²`, POWER);
     if (name === "power") {
-      const raised = [...y.text].every((each) => each in SUPERSCRIPTS);
-      return term(within(x, ATOM) + (raised ? [...y.text].map((each) => SUPERSCRIPTS[each]).join("") : `^${within(y, ATOM)}`), POWER);
+      const raised = [...y.text].map((each) => SUPERSCRIPTS[each]);
+      return term(within(x, ATOM) + (raised.every(Boolean) ? raised.join("") : `^${within(y, ATOM)}`), POWER);
     }
   }
   const shown = [...args, ...given].filter((text, i, all) => !(text === "…" && all[i - 1] === "…"));
   return term(`${name}(${shown.join(", ")})`);
 }
 
-// For each node its label and its expression in the names of its inputs, the longest of which are left out until it fits.
+// For each node its label, and its expression in the names of its inputs: the longest are left out until it fits.
 function captionsOf(nodes, names) {
   const captions = new Map(), terms = new Map(), rest = term("…");
   for (const node of nodes) {

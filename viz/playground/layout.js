@@ -18,7 +18,9 @@ function layout(nodes, root, sizes) {
 // Edges from one node share their stations, as one line that branches.
 function placed(nodes, root, sizes) {
   const depth = nodes.map(() => 0), height = nodes.map(() => 0), layers = [], stations = new Map();
-  for (let i = nodes.length - 1; i >= 0; i--) for (const k of sources(nodes[i])) depth[k] = Math.max(depth[k], depth[i] + 1);
+  for (let i = nodes.length - 1; i >= 0; i--) {
+    for (const k of sources(nodes[i])) depth[k] = Math.max(depth[k], depth[i] + 1);
+  }
   nodes.forEach((node, i) => { height[i] = node.op ? 1 + Math.max(...node.inputs.map((k) => height[k])) : 0; });
   // The vertex at which edges from node k pass layer d, and those behind it; all that had to be made.
   const station = (k, d) => {
@@ -133,7 +135,9 @@ function settle(layers) {
     }
     for (const vertex of layer) vertex.across -= end / 2;
   }
-  for (let round = 0; round < 60; round++) for (const layer of round % 2 ? layers : layers.toReversed()) pack(layer, false);
+  for (let round = 0; round < 60; round++) {
+    for (const layer of round % 2 ? layers : layers.toReversed()) pack(layer, false);
+  }
   for (const layer of layers) pack(layer, true);
 }
 
@@ -144,7 +148,8 @@ function pack(layer, strict) {
   let shift = 0;
   layer.forEach((vertex, k) => {
     if (k) shift += apart(layer[k - 1], vertex);
-    let edges = [...vertex.users.map((edge) => [edge.to, edge.weight]), ...vertex.inputs.map((edge) => [edge.from, edge.weight])];
+    const after = vertex.users.map((edge) => [edge.to, edge.weight]);
+    let edges = [...after, ...vertex.inputs.map((edge) => [edge.from, edge.weight])];
     const firm = strict ? vertex.users.filter((edge) => edge.weight === FIRM) : [];
     if (firm.length) edges = firm.map((edge) => [edge.to, 1000]);
     const weight = edges.reduce((sum, [, w]) => sum + w, 0) || 0.001;
@@ -152,7 +157,8 @@ function pack(layer, strict) {
     let block = { at: wish - shift, weight, members: [[vertex, shift]] };
     while (blocks.length && blocks.at(-1).at > block.at) {
       const last = blocks.pop(), total = last.weight + block.weight;
-      block = { at: (last.at * last.weight + block.at * block.weight) / total, weight: total, members: [...last.members, ...block.members] };
+      const middle = (last.at * last.weight + block.at * block.weight) / total;
+      block = { at: middle, weight: total, members: [...last.members, ...block.members] };
     }
     blocks.push(block);
   });

@@ -13,7 +13,10 @@ class Mistake extends Error {
 
 const NUMBER = String.raw`0[xXoObB][\p{L}\p{N}_]*|(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][+-]?\d[\d_]*)?`;
 const TOKEN = new RegExp(String.raw`${NUMBER}|[\p{L}_][\p{L}\p{M}\p{N}_]*|[<>=!]=|\*\*|//|\S`, "gu");
-const LITERAL = /^(?:0[xX](?:_?[\da-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+|(?:0(?:_?0)*|[1-9](?:_?\d)*)|(?:(?:\d(?:_?\d)*)?\.\d(?:_?\d)*|\d(?:_?\d)*\.?)(?:[eE][+-]?\d(?:_?\d)*)?)$/;
+const DIGITS = String.raw`\d(?:_?\d)*`, EXPONENT = String.raw`[eE][+-]?${DIGITS}`;
+const WHOLE = String.raw`0[xX](?:_?[\da-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+|0(?:_?0)*|[1-9](?:_?\d)*`;
+const BROKEN = String.raw`(?:(?:${DIGITS})?\.${DIGITS}|${DIGITS}\.)(?:${EXPONENT})?|${DIGITS}${EXPONENT}`;
+const LITERAL = new RegExp(`^(?:${WHOLE}|${BROKEN})$`);
 
 const CLOSING = { "(": ")", "[": "]", "{": "}" };
 const isWord = (token) => /^[\p{L}_]/u.test(token);
@@ -23,16 +26,18 @@ const isKeyword = (token) => LANGUAGE.keywords.includes(token);
 const isCalled = (token) => Object.hasOwn(LANGUAGE.functions, token) || Object.hasOwn(LANGUAGE.aliases, token);
 
 function tokens(text) {
-  const found = [...text.matchAll(TOKEN)].map((match) => ({ token: match[0], from: match.index, to: match.index + match[0].length }));
-  return [...found, { token: "", from: text.trimEnd().length, to: text.trimEnd().length }];
+  const part = ({ 0: token, index }) => ({ token, from: index, to: index + token.length });
+  const found = [...text.matchAll(TOKEN)].map(part);
+  const end = text.trimEnd().length;
+  return [...found, { token: "", from: end, to: end }];
 }
 
 // The same checks in the same order as Python's.
 function checkText(text) {
-  const length = [...text].length;
-  if (length > LANGUAGE.longest) {
-    const [most, got] = [LANGUAGE.longest, length].map((n) => n.toLocaleString("en-US"));
-    throw new Mistake(LANGUAGE.longest, `expected at most ${most} characters, got ${got}`, text.slice(0, LANGUAGE.longest + 40));
+  const { longest, deepest } = LANGUAGE, length = [...text].length;
+  if (length > longest) {
+    const [most, got] = [longest, length].map((n) => n.toLocaleString("en-US"));
+    throw new Mistake(longest, `expected at most ${most} characters, got ${got}`, text.slice(0, longest + 40));
   }
   let depth = 0, signs = 0, powers = 0;
   for (let i = 0; i < text.length; i++) {
@@ -40,9 +45,9 @@ function checkText(text) {
     depth += "([{".includes(char) - ")]}".includes(char);
     signs = "+-~".includes(char) ? signs + 1 : char === " " ? signs : 0;
     powers = char === "*" ? powers + (text[i + 1] === "*") : "+-/,()[]".includes(char) ? 0 : powers;
-    if (Math.max(depth, signs, powers) > LANGUAGE.deepest) {
-      const what = depth > LANGUAGE.deepest ? "brackets within each other" : "signs or powers in a row";
-      throw new Mistake(i, `expected at most ${LANGUAGE.deepest} ${what}, got more`, text);
+    if (Math.max(depth, signs, powers) > deepest) {
+      const what = depth > deepest ? "brackets within each other" : "signs or powers in a row";
+      throw new Mistake(i, `expected at most ${deepest} ${what}, got more`, text);
     }
   }
   if (text.includes("#")) throw new Mistake(text.indexOf("#"), "expected an expression, got a comment", text);
@@ -50,19 +55,21 @@ function checkText(text) {
 }
 
 function checkSpelling(text) {
+  const { spellings } = LANGUAGE, isSpelt = (sign) => Object.hasOwn(spellings, sign);
   let last = "";
   for (const { token, from } of tokens(text)) {
     let at = from;
-    for (const char of Object.hasOwn(LANGUAGE.spellings, token) ? [token] : token) {
-      if (Object.hasOwn(LANGUAGE.spellings, char)) throw new Mistake(at, `write ${LANGUAGE.spellings[char]} for ${char}`, text);
+    for (const char of isSpelt(token) ? [token] : token) {
+      if (isSpelt(char)) throw new Mistake(at, `write ${spellings[char]} for ${char}`, text);
       at += char.length;
     }
     const starts = token === "(" || isOperand(token);
     const ends = last === ")" || (isOperand(last) && (token !== "(" || !isWord(last)));  // a word before ( is called
     if (starts && ends && !isKeyword(token) && !isKeyword(last)) {
       const [left, right] = [last, token].map((part) => "()".includes(part) ? "(...)" : part);
-      const what = isCalled(last) ? `brackets are missing: write ${last}(${token})` : `an operator is missing: write ${left}*${right}`;
-      throw new Mistake(from, what, text);
+      throw new Mistake(from, isCalled(last)
+        ? `brackets are missing: write ${last}(${token})`
+        : `an operator is missing: write ${left}*${right}`, text);
     }
     last = token;
   }
@@ -76,11 +83,13 @@ function checkBrackets(text, list) {
       const last = open.pop();
       if (!last) throw new Mistake(from, `expected an expression: unmatched '${token}'`, text);
       if (CLOSING[last.token] !== token) {
-        throw new Mistake(from, `expected an expression: closing parenthesis '${token}' does not match opening parenthesis '${last.token}'`, text);
+        const what = `closing parenthesis '${token}' does not match opening parenthesis '${last.token}'`;
+        throw new Mistake(from, `expected an expression: ${what}`, text);
       }
     }
   }
-  if (open.length) throw new Mistake(open.at(-1).from, `expected an expression: '${open.at(-1).token}' was never closed`, text);
+  const last = open.pop();
+  if (last) throw new Mistake(last.from, `expected an expression: '${last.token}' was never closed`, text);
 }
 
 const SUMS = { "+": "add", "-": "subtract" }, PRODUCTS = { "*": "multiply", "/": "divide" };
@@ -90,7 +99,7 @@ const COMPARISONS = { "<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", 
 // Python reads and the language has not.
 class Parser {
   constructor(text) {
-    this.text = text.replace(/[\n\r\t]/g, " ");
+    this.text = text.replace(/\s/g, " ");
     checkText(this.text);
     checkSpelling(this.text);
     this.list = tokens(this.text);
@@ -113,7 +122,8 @@ class Parser {
     const items = this.items("");
     if (!items.length) this.fail();
     if (this.token) this.fail();
-    return items.length === 1 && !items.comma ? items[0] : { kind: "list", from: items[0].from, to: this.end, parts: items };
+    if (items.length === 1 && !items.comma) return items[0];
+    return { kind: "list", from: items[0].from, to: this.end, parts: items };
   }
 
   // Expressions with commas between them, up to `closing`.

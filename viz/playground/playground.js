@@ -5,16 +5,18 @@ let shape = "", mode = "step", announced = null;
 
 // The number of a name that has none yet.
 function valueOf(name) {
-  if (!values.has(name)) values.set(name, Object.hasOwn(LANGUAGE.usual, name) ? LANGUAGE.usual[name] : LANGUAGE.fresh[values.size % LANGUAGE.fresh.length]);
+  const { usual, fresh } = LANGUAGE, next = fresh[values.size % fresh.length];
+  if (!values.has(name)) values.set(name, Object.hasOwn(usual, name) ? usual[name] : next);
   return values.get(name);
 }
 
 function read(text) {
-  const tree = new Parser(text).whole(), builder = new Builder(text.replace(/[\n\r\t]/g, " "), valueOf);
+  const tree = new Parser(text).whole(), builder = new Builder(text.replace(/\s/g, " "), valueOf);
   const root = builder.result(tree);
   if (root.constant) throw new Mistake(tree.from, "expected a name with a value, such as x", text);
   const next = graphOf(root, [...builder.leaves.values()]);
-  if (next.nodes.length > MOST) throw new Mistake(tree.from, `expected at most ${MOST} nodes, got ${next.nodes.length}`, text);
+  const count = next.nodes.length;
+  if (count > MOST) throw new Mistake(tree.from, `expected at most ${MOST} nodes, got ${count}`, text);
   return { next, trouble: builder.trouble };
 }
 
@@ -31,7 +33,7 @@ function typed(step = frame, names = [...learned]) {
     return;
   }
   showMistake(found.trouble, false);
-  const looks = JSON.stringify(found.next.nodes.map(({ data, ...node }) => node.leaf ? node : { ...node, data: node.constant ? data : 0 }));
+  const looks = JSON.stringify(found.next.nodes.map((node) => node.constant ? node : { ...node, data: 0 }));
   if (looks !== shape) {
     shape = looks;
     unfold(found.next, step, names);
@@ -110,11 +112,12 @@ function remember() {
 }
 
 function recall() {
-  const [first] = LANGUAGE.examples, { e = first.parts.e, v = first.parts.v, step, learn = "", rate = "0.1", zero, mode: wanted } = fromAddress();
+  const [first] = LANGUAGE.examples, said = fromAddress();
+  const { e = first.parts.e, v = first.parts.v, step, learn = "", rate = "0.1", zero, mode: wanted = "step" } = said;
   adopt(v);
   at("rate").value = Number(rate) >= 0 ? Number(rate) : 0.1;
   at("zero").checked = zero !== "off";
-  if (["step", "descend", "predict"].includes(wanted ?? "step")) mode = wanted ?? "step";
+  if (["step", "descend", "predict"].includes(wanted)) mode = wanted;
   at("expression").value = e;
   shape = "";
   typed(Number(step), learn.split(","));
@@ -146,8 +149,9 @@ function moved() {
 function say() {
   clearTimeout(announced);
   announced = setTimeout(() => {
-    const gradients = nodes.flatMap((node, i) => node.leaf && !predicted ? [`${node.d} = ${decimal(result.gradients[i])}`] : []);
-    at("said").textContent = [at("result").textContent, ...gradients.slice(0, 6)].join("; ");
+    const known = leavesNow().filter((i) => !predicted || predicted.has(i)).slice(0, 6);
+    const gradients = known.map((i) => `${nodes[i].d} = ${decimal(result.gradients[i])}`);
+    at("said").textContent = [at("result").textContent, ...gradients].join("; ");
   }, 900);
 }
 

@@ -1,6 +1,7 @@
 // Predict first: gradients stay hidden until they have been told. Right ones turn green.
 
 const NEAR = 0.01;  // of the number
+const PLAIN = { autocomplete: "off", autocapitalize: "none", spellcheck: "false" };
 
 function ask() {
   predicted = new Map();
@@ -9,14 +10,21 @@ function ask() {
   for (const i of order) {
     const item = make("li", at("questions"), "", { "data-node": i }), name = nodes[i].d;
     make("span", item, name, { class: "asked" });
-    const box = make("input", item, "", { "aria-label": name, class: "number", autocomplete: "off", autocapitalize: "none", spellcheck: "false" });
+    const box = make("input", item, "", { "aria-label": name, class: "number", ...PLAIN });
     make("span", item, "", { class: "mark", role: "status" });
-    const help = make("button", item, "?", { "aria-label": `Hint for ${name}`, title: "Hint", "aria-expanded": "false" });
+    const help = make("button", item, "?", { "aria-label": `Hint for ${name}`, title: "Hint", "aria-expanded": false });
     const hint = make("p", item, hintFor(i), { class: "hint", hidden: "" });
     box.addEventListener("input", () => mark(i, item, box.value, false));
     box.addEventListener("change", () => mark(i, item, box.value, true));
-    box.addEventListener("keydown", (event) => { if (event.key === "Enter") { mark(i, item, box.value, true); nextQuestion(item); } });
-    help.addEventListener("click", () => { hint.hidden = !hint.hidden; help.setAttribute("aria-expanded", !hint.hidden); });
+    box.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter") return;
+      mark(i, item, box.value, true);
+      nextQuestion(item);
+    });
+    help.addEventListener("click", () => {
+      hint.hidden = !hint.hidden;
+      help.setAttribute("aria-expanded", !hint.hidden);
+    });
   }
   keepScore();
 }
@@ -61,7 +69,9 @@ function guessOf(text) {
   }
 }
 
-const isRight = (guess, gradient) => Object.is(guess, gradient) || Math.abs(guess - gradient) <= NEAR * Math.abs(gradient) + 1e-12;
+function isRight(guess, gradient) {
+  return Object.is(guess, gradient) || Math.abs(guess - gradient) <= NEAR * Math.abs(gradient) + 1e-12;
+}
 
 function nextQuestion(item) {
   const open = [...at("questions").querySelectorAll("li:not(.right):not(.shown)")];
