@@ -98,7 +98,7 @@ function tell({ phase, node, sentence, lines, amounts }) {
 function showNode(i, value, gradient, fires, strongest) {
   const node = nodes[i], card = cards[i], row = rows[i], waiting = value === null;
   card.value.textContent = waiting ? "·" : marked(value, short(value));
-  const unknown = predicted ? "grad ?" : "";
+  const unknown = predicted && graph.steps.includes(i) ? "grad ?" : "";
   if (card.gradient) {
     card.gradient.textContent = gradient === null ? unknown : marked(gradient, `grad ${short(gradient, true)}`);
   }

@@ -96,7 +96,9 @@ function updateText(told, rate) {
   const piles = zeroed() ? [] : told.slice(0, 3).map(({ name, g, before, total }) => {
     return `  # ${name}.grad: ${decimal(before)} + ${decimal(g)} = ${decimal(total)}`;
   });
-  const moves = told.map(({ x, total, next }) => `\n  # ${decimal(x)} - ${rate} * ${decimal(total)} = ${decimal(next)}`);
+  const moves = told.map(({ x, total, next }) => {
+    return `\n  # ${decimal(x)} - ${rate} * ${decimal(total)} = ${decimal(next)}`;
+  });
   const rows = first.map((name, k) => `${name}.data -= ${rate} * ${name}.grad${moves[k] ?? ""}`);
   return [clear, `${root}.backward()`, ...piles, ...rows].join("\n");
 }
