@@ -24,8 +24,8 @@ On the command line: python -m viz "tanh(a*b + c)" a=2 b=-3 c=10
 from viz.maths.formula import Formula, derivative, formula
 from viz.maths.steps import Frame, steps
 from viz.nodes import Node
-from viz.picture.draw import draw
-from viz.picture.render import overview, render, svg
+from viz.picture.draw import draw, overview
+from viz.picture.render import render, svg
 from viz.player.page import play
 from viz.zoom import zoom
 

@@ -119,3 +119,14 @@ def test_a_folded_layer_has_the_values_and_gradients_of_its_outputs() -> None:
     assert card.split("|")[3] == "grad " + gap.join(
         viz.maths.notation.number(x.inputs[0].grad, signed=True) for x in outs
     )
+
+
+def test_a_drawing_too_large_for_a_cell_is_shown_by_its_layers() -> None:
+    model = nn.Sequential(nn.Dense(20, 20, "relu", seed=0), nn.Dense(20, 2, seed=1))
+    loss = scalar.cross_entropy([model(np.linspace(0, 1, 20).tolist())], [1])
+    drawn = viz.draw(loss, max_nodes=1000, theme="dark")
+    assert len(viz.svg(drawn)) > CELL
+    cell = drawn._repr_mimebundle_()["image/svg+xml"]
+    assert len(cell) < CELL and "viz.render writes it" in cell and "layer 1" in cell and "#0f172a" in cell
+    many = viz.draw([Value(1.0) for _ in range(500)])._repr_mimebundle_()["image/svg+xml"]
+    assert "500 nodes are too many for a cell" in many

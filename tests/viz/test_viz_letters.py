@@ -43,6 +43,8 @@ def test_a_label_that_is_a_name_has_no_brackets(label: str) -> None:
 
 
 def test_labels_that_are_equal_expressions_are_told_apart() -> None:
+    product = Value(1.0, "x*w") + Value(1.0, "y*v")
+    assert viz.formula(product * 2).text == "L = (x*w + y*v) * 2"  # none that nobody needs
     assert viz.formula(Value(1.0, "a+b") * Value(2.0, "a+b")).text == "L = (a+b) * (a+b)[2]"
 
 

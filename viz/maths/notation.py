@@ -238,18 +238,25 @@ def scientific(term: Term) -> Term:
     return Term(rf"{mantissa} \cdot 10^{{{int(exponent)}}}", PRODUCT) if e else term
 
 
-SIGNS = {*'+-*/^%=<>&~@!:;,?"', *"−×÷·∙⋅√∛∂²³⁻±≤≥≠→"}  # that join operands
+BINDS = {
+    **dict.fromkeys('=<>&~!:;,?"≤≥≠→', 0),
+    **dict.fromkeys("+-−±", SUM),
+    **dict.fromkeys("*/×÷·∙⋅%@", PRODUCT),
+    **dict.fromkeys("^√∛²³⁻", POWER),
+}
 
 
 def operand(label: str) -> int:
-    """How tightly a label binds as it is written: not at all where it reads as an expression, outside of brackets.
+    """How tightly a label binds as it is written: as the loosest sign in it does that stands in no brackets.
 
-    >>> Term("w[i-1]", operand("w[i-1]")).within(POWER), Term("x*w + b", operand("x*w + b")).within(PRODUCT)
-    ('w[i-1]', '(x*w + b)')
+    >>> [Term(label, operand(label)).within(PRODUCT) for label in ("w[i-1]", "x*w", "x*w + b")]
+    ['w[i-1]', 'x*w', '(x*w + b)']
     """
-    depth = 0
+    depth, tightness = 0, ATOM
     for char in label:
         depth += (char in "([{") - (char in ")]}")
-        if depth < 0 or (not depth and (char in SIGNS or char.isspace())):
+        if depth < 0:
             return 0
-    return ATOM if not depth else 0
+        if not depth:
+            tightness = min(tightness, BINDS.get(char, ATOM))
+    return tightness if not depth else 0

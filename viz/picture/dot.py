@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import graphviz
@@ -51,7 +52,12 @@ FONTS = """<?xml version="1.0"?>
 
 
 class Picture(graphviz.Digraph):
-    """A graph that a notebook shows by the same Graphviz as `viz.render`, with or without a `dot` on the machine."""
+    """A graph that a notebook shows by the same Graphviz as `viz.render`, with or without a `dot` on the machine.
+
+    Where a cell could not hold it, `smaller`, if there is one, gives an element to show in its place, with a note.
+    """
+
+    smaller: Callable[[str], str] | None = None
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None, **_: object) -> dict[str, str]:
         try:
@@ -59,8 +65,9 @@ class Picture(graphviz.Digraph):
         except RuntimeError as reason:
             return {"image/svg+xml": sentence(str(reason))}
         if len(picture) > CELL:
-            advice = "viz.render writes it to a file; depth= or collapse=model draws a part"
-            picture = sentence(f"draw: {len(picture) // 1000:,} kB are too much for a notebook's cell: {advice}")
+            size = f"{len(picture) // 1000:,} kB"
+            note = f"The whole picture, {size}, is too much for a cell: viz.render writes it to a file"
+            picture = self.smaller(note) if self.smaller else sentence(note)
         return {"image/svg+xml": picture}
 
 

@@ -14,16 +14,19 @@ from viz.nodes import Node, apply_rules, gradient, has_rules, in_order, is_const
 from viz.picture.cards import Caption, aside, captions, card
 from viz.picture.collapse import Layers, Patterns, fold
 from viz.picture.collapse import collapse as collapsed
-from viz.picture.dot import Picture
+from viz.picture.dot import CELL, Picture, element, sentence, tidy
 from viz.theme import THEMES, Theme
 
-__all__ = ["deepest", "draw"]
+__all__ = ["deepest", "draw", "overview"]
 
 FONT = "DejaVu Sans,Verdana,Helvetica,Arial,sans-serif"  # the widest first: what a page has instead, fits too
 
 LARGE = 2000  # ranks that edges span, taken together; beyond, a rougher layout keeps Graphviz to seconds
 HUGE = 5000  # beyond, even that takes minutes: nodes are placed here, and Graphviz only draws
 ROUGH = {"splines": "line", "nslimit": "0.1", "nslimit1": "0.1", "mclimit": "0.01"}
+
+CARDS = 60  # of a graph in a notebook's cell
+LABEL = {"fontname": FONT, "fontsize": "9"}
 
 Places = Mapping[int, tuple[float, float]]  # in points, by the id of a node
 
@@ -75,7 +78,31 @@ def draw(
     graph = _canvas(rankdir, span, local_derivatives, THEMES[theme])
     _add_cards(graph, nodes, captions(nodes, names), roots, places, gradients, THEMES[theme])
     _add_edges(graph, nodes, places, local_derivatives, THEMES[theme])
+    graph.smaller = lambda note: overview(root, note, theme)
     return graph
+
+
+def overview(root: Node | Sequence[Node], note: str = "", theme: str = "light") -> str:
+    """Return a picture of the graph of `root` that a notebook's cell can hold, as an ``<svg>`` element; so notebooks
+    show nodes. `note` is a line to write below it.
+
+    It is the whole graph where that has at most 60 nodes; else its layers are folded to their neurons, or to one card
+    each, and what is still too large is cut off some steps from `root`.
+    """
+    roots = _checked_roots(root)
+    ways: list[dict[str, Any]] = [{}, {"collapse": Layers(neurons=True)}, {"collapse": Layers()}]
+    for options in [*ways, {"depth": deepest(roots, CARDS)}, {"depth": 0}]:
+        try:
+            graph = draw(roots, theme=theme, max_nodes=CARDS, **options)
+            graph.graph_attr.update({"label": note, **LABEL, "fontcolor": THEMES[theme].still.ink} if note else {})
+            picture = tidy(element(graph.source))
+        except ValueError:  # too many nodes, no layers, or one that feeds itself
+            continue
+        except RuntimeError as reason:
+            return sentence(str(reason))
+        if len(picture) <= CELL:
+            return picture
+    return sentence(f"draw: {len(roots):,} nodes are too many for a cell; viz.render writes them to a file")
 
 
 def _check_options(theme: str, rankdir: str, depth: int | None) -> None:

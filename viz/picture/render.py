@@ -10,12 +10,9 @@ from viz import files
 from viz.maths.document import document
 from viz.nodes import Node
 from viz.picture import dot
-from viz.picture.collapse import Layers
-from viz.picture.draw import deepest, draw
+from viz.picture.draw import draw
 
-__all__ = ["overview", "render", "svg"]
-
-CARDS = 60  # of a graph in a notebook's cell
+__all__ = ["render", "svg"]
 
 
 def render(graph: graphviz.Digraph | Node | Sequence[Node], path: str | os.PathLike[str]) -> Path:
@@ -50,22 +47,6 @@ def svg(graph: graphviz.Digraph | Node | Sequence[Node]) -> str:
         return dot.tidy(dot.element(_source(graph)))
     except (ValueError, RuntimeError) as reason:
         return dot.sentence(str(reason))
-
-
-def overview(root: Node) -> str:
-    """Return a picture of the graph of `root` that a notebook's cell can hold, as an ``<svg>`` element.
-
-    It is the whole graph where that has at most 60 nodes; else its layers are folded to their neurons, or to one card
-    each, and what is still too large is cut off some steps from `root`. So notebooks show nodes.
-    """
-    for layers in (None, Layers(neurons=True), Layers()):
-        try:
-            picture = svg(draw(root, collapse=layers or (), max_nodes=CARDS))
-        except ValueError:  # too many nodes, no layers, or one that feeds itself
-            continue
-        if len(picture) <= dot.CELL:
-            return picture
-    return svg(draw(root, depth=deepest([root], CARDS), max_nodes=CARDS))
 
 
 def _source(graph: graphviz.Digraph | Node | Sequence[Node]) -> str:
