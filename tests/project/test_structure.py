@@ -27,7 +27,7 @@ STOREYS = {
         "training",
         "datasets checkpoint exchange",
     ],
-    "viz": ["nodes theme files console", "maths picture expression", "player zoom plots"],
+    "viz": ["nodes theme files console axes", "maths picture expression", "player zoom plots", "playground"],
 }
 PUBLIC = """
 scalar: Value backward_steps categorical_cross_entropy cross_entropy detect_anomaly grad gradcheck log_softmax mse nn
@@ -43,7 +43,7 @@ vector.nn: Dense Dropout Flatten Layer Sequential glorot_uniform he_normal zeros
 vector.optim: SGD Adam AdamW constant stepped cosine
 vector.datasets: CLASS_NAMES Batches FashionMNIST fashion_mnist fashion_mnist_sample read_idx
 vector.checkpoint: CheckpointError load save
-viz: draw render svg steps formula derivative play zoom
+viz: draw overview render svg steps formula derivative play zoom
 viz.plots: curves confusion predictions
 """
 
