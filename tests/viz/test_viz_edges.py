@@ -24,7 +24,9 @@ def places(root: Value, **options: object) -> dict[str, tuple[float, float]]:
     found = {}
     for group in re.findall(r'<g id="\w+" class="node">.*?</g>', viz.svg(viz.draw(root, **options)), re.DOTALL):
         text = re.findall(r"<text[^>]*>([^<]*)<", group)[0]
-        x, y, width, height = (float(re.findall(rf' {key}="(\S+)"', group)[0]) for key in ("x", "y", "width", "height"))
+        frame = re.findall(r' d="M(\S+?),(\S+?)h(\S+?)a(\S+?),.*?v([\d.]+)a', group)[0]
+        left, y, wide, radius, down = map(float, frame)
+        x, width, height = left - radius, wide + 2 * radius, down + 2 * radius
         found[text.strip()] = (x + width / 2, y + height / 2)
     return found
 

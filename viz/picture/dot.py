@@ -72,27 +72,31 @@ class Picture(graphviz.Digraph):
 
 
 def element(source: str) -> str:
-    """The picture of DOT text as an ``<svg>`` element as Graphviz writes it. Raises as `image` does."""
+    """The picture of DOT text as an ``<svg>`` element, without what Graphviz says again at every card. It has the names
+    of nodes and edges as titles. Raises as `image` does.
+    """
     text = image(source, "svg").decode()
-    return text[text.index("<svg") :]
+    text = re.sub(r"<!-- .* -->\n| xml:space=\"preserve\"", "", text[text.index("<svg") :])
+    text = re.sub(r'(?<=")(-?\d+)\.00(?=")', r"\1", CARD.sub(_short, text))
+    font = re.search(r' font-family="[^"]*"', text)
+    return text.replace(font[0], "").replace(" xmlns=", f"{font[0]} xmlns=", 1) if font else text
 
 
 def tidy(svg: str) -> str:
-    """An SVG of Graphviz without its names for nodes and edges, which browsers show as tooltips, and without what it
-    says again at every card: about half as long, it looks the same."""
-    svg = re.sub(r"<!-- .* -->\n|<title>.*</title>\n| xml:space=\"preserve\"", "", svg)
-    svg = re.sub(r'(?<=")(-?\d+)\.00(?=")', r"\1", CARD.sub(_rectangle, svg))
-    font = re.search(r' font-family="[^"]*"', svg)
-    return svg.replace(font[0], "").replace(" xmlns=", f"{font[0]} xmlns=", 1) if font else svg
+    """An element without titles, which browsers show as tooltips."""
+    return re.sub(r"<title>.*</title>\n", "", svg)
 
 
-def _rectangle(card: re.Match[str]) -> str:
-    """A path around a card as a rectangle with round corners."""
+def _short(card: re.Match[str]) -> str:
+    """The frame of a card, of lines and arcs where Graphviz writes sixteen points."""
     places = [float(number) for number in re.findall(r"-?[\d.]+", card["path"])]
     (left, right), (top, bottom) = ((min(axis), max(axis)) for axis in (places[0::2], places[1::2]))
-    radius = min(9.0, (bottom - top) / 3)
-    size = f'x="{left:g}" y="{top:g}" width="{right - left:.6g}" height="{bottom - top:.6g}" rx="{radius:.4g}"'
-    return f"<rect {card['paint']} {size}/>"
+    r = min(9.0, (bottom - top) / 3)
+    across, down = right - left - 2 * r, bottom - top - 2 * r
+    corners = [f"a{r:.4g},{r:.4g} 0 0 1 {x}{r:.4g},{y}{r:.4g}" for x, y in (("", ""), ("-", ""), ("-", "-"), ("", "-"))]
+    sides = [f"h{across:.6g}", f"v{down:.6g}", f"h{-across:.6g}", f"v{-down:.6g}"]
+    parts = "".join(side + corner for side, corner in zip(sides, corners, strict=True))
+    return f'<path {card["paint"]} d="M{left + r:g},{top:g}{parts}z"/>'
 
 
 def sentence(text: str) -> str:

@@ -14,6 +14,8 @@ from viz.picture.draw import draw
 
 __all__ = ["render", "svg"]
 
+XML = '<?xml version="1.0" encoding="UTF-8" standalone="no"?>\n'
+
 
 def render(graph: graphviz.Digraph | Node | Sequence[Node], path: str | os.PathLike[str]) -> Path:
     """Write the picture of `graph` (what `draw` returned, or what it takes) to `path`, and return `path`.
@@ -33,8 +35,9 @@ def render(graph: graphviz.Digraph | Node | Sequence[Node], path: str | os.PathL
         return files.write(path, document(graph))  # type: ignore[arg-type]
     if form not in dot.FORMATS:
         raise ValueError(f"render: expected a path that ends in .svg, .png, .pdf or .tex, got {str(path)!r}")
-    picture = dot.image(_source(graph), form)
-    return files.write(path, dot.tidy(picture.decode()) if form == "svg" else picture)
+    if form == "svg":
+        return files.write(path, XML + dot.tidy(dot.element(_source(graph))))
+    return files.write(path, dot.image(_source(graph), form))
 
 
 def svg(graph: graphviz.Digraph | Node | Sequence[Node]) -> str:
