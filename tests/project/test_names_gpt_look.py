@@ -133,6 +133,9 @@ def test_neighbours(look) -> None:
     assert at.shape == (4, 2) and at[:, 0].var() > at[:, 1].var()
     apart = np.linalg.norm(x[:, None] - x, axis=-1)
     assert (np.linalg.norm(at[:, None] - at, axis=-1) <= apart + 1e-12).all()
+    close = np.array([[0.0, 0.0], [1.0, 0.0], [50.0, 50.0]])
+    moved = look.spread(close, 20.0)
+    assert np.linalg.norm(moved[0] - moved[1]) == pytest.approx(20.0) and np.array_equal(moved[2], close[2])
 
 
 @pytest.mark.parametrize(("name", "message"), [("Z", "got 'Z'"), ("a" * 10, "at most 9 letters, got 10")])
