@@ -4,8 +4,8 @@
     python examples/names_gpt/look.py --model FILE --name mathilda --out FOLDER
 
 Writes look.html, which computes attention, probabilities and gradients in the browser; neighbours.svg; and the single
-numbers behind the likeliest logit at the last letter, behind the largest share of attention there, and behind the loss:
-logit.svg, attention.svg, loss.svg.
+numbers behind the likeliest logit at the last letter, behind the largest share of attention there, and behind the loss,
+as pictures and as pages to play: logit.svg, logit.html, attention.svg, attention.html, loss.svg, loss.html.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def main(args: argparse.Namespace) -> None:
     files.write(written[1], neighbours(model.weights["letters"].data, alphabet).encode())
     for name, value in traced(model, letters).items():
         value.backward()
-        written.append(viz.render(value, args.out / f"{name}.svg"))
+        written += [viz.render(value, args.out / f"{name}.svg"), viz.play(value, args.out / f"{name}.html")]
     say(f"wrote {', '.join(map(str, written))}")
 
 
