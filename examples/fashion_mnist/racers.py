@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from networks import NETWORKS, Network, dense
 
 Step = Callable[..., Any]
 BETAS, EPS = (0.9, 0.999), 1e-8  # of Adam
@@ -28,13 +29,25 @@ COMPARED = 50  # steps whose losses are compared
 
 
 class Task(NamedTuple):
-    """What to train, and on what: `folder` holds images.npy (n, 784) uint8, labels.npy (n,) and W1 b1 W2 b2."""
+    """What to train, and on what: `folder` holds images.npy (n, 784) uint8, labels.npy (n,), and the first weights, for
+    PyTorch by name. `network` is one of NETWORKS, of which "dense" has `width` hidden units."""
 
     folder: str
     batch: int
     width: int
     optimizer: str
     lr: float
+    network: str = "dense"
+
+    @property
+    def made(self) -> Network:
+        """The network itself."""
+        return dense(784, self.width, 10) if self.network == "dense" else NETWORKS[self.network]
+
+    @property
+    def title(self) -> str:
+        """What the network is called, also in the folder."""
+        return self.made.about
 
     def load(self, name: str) -> np.ndarray:
         """One of the arrays in the folder."""
@@ -47,8 +60,15 @@ class Task(NamedTuple):
 
     @property
     def weights(self) -> list[np.ndarray]:
-        """W1 (784, width), b1 (width,), W2 (width, 10), b2 (10,), float32."""
-        return [self.load(f"{name}-{self.width}") for name in ("W1", "b1", "W2", "b2")]
+        """Our parameters in order, float32: of the dense network W1 (784, width), b1 (width,), W2 (width, 10), b2."""
+        with np.load(Path(self.folder) / f"{self.title}.npz") as file:
+            return [file[name] for name in file.files]
+
+    @property
+    def torch_weights(self) -> dict[str, np.ndarray]:
+        """The same as PyTorch names and turns them."""
+        with np.load(Path(self.folder) / f"torch {self.title}.npz") as file:
+            return dict(file)
 
     @property
     def order(self) -> np.ndarray:
@@ -154,12 +174,9 @@ REST = ExitStack()  # what lasts as long as this process
 def our_step(task: Task) -> Step:
     """The training step as one writes it on `vector`."""
     import vector
-    from vector import nn, optim
+    from vector import optim
 
-    model = nn.Sequential(
-        nn.Dense(784, task.width, "relu", dtype=np.float32),
-        nn.Dense(task.width, 10, dtype=np.float32),
-    )
+    model = task.made.ours()
     model.load_state_dict(dict(zip(model.state_dict(), task.weights, strict=True)))
     optimizer = {"sgd": optim.SGD, "adam": optim.Adam}[task.optimizer](model.parameters(), task.lr)
 
@@ -315,10 +332,8 @@ def torch_parts(task: Task, threads: int) -> tuple[Any, Any, Any, Any]:
 
     torch.set_num_threads(threads)
     images, labels = map(torch.from_numpy, task.data)
-    model = torch.nn.Sequential(torch.nn.Linear(784, task.width), torch.nn.ReLU(), torch.nn.Linear(task.width, 10))
-    with torch.no_grad():
-        for p, w in zip(model.parameters(), task.weights, strict=True):
-            p.copy_(torch.from_numpy(w.T))
+    model = task.made.torch()
+    model.load_state_dict({name: torch.from_numpy(x) for name, x in task.torch_weights.items()})
     make = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[task.optimizer]
     optimizer = make(model.parameters(), lr=task.lr, fused=True)
 
@@ -379,8 +394,7 @@ def jax_parts(task: Task) -> tuple[Any, Any, Any]:
     import jax.numpy as jnp
 
     def loss_of(weights: Any, x: Any, y: Any) -> Any:
-        W1, b1, W2, b2 = weights
-        logs = jax.nn.log_softmax(jax.nn.relu(x @ W1 + b1) @ W2 + b2)
+        logs = jax.nn.log_softmax(task.made.jax(weights, x))
         return -jnp.mean(jnp.sum(logs * jax.nn.one_hot(y, 10), axis=1))
 
     def sgd(weights: Any, gradients: Any, state: Any) -> tuple[Any, Any]:
@@ -539,11 +553,13 @@ def keras_fit(task: Task) -> Epochs:
 
 
 class Entry(NamedTuple):
-    """A racer's line in the table, the module without which it is absent, and what sets it up."""
+    """A racer's line in the table, the module without which it is absent, what sets it up, and whether it trains every
+    network or the dense one alone."""
 
     title: str
     needs: str
     make: Racer
+    every: bool = True
 
 
 RACERS = {
@@ -551,19 +567,19 @@ RACERS = {
     "ours-over": Entry("ours, 32 steps a call", "vector", ours_over),
     "ours-exact": Entry("ours, recorded, exact", "vector", ours_exact),
     "ours-eager": Entry("ours, eager", "vector", ours_eager),
-    "byhand": Entry("numpy by hand", "numpy", byhand),
-    "byhand-careful": Entry("numpy by hand, as careful", "numpy", byhand_careful),
-    "byhand-threads": Entry("numpy by hand, all threads", "numpy", byhand_all_threads),
+    "byhand": Entry("numpy by hand", "numpy", byhand, False),
+    "byhand-careful": Entry("numpy by hand, as careful", "numpy", byhand_careful, False),
+    "byhand-threads": Entry("numpy by hand, all threads", "numpy", byhand_all_threads, False),
     "jax-scan": Entry("JAX, an epoch in lax.scan", "jax", jax_scan),
     "jax": Entry("JAX, jit a step", "jax", jax_jit),
     "torch": Entry("PyTorch, 1 thread", "torch", pytorch),
     "torch-threads": Entry("PyTorch, all threads", "torch", pytorch_all_threads),
     "torch-compile": Entry("torch.compile, 1 thread", "torch", torch_compile),
     "torch-compile-threads": Entry("torch.compile, all threads", "torch", torch_compile_all_threads),
-    "mygrad": Entry("MyGrad", "mygrad", mygrad),
-    "hips": Entry("HIPS autograd", "autograd", hips),
-    "tensorflow": Entry("TensorFlow, tf.function", "tensorflow", tensorflow),
-    "keras": Entry("Keras, fit", "keras", keras_fit),
+    "mygrad": Entry("MyGrad", "mygrad", mygrad, False),
+    "hips": Entry("HIPS autograd", "autograd", hips, False),
+    "tensorflow": Entry("TensorFlow, tf.function", "tensorflow", tensorflow, False),
+    "keras": Entry("Keras, fit", "keras", keras_fit, False),
 }
 
 # --- what bounds us ---------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import vector
 from vector.compiler import passes
 from vector.runtime import blas
 
-N = 48  # rows and columns, so that a product takes more bytes than a small one
+N = 160  # rows and columns, so that a product takes more bytes than a small one
 pytestmark = pytest.mark.skipif(
     blas.routine("gemm", np.dtype(float)) is None, reason="numpy multiplies with another library"
 )

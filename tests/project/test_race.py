@@ -73,6 +73,18 @@ def test_a_quick_race(optimizer: str, tmp_path: Path) -> None:
         assert (tmp_path / "race.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_other_networks_race(tmp_path: Path) -> None:
+    """Ours recorded, recorded exactly and eager lose as much on each."""
+    networks = ["convnet", "gru", "transformer"]
+    options = ["--batch", 4, "--racers", "ours", "ours-exact", "ours-over", "byhand", "--rounds", 1, "--seconds", 0.01]
+    run_race(tmp_path, "--network", *networks, *options)
+    races = json.loads((tmp_path / "race.json").read_text())["races"]
+    assert [race["network"] for race in races] == networks
+    for race in races:
+        assert [row["name"] for row in race["rows"]] == ["ours", "ours-exact", "ours-over"]
+        assert all(row["status"] == "raced" and row["difference"] < 1e-4 for row in race["rows"])
+
+
 @pytest.mark.parametrize("n", [1, 3])
 def test_by_hand_and_careful(race, n: int) -> None:
     import byhand

@@ -13,7 +13,7 @@ from ..ir import Call, Program, Var, rewrite, variables
 from .exact import eliminate_dead_code, is_same_view, written
 from .parallel import keep_apart
 
-SMALL = 2**14  # bytes of a product up to which a call of numpy's to add it costs no more than one of BLAS
+SMALL = 2**17  # bytes of a product up to which numpy's two calls take no longer: it stays in the nearest cache
 BETWEEN = 64  # calls between a product and what it is added to
 
 

@@ -220,9 +220,9 @@ def keeps_dtype(scale: Any, operand: Any, call: Call) -> bool:
 
 
 def lower_to_gemm(program: Program) -> Program:
-    """Sum a matrix, or over its rows or columns, or the rows of more axes, as a product with ones, which BLAS does in
-    half the time; and compute small products by np.dot, which does the same as np.matmul with less ado. A sum over an
-    axis of length 1 is its operand.
+    """Sum an array, its rows or its columns, as a product with ones, which BLAS does in half the time; and
+    compute small products by np.dot, which does the same as np.matmul with less ado. A sum over an axis of length 1 is
+    its operand.
 
     np.dot does not look for overflow, so that it does not warn. It fills its result with zeros first, which costs more
     than it saves once the result is large.
@@ -239,23 +239,20 @@ def lower_to_gemm(program: Program) -> Program:
             fixed = call.allocates and x.root.kind in ("result", "constant") and updated.isdisjoint((x.root, out))
             if fixed and x.size == out.size and lie_alike(reshaped(x, out.shape), out):
                 aliases[out] = reshaped(x, out.shape)
-            elif fixed and over_rows(call, x):
-                rows = Var("result", np.empty(out.size, out.dtype))
-                aliases[out] = reshaped(rows, out.shape)
-                calls.append(Call(np.dot, (reshaped(x, (out.size, x.shape[-1])), ones(x.dtype, x.shape[-1])), {}, rows))
+            elif product := sum_as_product(call, x, ones):
+                *factors, shape = product
+                place = reshaped(out, shape)
+                if place is not out and call.allocates and out not in updated:
+                    place = Var("result", out.array.reshape(shape), out.label)
+                    aliases[out] = reshaped(place, out.shape)
+                calls.append(Call(np.dot, tuple(factors), {}, place))
             else:
-                calls.append(sum_as_product(call, x, ones))
+                calls.append(call)
         else:
             small = out.nbytes <= SMALL and not call.kwargs and all(len(v.shape) == 2 for v in call.reads)
-            product = small and (call.function is np.matmul or is_outer(call))
-            calls.append(Call(np.dot, call.args, {}, out) if product else call)
+            dot = small and (call.function is np.matmul or is_outer(call))
+            calls.append(Call(np.dot, call.args, {}, out) if dot else call)
     return rewrite(program, calls, aliases)
-
-
-def over_rows(call: Call, x: Var, axes: int = 3) -> bool:
-    """Whether a call reduces the last of so many axes or more, whose rows lie one after the other."""
-    last = len(x.shape) - 1
-    return last >= axes - 1 and call.kwargs.get("axis", 0) in (-1, last, (-1,), (last,)) and x.contiguous and x.size > 0
 
 
 class Ones:
@@ -270,20 +267,25 @@ class Ones:
         return self.made[dtype, shape]
 
 
-def sum_as_product(call: Call, x: Var, ones: Ones) -> Call:
-    """The sum of a matrix, or over one of its axes, as its product with ones; any other as it is."""
+def sum_as_product(call: Call, x: Var, ones: Ones) -> tuple[Any, ...] | None:
+    """What np.dot is to multiply for the sum of an array, of its rows or of its columns, and the shape of that; None
+    for any other sum. The columns lie along the last axis; the rows are all others taken together."""
     axis, keep = call.kwargs.get("axis", 0), call.kwargs.get("keepdims", False)
-    if isinstance(axis, tuple) and len(axis) == 1:
-        (axis,) = axis
-    if axis is None and not keep and x.size > 1 and x.contiguous and (x.root.kind != "input" or len(x.shape) == 1):
-        args = reshaped(x, (x.size,)), ones(x.dtype, x.size)  # not so an argument, which may lie in any way
-    elif len(x.shape) == 2 and axis == 0 and not keep:
-        args = ones(x.dtype, x.shape[0]), x
-    elif len(x.shape) == 2 and axis in (1, -1):
-        args = x, ones(x.dtype, x.shape[1], *[1] * keep)
-    else:
-        return call
-    return Call(np.dot, args, {}, call.out)
+    rank, argument = len(x.shape), x.root.kind == "input"  # which may lie in any way
+    every = range(rank) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    over = tuple(sorted(k % rank for k in every)) if rank else ()
+    flat = x.contiguous and not argument
+    if len(over) == rank and not keep and x.size > 1 and (flat or rank == 1):
+        return reshaped(x, (x.size,)), ones(x.dtype, x.size), ()
+    if rank < 2 or 0 in x.shape or not (rank == 2 or (flat and call.out.contiguous)):
+        return None
+    n, k = x.size // x.shape[-1], x.shape[-1]
+    if over == tuple(range(rank - 1)):
+        return ones(x.dtype, n), reshaped(x, (n, k)), (k,)
+    if over == (rank - 1,):
+        column = (1,) * keep
+        return reshaped(x, (n, k)), ones(x.dtype, k, *column), (n, *column)
+    return None
 
 
 def is_outer(call: Call) -> bool:
@@ -320,5 +322,7 @@ def maximum_by_columns(program: Program) -> Program:
 
 def columns_pay(call: Call, x: Var) -> bool:
     """Whether a call reduces many short rows of a result to an array of its own."""
-    plain = call.allocates and call.kwargs.keys() <= {"axis", "keepdims"} and x.root.kind == "result"
-    return plain and over_rows(call, x, 2) and call.out.size >= MANY and 1 < x.shape[-1] <= SHORT
+    plain = call.allocates and call.kwargs.keys() <= {"axis", "keepdims"} and x.root.kind == "result" and x.contiguous
+    last = len(x.shape) - 1
+    rows = plain and last > 0 and call.kwargs.get("axis", 0) in (-1, last, (-1,), (last,))
+    return rows and call.out.size >= MANY and 1 < x.shape[-1] <= SHORT
