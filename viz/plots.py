@@ -251,9 +251,9 @@ def profile(rows: Sequence[Any], path: str | os.PathLike[str], most: int = 24) -
     sums = {kind: sum(row.seconds for row in rows if row.kind == kind) for kind in {row.kind for row in rows}}
     kinds = sorted(sums, key=lambda kind: -sums[kind])
     tints = dict(zip(kinds, (BLUE.border, ORANGE.border, QUIET), strict=False))
-    figure = _figure(11.0, 1.3 + 0.26 * len(bars), f"A step of {whole * 1e6:,.0f} microseconds, line by line")
+    figure = new_figure(11.0, 1.3 + 0.26 * len(bars), f"A step of {whole * 1e6:,.0f} microseconds, line by line")
     axes = figure.subplots()
-    _quiet_frame(axes)
+    quiet_frame(axes)
     places = range(len(bars))
     axes.barh(places, [1e6 * seconds for _, seconds, _ in bars], color=[tints.get(kind, FAINT) for *_, kind in bars])
     axes.set_yticks(places, [text for text, *_ in bars], family="monospace", fontsize=8, color=INK, parse_math=False)
@@ -266,7 +266,7 @@ def profile(rows: Sequence[Any], path: str | os.PathLike[str], most: int = 24) -
         axes.barh([0], [0], color=tint, label=kind)
     axes.legend(loc="lower right", frameon=False, fontsize=9)
     axes.margins(x=0.12, y=0.02)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _short(text: str) -> str:

@@ -146,6 +146,16 @@ def by_rows_that_are_returned(p, q, x, y):
     return change, other[1:]
 
 
+def by_parts_of_one(starts):
+    """Of a flat result, parts of three elements that begin there."""
+
+    def f(p, q, x, y):
+        flat = np.concatenate([x, y, x]) * 0.5
+        moved(*[(state, flat[start : start + 3] * 2.0) for state, start in zip((p, q), starts, strict=True)])
+
+    return f
+
+
 LARGE = np.random.default_rng(0).normal(size=(40, 30))
 JOIN = passes.fuse_updates
 JOINING = {
@@ -176,6 +186,9 @@ JOINING = {
     "by sums, which are moved, too": (JOIN, sums, [*TWO, *TWO], 4),
     "by what is returned": (JOIN, by_what_is_returned, TWO, 1),
     "by the same": (JOIN, lambda p, q, x, y: next(moved((p, g), (q, g)) for g in [x * y]), TWO, 0),
+    "by parts in a row": (JOIN, by_parts_of_one((1, 4)), [np.zeros(3), np.ones(3)], 2),
+    "by parts that overlap": (JOIN, by_parts_of_one((1, 3)), [np.zeros(3), np.ones(3)], 1),
+    "by parts in another order": (JOIN, by_parts_of_one((3, 0)), [np.zeros(3), np.ones(3)], 1),
     "by arguments": (JOIN, lambda p, q, x, y: moved((p, x), (q, y)), TWO, 0),
     "by a row for all rows": (JOIN, by_both(lambda g: g), [np.ones(3), np.ones((2, 3))], 0),
     "by what cannot compute into a place": (JOIN, by_both(flipped), TWO, 0),
