@@ -40,6 +40,12 @@ def stacked(w, x, y):
     w.data -= np.reshape(np.matmul(x.reshape((2, N // 2, N)), y), (N, N))
 
 
+def by_columns(w, x, y):
+    """The weight lies column by column: in the product's shape it would be a copy."""
+    turned = np.transpose(w.data)
+    turned -= np.reshape(np.matmul(x.reshape((2, N // 2, N)), y), (N, N))
+
+
 def chain(x, y):
     return x @ y + y @ x + x.T @ y + y.T @ x
 
@@ -100,6 +106,7 @@ STEPS = {  # the step, the tensors it has, and how many products are added where
     "in place": (in_place, ONE, 1),
     "a weight and a product": (add, ONE, 1),
     "a product of a stack": (stacked, ONE, 1),
+    "a product of a stack, for a weight by columns": (by_columns, ONE, 0),
     "a sum of products": (chain, [], 3),
     "a weight less a sum of products": (accumulated, ONE, 1),
     "a product that is returned": (and_returned, ONE, 0),
