@@ -286,6 +286,11 @@ def test_the_step_stands_in_the_address_and_comes_back(browser, tmp_path: Path) 
     browser.find_element(By.ID, "next").click()
     assert browser.find_element(By.ID, "count").get_attribute("href").endswith("#step=5")
     WebDriverWait(browser, 5).until(lambda driver: driver.current_url == f"{page}#step=5")
+    allowed = {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
+    browser.execute_cdp_cmd("Browser.grantPermissions", allowed)
+    browser.find_element(By.ID, "copy").click()
+    WebDriverWait(browser, 5).until(lambda driver: text(driver, "copied") == "copied")
+    assert browser.execute_async_script("navigator.clipboard.readText().then(arguments[0])") == f"{page}#step=5"
 
 
 def test_arrowheads_turn_in_the_backward_pass(player) -> None:

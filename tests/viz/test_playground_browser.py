@@ -149,6 +149,9 @@ def test_gradients_are_hidden_until_they_are_predicted(visit) -> None:
     assert list(asked) == ["dL/dL", "dL/d(a * b)", "dL/da", "dL/db"]
     assert page.execute_script(picture).count("grad ?") == 4
     assert not page.find_element(By.ID, "now").is_displayed()
+    page.execute_script("dispatchEvent(new Event('beforeprint'))")  # on paper, too
+    assert "is an input" not in page.execute_script("return at('sheet').textContent")
+    page.execute_script("dispatchEvent(new Event('afterprint'))")
     boxes = {name: row.find_element(By.TAG_NAME, "input") for name, row in asked.items()}
     boxes["dL/db"].send_keys("2" + Keys.TAB)
     assert asked["dL/db"].get_attribute("class") == "wrong"

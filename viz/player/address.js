@@ -25,9 +25,24 @@ function toAddress(changes) {
   if (location.protocol === "about:") return;
   const parts = { ...(pending?.parts ?? fromAddress()), ...changes };
   clearTimeout(pending?.timer);
-  const timer = setTimeout(() => {
-    pending = null;
-    if (linkTo(parts) !== location.hash) window.history.replaceState(null, "", linkTo(parts));
-  }, 250);
-  pending = { parts, timer };
+  pending = { parts, timer: setTimeout(writeAddress, 250) };
 }
+
+function writeAddress() {
+  const link = linkTo(pending?.parts ?? fromAddress());
+  clearTimeout(pending?.timer);
+  pending = null;
+  if (link !== location.hash) window.history.replaceState(null, "", link);
+}
+
+at("copy").hidden = location.protocol === "about:";
+// Only pages from disk and from https may write to the clipboard; others show the link.
+at("copy").addEventListener("click", async () => {
+  writeAddress();
+  try {
+    await navigator.clipboard.writeText(location.href);
+    at("copied").textContent = "copied";
+  } catch {
+    prompt("The link", location.href);
+  }
+});

@@ -11,7 +11,7 @@ addEventListener("afterprint", () => {
 at("print").addEventListener("click", () => print());
 
 function fillSheet() {
-  const blanks = at("blanks").checked, { values, gradients } = result;
+  const blanks = at("blanks").checked || predicted !== null, { values, gradients } = result;
   at("sheet").replaceChildren();
   for (const [phase, title] of [["forward", "Forward"], ["backward", "Backward"]]) {
     make("h2", at("sheet"), title);
