@@ -1,16 +1,18 @@
 """Two programs written over any engine of single numbers, one node for each operation, and a compact engine to compare.
 
-`network` is an MLP 2-16-16-1 by hand; `gpt` one training step of a character GPT: embeddings, RMS norm, four heads of
-attention, softmax, a relu MLP, cross-entropy, Adam. They ask of a node for + - * / ** with nodes and numbers, `relu`,
-`exp`, `log`, `data`, `grad` and `backward`, no more. `Compact` is such an engine in forty lines, as people write it to
-understand backpropagation: derivatives are computed with the values, and the order is found by recursion.
+`network` is an MLP 2-16-16-1 by hand; `gpt` one training step, with Adam, of the character GPT in names_gpt, on arrays
+of nodes. They ask of a node for + - * / ** with nodes and numbers, `relu`, `exp`, `log`, `sqrt`, `data`, `grad` and
+`backward`, no more. `Compact` is such an engine in forty lines, as people write it to understand backpropagation:
+derivatives are computed with the values, and the order is found by recursion.
 """
 
-import itertools
 import math
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
+from names_gpt.model import Gpt, Sizes, first_weights, numbers
 
 Node = Callable[[float], Any]  # a number to a leaf of some engine
 Step = Callable[[], float]  # trains, or differentiates, once: the loss
@@ -45,6 +47,9 @@ class Compact:
 
     def log(self) -> "Compact":
         return Compact(math.log(self.data), (self,), (1.0 / self.data,))
+
+    def sqrt(self) -> "Compact":
+        return self**0.5
 
     def relu(self) -> "Compact":
         return Compact(max(0.0, self.data), (self,), (float(self.data > 0.0),))
@@ -99,61 +104,29 @@ def network(node: Node) -> Step:
 
 # --- (b) a character GPT ----------------------------------------------------------------------------------------------
 
-TOKENS = [26, *map("abcdefghijklmnopqrstuvwxyz".index, "mathilda"), 26]  # 26: the beginning, and the end
-VOCABULARY, WIDTH, HEADS = 27, 16, 4
+SIZES = Sizes(letters=27)
+NAME = np.array([0, *map(" abcdefghijklmnopqrstuvwxyz".index, "mathilda"), 0])  # 0: the beginning, and the end
+LETTERS, TARGETS = NAME[None, :-1], np.eye(SIZES.letters)[None, NAME[1:]] / (len(NAME) - 1)
 
 
-def softmax(xs: Sequence[Any]) -> list[Any]:
-    largest = max(float(x.data) for x in xs)
-    exponentials = [(x - largest).exp() for x in xs]
-    total = sum(exponentials)
-    return [e / total for e in exponentials]
-
-
-def rms_norm(x: Sequence[Any]) -> list[Any]:
-    scale = (sum(xi * xi for xi in x) / len(x) + 1e-5) ** -0.5
-    return [xi * scale for xi in x]
-
-
-def attention(p: dict[str, Any], x: Sequence[Any], past: list[tuple[Any, Any]]) -> list[Any]:
-    """Four heads look at the keys and values of the `past`, to which those of this place are added."""
-    q = linear(p["query"], x)
-    past.append((linear(p["key"], x), linear(p["value"], x)))
-    size, out = WIDTH // HEADS, []
-    for start in range(0, WIDTH, size):
-        mine = range(start, start + size)
-        shares = softmax([sum(q[j] * key[j] for j in mine) / size**0.5 for key, _ in past])
-        out += [sum(s * value[j] for s, (_, value) in zip(shares, past, strict=True)) for j in mine]
-    return linear(p["out"], out)
-
-
-class Gpt:
-    """One layer of a transformer, and Adam."""
+class Trained:
+    """The GPT of names_gpt/model.py on the nodes of some engine, and Adam."""
 
     def __init__(self, node: Node) -> None:
-        n, v, rng = WIDTH, VOCABULARY, random.Random(0)
-        shapes = {"tokens": (v, n), "places": (len(TOKENS), n), "query": (n, n), "key": (n, n), "value": (n, n)}
-        shapes |= {"out": (n, n), "up": (4 * n, n), "down": (n, 4 * n), "logits": (v, n)}
-        self.matrices = {name: matrix(node, rng, *shape, 0.08) for name, shape in shapes.items()}
-        self.parameters = [p for rows in self.matrices.values() for row in rows for p in row]
+        self.model = Gpt(SIZES, numbers(node), first_weights(SIZES))
+        self.parameters = self.model.parameters
         self.means, self.squares = [0.0] * len(self.parameters), [0.0] * len(self.parameters)
         self.steps = 0
 
     def loss(self) -> Any:
-        """The mean of -log of the probability of each next token."""
-        p, past, found = self.matrices, [], []
-        for place, (token, following) in enumerate(itertools.pairwise(TOKENS)):
-            x = rms_norm([a + b for a, b in zip(p["tokens"][token], p["places"][place], strict=True)])
-            x = [a + b for a, b in zip(x, attention(p, rms_norm(x), past), strict=True)]
-            hidden = [h.relu() for h in linear(p["up"], rms_norm(x))]
-            x = [a + b for a, b in zip(x, linear(p["down"], hidden), strict=True)]
-            found.append(-softmax(linear(p["logits"], x))[following].log())
-        return sum(found) / len(found)
+        """The mean of -log of the probability of each next letter."""
+        with np.errstate(invalid="ignore"):  # numpy takes what PyTorch leaves behind for its own
+            return self.model.loss(LETTERS, TARGETS)
 
     def update(self) -> None:
         self.steps += 1
         for i, p in enumerate(self.parameters):
-            if p.grad is None:  # in PyTorch that of a token that did not occur; it is 0 elsewhere
+            if p.grad is None:  # in PyTorch that of a letter that did not occur; it is 0 elsewhere
                 continue
             g = float(p.grad)
             m = self.means[i] = 0.9 * self.means[i] + 0.1 * g
@@ -164,12 +137,12 @@ class Gpt:
 
 def gpt(node: Node) -> Step:
     """A training step: forward, backward, Adam."""
-    model = Gpt(node)
+    trained = Trained(node)
 
     def step() -> float:
-        loss = model.loss()
+        loss = trained.loss()
         loss.backward()
-        model.update()
+        trained.update()
         return float(loss.data)
 
     return step

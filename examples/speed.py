@@ -159,7 +159,7 @@ def fused_image() -> Run:
 
 def per_node(rounds: int) -> dict[str, list[float]]:
     """Microseconds of forward and of backward for each of the operations in the loss of the GPT."""
-    models = {"scalar": node_by_node.Gpt(scalar.Value), "compact": node_by_node.Gpt(node_by_node.Compact)}
+    models = {"scalar": node_by_node.Trained(scalar.Value), "compact": node_by_node.Trained(node_by_node.Compact)}
     best = {name: [float("inf")] * 2 for name in models}
     for _ in range(rounds):
         for name, model in models.items():

@@ -39,7 +39,17 @@ from viz.axes import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["boundary", "confusion", "curves", "gradients", "learning_rates", "mistakes", "predictions", "weights"]
+__all__ = [
+    "boundary",
+    "confusion",
+    "curves",
+    "gradients",
+    "learning_rates",
+    "mistakes",
+    "predictions",
+    "profile",
+    "weights",
+]
 
 BLUE, ORANGE = THEME.up, THEME.down  # they differ to every common eye; their meaning is written as well
 MOST = 100  # classes with a number in each field and a name each
@@ -222,6 +232,46 @@ def learning_rates(rates: Sequence[float], losses: Sequence[float], path: str | 
     axes.set_xlabel("learning rate", fontsize=9, color=QUIET)
     axes.set_title("loss", loc="left", fontsize=10, color=QUIET)
     return save(figure, path)
+
+
+def profile(rows: Sequence[Any], path: str | os.PathLike[str], most: int = 24) -> Path:
+    """Plot where the time of a recorded step goes, as bars by line in the order of the program.
+
+    `rows` are those of `step.profile(...)`: each has a `text`, `seconds` and a `kind`, which gives the bar its colour.
+    Of more than `most` lines the most expensive are shown and the others are added up. Raises ValueError for no rows.
+    """
+    if not rows or most < 1:
+        raise ValueError(f"profile: expected at least one row, and most from 1, got {len(rows)} and {most}")
+    shown = sorted(sorted(range(len(rows)), key=lambda i: -rows[i].seconds)[:most])
+    others = [row for i, row in enumerate(rows) if i not in shown]
+    bars = [(f"{i}  {_short(rows[i].text)}", rows[i].seconds, rows[i].kind) for i in shown]
+    if others:
+        bars.append((f"{len(others)} other lines", sum(row.seconds for row in others), ""))
+    whole = sum(row.seconds for row in rows)
+    sums = {kind: sum(row.seconds for row in rows if row.kind == kind) for kind in {row.kind for row in rows}}
+    kinds = sorted(sums, key=lambda kind: -sums[kind])
+    tints = dict(zip(kinds, (BLUE.border, ORANGE.border, QUIET), strict=False))
+    figure = new_figure(11.0, 1.3 + 0.26 * len(bars), f"A step of {whole * 1e6:,.0f} microseconds, line by line")
+    axes = figure.subplots()
+    quiet_frame(axes)
+    places = range(len(bars))
+    axes.barh(places, [1e6 * seconds for _, seconds, _ in bars], color=[tints.get(kind, FAINT) for *_, kind in bars])
+    axes.set_yticks(places, [text for text, *_ in bars], family="monospace", fontsize=8, color=INK, parse_math=False)
+    axes.invert_yaxis()
+    axes.set_xlabel("microseconds", fontsize=9, color=QUIET)
+    for place, (_, seconds, _) in zip(places, bars, strict=True):
+        text = f" {1e6 * seconds:,.1f}  {seconds / max(whole, 1e-12):.0%}"
+        axes.annotate(text, (1e6 * seconds, place), va="center", fontsize=8, color=QUIET)
+    for kind, tint in tints.items():
+        axes.barh([0], [0], color=tint, label=kind)
+    axes.legend(loc="lower right", frameon=False, fontsize=9)
+    axes.margins(x=0.12, y=0.02)
+    return save(figure, path)
+
+
+def _short(text: str) -> str:
+    """A line of code, cut where it is long."""
+    return text if len(text) <= 64 else f"{text[:61]}..."
 
 
 def _checked(

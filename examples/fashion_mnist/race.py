@@ -2,12 +2,14 @@
 
     python examples/fashion_mnist/race.py
     python examples/fashion_mnist/race.py --batch 1 32 128 512 --width 128 1024 --optimizer sgd adam    (or: --all)
+    python examples/fashion_mnist/race.py --network convnet gru transformer wide
     python examples/fashion_mnist/race.py --busy
     python examples/fashion_mnist/race.py --recipe default adamw
 
 Everybody trains 784-width-10 (relu, softmax, cross-entropy) from the same weights on the same batches of Fashion-MNIST,
 each in a process of its own, in turn, several rounds. Before that the losses of the first 50 steps are compared with
-ours; who computes something else is disqualified. `pip install 'twograd[race]'` brings the others.
+ours; who computes something else is disqualified. With --network, other networks (networks.py) race as well, each in
+batches of its own size unless told. `pip install 'twograd[race]'` brings the others.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from networks import NETWORKS
 from racers import COMPARED, RACERS, RECIPE_RACERS, Task
 
 from viz.console import run, say
@@ -364,7 +367,7 @@ def draw(races: list[Row], path: Path) -> None:
 def heading(race: Row) -> str:
     optimizer = {"sgd": "SGD", "adam": "Adam"}[race["optimizer"]]
     images = "one image" if race["batch"] == 1 else f"batches of {race['batch']}"
-    return f"784-{race['width']}-10, {optimizer}, {images}"
+    return f"{race['title']}, {optimizer}, {images}"
 
 
 def machine() -> Row:
@@ -386,20 +389,19 @@ def machine() -> Row:
     return {"date": time.strftime("%Y-%m-%d"), "cpu": model, "cores": os.cpu_count(), "versions": versions}
 
 
-def write_data(folder: Path, source: str | None, widths: Iterable[int]) -> None:
-    """Images, labels and the first weights of every width, for all racers to read."""
+def write_data(folder: Path, source: str | None, tasks: Iterable[Task]) -> None:
+    """Images, labels and the first weights of every network, for all racers to read."""
     from train import load_data
 
-    from vector.nn import Dense
+    from vector.exchange import to_torch
 
     data = load_data(source)
     np.save(folder / "images.npy", data.train_images.reshape(-1, 784))
     np.save(folder / "labels.npy", data.train_labels.astype(np.int64))
-    for width in widths:
-        for k, sizes in enumerate([(784, width), (width, 10)]):
-            layer = Dense(*sizes, seed=k, dtype=np.float32)
-            np.save(folder / f"W{k + 1}-{width}.npy", layer.weight.data)
-            np.save(folder / f"b{k + 1}-{width}.npy", layer.bias.data)
+    for network in {task.title: task.made for task in tasks}.values():
+        model = network.ours()
+        np.savez(folder / f"{network.about}.npz", *model.state_dict().values())
+        np.savez(folder / f"torch {network.about}.npz", **to_torch(model, network.prefixes))
 
 
 def main(args: argparse.Namespace) -> int:
@@ -417,13 +419,14 @@ def main(args: argparse.Namespace) -> int:
         say(f"import vector takes {result['import_ms']:.1f} ms on top of import numpy")
     else:
         with tempfile.TemporaryDirectory() as folder:
-            write_data(Path(folder), args.data, args.width)
             tasks = [
-                Task(folder, batch, width, optimizer, RATES[optimizer])
+                Task(folder, batch, width, optimizer, RATES[optimizer], network)
                 for optimizer in args.optimizer
-                for width in args.width
-                for batch in args.batch
+                for network in args.network
+                for width in (args.width if network == "dense" else [0])
+                for batch in args.batch or ([1, 32, 128] if network == "dense" else [NETWORKS[network].batch])
             ]
+            write_data(Path(folder), args.data, tasks)
             key = "busy" if args.busy else "races"
             result[key] = [run_task(task, args) for task in tasks]
     name = "recipe" if args.recipe else "busy" if args.busy else "race"
@@ -441,13 +444,14 @@ def main(args: argparse.Namespace) -> int:
 
 def run_task(task: Task, args: argparse.Namespace) -> Row:
     """One race, printed as soon as it is over."""
-    done: Row = {key: value for key, value in task._asdict().items() if key != "folder"}
+    done: Row = {key: value for key, value in task._asdict().items() if key != "folder"} | {"title": task.title}
     if args.busy:
         names = [name for name in BUSY if name in args.racers]
         done["rows"] = race_while_busy(task, names, args.rounds or 7, args.seconds)
         say(f"{heading(done)}, with one core kept busy\n{busy_table(done['rows'])}\n")
         return done
-    done["rows"] = race(task, args.racers, args.rounds or 7, args.seconds)
+    names = [name for name in args.racers if RACERS[name].every or task.network == "dense"]
+    done["rows"] = race(task, names, args.rounds or 7, args.seconds)
     say(f"{heading(done)}\n{table(done['rows'])}")
     if any(row["status"] == "absent" for row in done["rows"]):
         say("who is absent comes with: pip install '.[race]'")
@@ -472,7 +476,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         epilog="racers:\n" + "\n".join(f"  {name:<23}{entry.title}" for name, entry in RACERS.items()),
     )
     add = parser.add_argument
-    add("--batch", type=int, nargs="+", default=[1, 32, 128], help="images a step (1 32 128)")
+    add("--batch", type=int, nargs="+", default=[], help="images a step (1 32 128; of other networks 32 or 1,024)")
+    add("--network", nargs="+", choices=NETWORKS, default=["dense"], help="what they train (dense)")
     add("--width", type=int, nargs="+", default=[128], help="units of the hidden layer (128)")
     add("--optimizer", nargs="+", choices=RATES, default=["sgd"], help="(sgd)")
     add("--racers", nargs="+", choices=RACERS, default=list(RACERS), metavar="NAME", help="all unless given")
@@ -487,7 +492,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--data", metavar="FOLDER", help="folder with the four files, or 'sample' (as of train.py)")
     add("--out", type=Path, metavar="FOLDER", default=Path("runs/race"), help="where to write (%(default)s)")
     args = parser.parse_args(arguments)
-    if min(*args.batch, *args.width, 1 if args.rounds is None else args.rounds, args.epochs) < 1 or args.seconds <= 0:
+    if (
+        min(*args.batch, *args.width, 1, 1 if args.rounds is None else args.rounds, args.epochs) < 1
+        or args.seconds <= 0
+    ):
         parser.error("expected numbers from 1 for --batch, --width, --rounds and --epochs, and --seconds above 0")
     if args.recipe == []:
         args.recipe = ["default", "adamw"]

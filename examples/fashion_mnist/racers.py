@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from networks import NETWORKS, Network, dense
 
 Step = Callable[..., Any]
 BETAS, EPS = (0.9, 0.999), 1e-8  # of Adam
@@ -28,13 +29,25 @@ COMPARED = 50  # steps whose losses are compared
 
 
 class Task(NamedTuple):
-    """What to train, and on what: `folder` holds images.npy (n, 784) uint8, labels.npy (n,) and W1 b1 W2 b2."""
+    """What to train, and on what: `folder` holds images.npy (n, 784) uint8, labels.npy (n,), and the first weights, for
+    PyTorch by name. `network` is one of NETWORKS, of which "dense" has `width` hidden units."""
 
     folder: str
     batch: int
     width: int
     optimizer: str
     lr: float
+    network: str = "dense"
+
+    @property
+    def made(self) -> Network:
+        """The network itself."""
+        return dense(784, self.width, 10) if self.network == "dense" else NETWORKS[self.network]
+
+    @property
+    def title(self) -> str:
+        """What the network is called, also in the folder."""
+        return self.made.about
 
     def load(self, name: str) -> np.ndarray:
         """One of the arrays in the folder."""
@@ -47,8 +60,15 @@ class Task(NamedTuple):
 
     @property
     def weights(self) -> list[np.ndarray]:
-        """W1 (784, width), b1 (width,), W2 (width, 10), b2 (10,), float32."""
-        return [self.load(f"{name}-{self.width}") for name in ("W1", "b1", "W2", "b2")]
+        """Our parameters in order, float32: of the dense network W1 (784, width), b1 (width,), W2 (width, 10), b2."""
+        with np.load(Path(self.folder) / f"{self.title}.npz") as file:
+            return [file[name] for name in file.files]
+
+    @property
+    def torch_weights(self) -> dict[str, np.ndarray]:
+        """The same as PyTorch names and turns them."""
+        with np.load(Path(self.folder) / f"torch {self.title}.npz") as file:
+            return dict(file)
 
     @property
     def order(self) -> np.ndarray:
@@ -154,12 +174,9 @@ REST = ExitStack()  # what lasts as long as this process
 def our_step(task: Task) -> Step:
     """The training step as one writes it on `vector`."""
     import vector
-    from vector import nn, optim
+    from vector import optim
 
-    model = nn.Sequential(
-        nn.Dense(784, task.width, "relu", dtype=np.float32),
-        nn.Dense(task.width, 10, dtype=np.float32),
-    )
+    model = task.made.ours()
     model.load_state_dict(dict(zip(model.state_dict(), task.weights, strict=True)))
     optimizer = {"sgd": optim.SGD, "adam": optim.Adam}[task.optimizer](model.parameters(), task.lr)
 
@@ -185,6 +202,24 @@ def ours(task: Task, exact: bool = False) -> Steps:
 
     use_our_threads()
     return gathered(task, compile(our_step(task), exact=exact), lambda loss: loss.item())
+
+
+def ours_over(task: Task) -> Epochs:
+    """The recorded step, 32 batches a call: they are gathered and scaled at once."""
+    from vector import compile
+
+    use_our_threads()
+    images, labels = task.data
+    step = compile(our_step(task), exact=False)
+    some = cycle([task.order[i : i + 32] for i in range(0, len(task.order), 32)])
+
+    def train(count: int) -> Any:
+        rows = next(some)
+        x = images.take(rows.ravel(), 0).astype(np.float32)
+        x *= np.float32(1 / 255)
+        return step.over(x.reshape(*rows.shape, 784), labels.take(rows)).data
+
+    return Epochs(train, 1)
 
 
 def ours_exact(task: Task) -> Steps:
@@ -297,10 +332,8 @@ def torch_parts(task: Task, threads: int) -> tuple[Any, Any, Any, Any]:
 
     torch.set_num_threads(threads)
     images, labels = map(torch.from_numpy, task.data)
-    model = torch.nn.Sequential(torch.nn.Linear(784, task.width), torch.nn.ReLU(), torch.nn.Linear(task.width, 10))
-    with torch.no_grad():
-        for p, w in zip(model.parameters(), task.weights, strict=True):
-            p.copy_(torch.from_numpy(w.T))
+    model = task.made.torch()
+    model.load_state_dict({name: torch.from_numpy(x) for name, x in task.torch_weights.items()})
     make = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[task.optimizer]
     optimizer = make(model.parameters(), lr=task.lr, fused=True)
 
@@ -361,8 +394,7 @@ def jax_parts(task: Task) -> tuple[Any, Any, Any]:
     import jax.numpy as jnp
 
     def loss_of(weights: Any, x: Any, y: Any) -> Any:
-        W1, b1, W2, b2 = weights
-        logs = jax.nn.log_softmax(jax.nn.relu(x @ W1 + b1) @ W2 + b2)
+        logs = jax.nn.log_softmax(task.made.jax(weights, x))
         return -jnp.mean(jnp.sum(logs * jax.nn.one_hot(y, 10), axis=1))
 
     def sgd(weights: Any, gradients: Any, state: Any) -> tuple[Any, Any]:
@@ -521,41 +553,40 @@ def keras_fit(task: Task) -> Epochs:
 
 
 class Entry(NamedTuple):
-    """A racer's line in the table, the module without which it is absent, and what sets it up."""
+    """A racer's line in the table, the module without which it is absent, what sets it up, and whether it trains every
+    network or the dense one alone."""
 
     title: str
     needs: str
     make: Racer
+    every: bool = True
 
 
 RACERS = {
     "ours": Entry("ours, recorded", "vector", ours),
+    "ours-over": Entry("ours, 32 steps a call", "vector", ours_over),
     "ours-exact": Entry("ours, recorded, exact", "vector", ours_exact),
     "ours-eager": Entry("ours, eager", "vector", ours_eager),
-    "byhand": Entry("numpy by hand", "numpy", byhand),
-    "byhand-careful": Entry("numpy by hand, as careful", "numpy", byhand_careful),
-    "byhand-threads": Entry("numpy by hand, all threads", "numpy", byhand_all_threads),
+    "byhand": Entry("numpy by hand", "numpy", byhand, False),
+    "byhand-careful": Entry("numpy by hand, as careful", "numpy", byhand_careful, False),
+    "byhand-threads": Entry("numpy by hand, all threads", "numpy", byhand_all_threads, False),
     "jax-scan": Entry("JAX, an epoch in lax.scan", "jax", jax_scan),
     "jax": Entry("JAX, jit a step", "jax", jax_jit),
     "torch": Entry("PyTorch, 1 thread", "torch", pytorch),
     "torch-threads": Entry("PyTorch, all threads", "torch", pytorch_all_threads),
     "torch-compile": Entry("torch.compile, 1 thread", "torch", torch_compile),
     "torch-compile-threads": Entry("torch.compile, all threads", "torch", torch_compile_all_threads),
-    "mygrad": Entry("MyGrad", "mygrad", mygrad),
-    "hips": Entry("HIPS autograd", "autograd", hips),
-    "tensorflow": Entry("TensorFlow, tf.function", "tensorflow", tensorflow),
-    "keras": Entry("Keras, fit", "keras", keras_fit),
+    "mygrad": Entry("MyGrad", "mygrad", mygrad, False),
+    "hips": Entry("HIPS autograd", "autograd", hips, False),
+    "tensorflow": Entry("TensorFlow, tf.function", "tensorflow", tensorflow, False),
+    "keras": Entry("Keras, fit", "keras", keras_fit, False),
 }
 
 # --- what bounds us ---------------------------------------------------------------------------------------------------
 
 
 def bounds(task: Task) -> dict[str, Any]:
-    """Where the time of our recorded step goes, in microseconds, call by call.
-
-    The source of the program is run with a look at the clock between its statements, so that each call finds the caches
-    as in a real step; what a look takes is taken off again. What several threads share is one statement.
-    """
+    """Where the time of our recorded step goes, in microseconds, line by line. What threads share is one line."""
     import vector
 
     use_our_threads()
@@ -563,65 +594,24 @@ def bounds(task: Task) -> dict[str, Any]:
     order = cycle(task.order)
     x, y = gather(next(order))
     step(x, y)
-    program, run = step.program, step.latest.run
-    lines = statements(step.source)[1:]
-    inside = clocked(step.source, run.__globals__)
-    empty = clocked("\n".join(["def f(x, y):", *["    pass"] * 20, "    return ()"]), {})
-    look = typical(np.diff([empty(x, y) for _ in range(500)], axis=1).ravel())
-    times = []
-    for _ in range(1500):
-        x, y = gather(next(order))
-        times.append(np.diff(inside(x, y)))
-    spent = (typical(np.array(times)) - look) * 1e6
-    calls = {call: float(us) for call, us in zip(lines, spent, strict=True)}
-    products = sum(us for call, us in calls.items() if is_product(call))
-    arrays = [var for call in program.calls for var in (*call.reads, *call.outs)]
-    matmuls = [call for call in program.statements() if call.function is np.matmul]
-    work = sum(2 * call.out.size * call.args[0].shape[-1] for call in matmuls)
-    large = np.ones((1024, 1024), np.float32)
-    whole, program_alone, gathering = best(lambda: step(x, y), lambda: run(x, y), lambda: gather(next(order)))
+    profile = step.profile(x, y, repeat=1000)
+    spent = {kind: 1e6 * seconds for kind, seconds, *_ in profile.kinds()}
+    products = spent["matrix products"]
+    gathering = best(lambda: gather(next(order)))[0]
     return {
-        "step": 1e6 * whole,
-        "program": 1e6 * program_alone,
+        "step": 1e6 * profile.step,
+        "program": 1e6 * profile.seconds,
         "gather": 1e6 * gathering,
         "products": products,
-        "other": sum(calls.values()) - products,
+        "other": sum(spent.values()) - products,
         "price": 1e6 * price_of_a_call(),
-        "count": len(program.calls),
-        "bytes": sum(var.size * var.dtype.itemsize for var in arrays),
+        "count": len(step.program.calls),
+        "bytes": sum(row.bytes for row in profile.rows),
         "planned": step.memory,
-        "gflops": work / products / 1e3,
-        "peak_gflops": 2 * 1024**3 / best(lambda: large @ large)[0] / 1e9,
-        "calls": calls,
+        "gflops": sum(row.operations for row in profile.rows if row.kind == "matrix products") / products / 1e3,
+        "peak_gflops": profile.products / 1e9,
+        "calls": {f"{i:3}  {row.text}": 1e6 * row.seconds for i, row in enumerate(profile.rows)},
     }
-
-
-def typical(times: np.ndarray) -> Any:
-    """Of the times of an undisturbed run: the first quintile."""
-    return np.quantile(times, 0.2, axis=0)
-
-
-def clocked(source: str, names: dict[str, Any]) -> Callable[..., list[float]]:
-    """A function's source as one that returns the clock's times before its first statement and after each."""
-    head, *body = statements(source)
-    body[-1] = body[-1].replace("return ", "result = ", 1)
-    lines = [head, "    times_ = [clock_()]"]
-    for statement in body:
-        lines += [f"    {statement}", "    look_(times_, clock_())"]
-    lines.append("    return times_")
-    bound = names | {"clock_": time.perf_counter, "look_": list.append}
-    exec("\n".join(lines), bound)
-    return bound[head.split()[1].partition("(")[0]]
-
-
-def statements(source: str) -> list[str]:
-    """The head of the first function in a source, and its statements."""
-    return [line.strip() for line in source.split("\n\n")[0].splitlines()]
-
-
-def is_product(statement: str) -> bool:
-    """Whether a statement of a program is a matrix product, or what threads share: one, and what follows from it."""
-    return statement.startswith(("np.matmul(", "np.dot(", "parallel_for("))
 
 
 def price_of_a_call() -> float:

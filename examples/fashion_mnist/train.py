@@ -6,6 +6,7 @@ python examples/fashion_mnist/train.py --recipe best --out runs/best
 python examples/fashion_mnist/train.py --recipe convnet --out runs/convnet
 python examples/fashion_mnist/train.py --recipe best --teacher runs/convnet/model.npz --out runs/taught
 python examples/fashion_mnist/train.py --checkpoint runs/long.npz --resume
+mpiexec -n 2 python examples/fashion_mnist/train.py --mpi
 python examples/fashion_mnist/train.py --help
 """
 
@@ -29,6 +30,7 @@ import vector
 from vector import checkpoint, files, nn, optim
 from vector.data import augment
 from vector.datasets import CLASS_NAMES, FashionMNIST, fashion_mnist, fashion_mnist_sample
+from vector.distributed import ALONE, Alone, Ranks
 from viz.console import run, say
 
 Row = dict[str, Any]  # of an epoch: its numbers, and the sizes of its gradients by parameter
@@ -68,7 +70,7 @@ RECIPES = {
     "seed": Recipe("one image at a time, as in the library that this project tells of", "sgd", 0.003, 1, 5),
     "keras": Recipe("what Keras does by its defaults", "sgd", 0.01, 32, 5),
 }
-PLACES = ("data", "out", "checkpoint", "every", "resume")  # arguments that change no number
+PLACES = ("data", "out", "checkpoint", "every", "resume", "mpi")  # arguments that change no number, but by rounding
 OPTIMIZERS: dict[str, Callable[..., optim.Optimizer]] = {
     "sgd": optim.SGD,
     "nesterov": partial(optim.SGD, momentum=0.9, nesterov=True),
@@ -101,6 +103,13 @@ def load_data_or_sample(source: str | None) -> tuple[FashionMNIST, str]:
             f"{len(data.train_images)} images that ship with the package and testing on {len(data.test_images)}: "
             "expect an accuracy of about 0.81; the whole set gives 0.887, and --data full says how to get it."
         )
+
+
+def load_in_turn(source: str | None, ranks: Alone) -> tuple[FashionMNIST, str]:
+    """Load the data set on every rank: on the first, which may fetch it, before the others."""
+    loaded: list[tuple[FashionMNIST, str]] = []
+    ranks.once("the data set", lambda: loaded.append(load_data_or_sample(source)))
+    return loaded[0] if loaded else load_data_or_sample(source)
 
 
 def describe(model: nn.Sequential) -> str:
@@ -192,14 +201,18 @@ def announce(args: argparse.Namespace, data: FashionMNIST, model: nn.Sequential)
 
 
 def main(args: argparse.Namespace) -> int:
-    data, warning = load_data_or_sample(args.data)
+    ranks = Ranks() if args.mpi else ALONE
+    if not ranks.first:
+        sys.stdout = open(os.devnull, "w")
+    data, warning = load_in_turn(args.data, ranks)
     if warning:
         say(warning)
-    for folder in (args.out, *([args.checkpoint.parent] if args.checkpoint else [])):
-        folder.mkdir(parents=True, exist_ok=True)
+    ranks.once("the folders", lambda: make_folders(args))
     model = RECIPES[args.recipe].network(args.seed)
     announce(args, data, model)
-    history = behind(args)
+    if args.mpi:
+        say("\n".join(ranks.processes))
+    history = ranks.once("what is behind", lambda: behind(args))
     first = {"epoch": 0, "gradients": gradient_sizes(model, data)}  # before any step, also of a training that goes on
     start = time.perf_counter() - (history[-1].get("seconds", 0.0) if history else 0.0)
 
@@ -211,9 +224,13 @@ def main(args: argparse.Namespace) -> int:
 
     interrupted = False
     try:
-        fit(args, model, data, on_epoch)
+        fit(args, model, data, on_epoch, ranks)
     except KeyboardInterrupt:
+        if ranks.size > 1:
+            raise
         interrupted = True
+    if not ranks.first:
+        return 0
     seconds = time.perf_counter() - start
     if interrupted:
         say(f"interrupted after {len(history)} whole epochs: keeping what is learned so far")
@@ -239,7 +256,14 @@ def main(args: argparse.Namespace) -> int:
     return 130 if interrupted else 0
 
 
-def fit(args: argparse.Namespace, model: nn.Sequential, data: FashionMNIST, on_epoch: Callable[[Row], None]) -> None:
+def make_folders(args: argparse.Namespace) -> None:
+    for folder in (args.out, *([args.checkpoint.parent] if args.checkpoint else [])):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def fit(
+    args: argparse.Namespace, model: nn.Sequential, data: FashionMNIST, on_epoch: Callable[[Row], None], ranks: Alone
+) -> None:
     """Train the model as the arguments say."""
     recipe, images, labels = RECIPES[args.recipe], data.train_images, data.train_labels
     if args.teacher:
@@ -263,6 +287,7 @@ def fit(args: argparse.Namespace, model: nn.Sequential, data: FashionMNIST, on_e
         threads=args.threads,
         checkpoint=args.checkpoint,
         every=args.every,
+        ranks=ranks,
     )
 
 
@@ -330,7 +355,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         epilog=f"recipes:\n{recipes}\n\n"
         "Ctrl-C ends the training; the model, the history and the pictures of what was learned so far are written,\n"
         "the test accuracy is printed, and the exit code is 130.\n"
-        "Ctrl-C while pictures are drawn leaves the rest of them out.\n\n"
+        "Ctrl-C while pictures are drawn leaves the rest of them out. With several processes it ends all at once.\n\n"
         "With --checkpoint, a training that was interrupted or killed can go on: the same command with --resume ends\n"
         "with the same bits as if it had never stopped. At any moment the file is a whole checkpoint, the last or the\n"
         "one before. --resume begins anew where there is no file yet; a damaged file, or one of other settings, is an\n"
@@ -355,6 +380,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--checkpoint", type=Path, metavar="FILE", help="write here, after each epoch, what it takes to go on")
     add("--every", type=at_least(1), metavar="STEPS", help="write the checkpoint after so many steps, too")
     add("--resume", action="store_true", help="go on from the checkpoint, if it is there")
+    add("--mpi", action="store_true", help="share each batch with the other processes that mpiexec started, with the "
+        "same results but for rounding; pip install 'twograd[mpi]' brings what it takes")  # fmt: skip
     args = parser.parse_args(arguments)
     if args.checkpoint is None and (args.every or args.resume):
         parser.error("--every and --resume: expected --checkpoint FILE with them")

@@ -113,7 +113,7 @@ def changed_before(x, y):
     return [first.reshape((12,)) * 2.0, first]
 
 
-SCALE, SUMS = (passes.hoist_scale,), (passes.lower_to_gemm,)
+SCALE, SUMS, LARGEST = (passes.hoist_scale,), (passes.lower_to_gemm,), (passes.maximum_by_columns,)
 
 REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, and what is called in the end
     "a product": (SCALE, lambda x, y: (x.T[:, :1] @ y[:1]) * 2.0, [], "multiply 3x1, matmul 3x3"),
@@ -352,7 +352,7 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
         SUMS,
         lambda x, y: [np.add.reduce(x, axis=a, keepdims=True) for a in (0, 1, None)],
         [],
-        "add 1x3, dot 4x1, add 1x1",
+        "dot 3, dot 4x1, add 1x1",
     ),
     "sums of all": (
         SUMS,
@@ -371,13 +371,43 @@ REORDERED = {  # the passes, the step of two 4x3 matrices, the tensors it has, a
         SUMS,
         lambda x, y: [np.add.reduce(x[0], axis=0), np.add.reduce(x[0], axis=None), np.add.reduce(y, axis=0)],
         [],
-        "add, dot, dot 3",
+        "dot, dot, dot 3",
     ),
     "sums of three axes": (SUMS, lambda x, y: np.add.reduce(x.reshape((2, 2, 3)), axis=1), [], "add 2x3"),
+    "sums of rows of three axes": (
+        SUMS,
+        lambda x, y: [np.add.reduce((x * y).reshape((2, 2, 3)), axis=-1, keepdims=keep) for keep in (True, False)],
+        [],
+        "multiply 4x3, dot 4x1, multiply 4x3, dot 4",
+    ),
+    "sums of rows that lie apart": (SUMS, lambda x, y: np.add.reduce(x.reshape((2, 2, 3)).mT, axis=2), [], "add 2x3"),
     "sums over two axes": (SUMS, lambda x, y: np.add.reduce(x, axis=(0, 1)), [], "add"),
     "sums of some": (SUMS, lambda x, y: np.add.reduce(x, axis=0, where=y > 0), [], "greater 4x3, add 3"),
     "how many": (SUMS, lambda x, y: np.add.reduce(x > 0, axis=0), [], "greater 4x3, add 3"),
     "largest": (SUMS, lambda x, y: np.maximum.reduce(x, axis=0), [], "maximum 3"),
+    "the largest of many short rows": (
+        LARGEST,
+        lambda p, x, y: [np.maximum.reduce(p.data * 2.0, axis=a, keepdims=k) for a, k in ((-1, True), (1, False))],
+        [np.arange(192.0).reshape(64, 3)],
+        "multiply 64x3, copyto 3x64, maximum 64, multiply 64x3, copyto 3x64, maximum 64",
+    ),
+    "the largest of many short rows of three axes": (
+        LARGEST,
+        lambda p, x, y: np.maximum.reduce(p.data * 2.0, axis=-1, keepdims=True),
+        [np.arange(192.0).reshape(2, 32, 3)],
+        "multiply 2x32x3, copyto 3x64, maximum 64",
+    ),
+    "the largest of few rows, of long ones, and of none of its own": (
+        LARGEST,
+        lambda p, q, x, y: [
+            np.maximum.reduce(x * y, axis=1),
+            np.maximum.reduce(q.data * 2.0, axis=1),
+            np.maximum.reduce(p.data, axis=1),
+            np.maximum.reduce(p.data * 2.0, axis=1, initial=0.0),
+        ],
+        [np.ones((64, 3)), np.ones((64, 33))],
+        "multiply 4x3, maximum 4, multiply 64x33, maximum 64, maximum 64, multiply 64x3, maximum 64",
+    ),
     "small products": (SUMS, lambda x, y: [x.T @ y, x[:, :1] * y[:1]], [], "dot 3x3, dot 4x3"),
     "products in a dtype of their own": (
         (*SCALE, *SUMS),
@@ -511,7 +541,7 @@ def test_what_becomes_a_product():
     recorded = record(step, np.ones((20, 3)), np.ones((20, 3)))
     assert not any(call.function is np.dot for call in recorded.calls)
     program = after(recorded, passes.lower_to_gemm)
-    assert sum(call.function is np.dot for call in program.calls) == 11  # nine sums and two products
+    assert sum(call.function is np.dot for call in program.calls) == 12  # ten sums and two products
 
 
 def changed_between(x, y):

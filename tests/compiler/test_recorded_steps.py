@@ -266,3 +266,68 @@ def test_a_child_process_runs_a_step_that_another_thread_was_in():
                 right = False
             os._exit(0 if right else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def stepping(seed=0):
+    """A step of two arrays that returns a loss and, in a dict, a row and a plain number; and its parameters."""
+    model = vector.nn.Sequential(vector.nn.Dense(4, 3, "tanh", seed=seed), vector.nn.Dense(3, 2, seed=seed + 1))
+    optimizer = vector.optim.Adam(model.parameters(), 0.1)
+
+    @vector.compile
+    def step(x, y):
+        outputs = model(x)
+        loss = vector.mse(outputs, y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss, {"outputs": outputs, "number": 3}
+
+    return step, model.parameters()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 40])
+def test_steps_over_arrays_are_the_steps_one_by_one(steps):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(steps, 5, 4)), rng.normal(size=(steps, 5, 2))
+    (one, own), (other, theirs) = stepping(), stepping()
+    expected = [one(*batch) for batch in zip(x, y, strict=True)]
+    loss, more = other.over(x, y)
+    assert same(loss.data, np.array([e[0].item() for e in expected])) and more["number"] == 3
+    assert same(more["outputs"].data, np.stack([e[1]["outputs"].data for e in expected]))
+    assert all(same(p.data, q.data) for p, q in zip(own, theirs, strict=True))
+    assert (other.traces, other.verified) == (one.traces, one.verified)
+    with pytest.raises(RecordingError, match="differentiate what it returned"):
+        loss.backward()
+
+
+def test_steps_over_arrays_of_numbers_and_of_one_memory():
+    p = vector.Tensor(np.zeros(3), requires_grad=True)
+
+    @vector.compile
+    def step(x, y):
+        p.data += x * y
+        return vector.sum(p)
+
+    both = np.arange(8.0)
+    assert step.over(both, both).data.tolist() == [3.0 * t for t in np.cumsum(both**2)]
+
+
+def test_steps_over_arrays_see_what_changed_between_them():
+    box = {"rate": 1.0}
+    p = vector.Tensor(np.zeros(3), requires_grad=True)
+
+    @vector.compile
+    def step(x):
+        p.data += box["rate"] * x
+        return vector.sum(p)
+
+    x = np.ones((20, 3))
+    step.over(x)
+    box["rate"] = 2.0
+    with pytest.raises(RecordingError, match=r"cannot follow .box"):
+        step.over(x)
+    with pytest.raises(ValueError, match="a row for each of at least one step"):
+        step.over(x, x[1:])
+    for wrong in ((), (x[:0],), (1.0,)):
+        with pytest.raises(ValueError, match="a row for each of at least one step"):
+            step.over(*wrong)

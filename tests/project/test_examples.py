@@ -107,8 +107,9 @@ def test_speed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("program", ["network", "gpt"])
-def test_node_by_node(program: str) -> None:
+def test_node_by_node(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The programs that are raced give the same losses on either engine."""
+    monkeypatch.syspath_prepend(EXAMPLES)
     programs = runpy.run_path(str(EXAMPLES / "node_by_node.py"))
     steps = [programs[program](node) for node in (scalar.Value, programs["Compact"])]
     losses = [[step() for _ in range(3)] for step in steps]
@@ -142,6 +143,12 @@ def test_a_layer_of_ones_own_learns(tmp_path: Path) -> None:
     assert "agree with differences: True" in printed
     dense, near = (float(x) for x in re.findall(r"accuracy on new points (\S+)$", printed, re.MULTILINE))
     assert near > dense + 0.1 and near > 0.85
+
+
+def test_a_method_of_scipys_trains(tmp_path: Path) -> None:
+    pytest.importorskip("scipy")
+    printed = run(tmp_path, *command("short/minimize.py")).stdout
+    assert float(re.search(r"^mean squared error (\S+) after", printed)[1]) < 1e-3
 
 
 def test_class_weights_find_the_rare_ones(tmp_path: Path) -> None:

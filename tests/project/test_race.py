@@ -48,26 +48,6 @@ def run_race(tmp_path: Path, *arguments: object) -> str:
     return done.stdout
 
 
-def test_what_is_counted_as_a_product(race, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also what threads share: two products, and with one of them the update of the weights."""
-    import racers
-
-    import vector
-
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    rng = np.random.default_rng(0)
-    np.save(tmp_path / "images", rng.integers(0, 256, (128, 784), np.uint8))
-    np.save(tmp_path / "labels", rng.integers(0, 10, 128))
-    for name, shape in {"W1": (784, 128), "b1": 128, "W2": (128, 10), "b2": 10}.items():
-        np.save(tmp_path / f"{name}-128", rng.normal(0.0, 0.05, shape).astype(np.float32))
-    task = racers.Task(str(tmp_path), 128, 128, "sgd", 0.01)
-    step = vector.compile(racers.our_step(task), exact=False)
-    step(*racers.gatherer(task)(task.order[0]))
-    counted = [line for line in racers.statements(step.source) if racers.is_product(line)]
-    alone = [call for call in step.program.calls if call.function in (np.matmul, np.dot)]
-    assert len(counted) == len(alone) + 2 and sum(line.startswith("parallel_for(part") for line in counted) == 2
-
-
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_a_quick_race(optimizer: str, tmp_path: Path) -> None:
     printed = run_race(
@@ -91,6 +71,18 @@ def test_a_quick_race(optimizer: str, tmp_path: Path) -> None:
     assert result["machine"]["cores"] == os.cpu_count()
     if importlib.util.find_spec("matplotlib"):
         assert (tmp_path / "race.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_other_networks_race(tmp_path: Path) -> None:
+    """Ours recorded, recorded exactly and eager lose as much on each."""
+    networks = ["convnet", "gru", "transformer"]
+    options = ["--batch", 4, "--racers", "ours", "ours-exact", "ours-over", "byhand", "--rounds", 1, "--seconds", 0.01]
+    run_race(tmp_path, "--network", *networks, *options)
+    races = json.loads((tmp_path / "race.json").read_text())["races"]
+    assert [race["network"] for race in races] == networks
+    for race in races:
+        assert [row["name"] for row in race["rows"]] == ["ours", "ours-exact", "ours-over"]
+        assert all(row["status"] == "raced" and row["difference"] < 1e-4 for row in race["rows"])
 
 
 @pytest.mark.parametrize("n", [1, 3])

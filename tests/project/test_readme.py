@@ -13,6 +13,7 @@ import pytest
 
 import scalar
 import vector
+from vector.runtime import blas
 from viz.__main__ import main
 
 ROOT = Path(__file__).parents[2]
@@ -30,11 +31,12 @@ def after(marker, fence=None):
 def test_sessions_print_what_they_say(page):
     test = doctest.DocTestParser().get_doctest(PAGES[Path(page)], {}, page, page, 0)
     names = test.globs
-    with pytest.MonkeyPatch.context() as patch:  # the one thing in the program that depends on the machine
+    with pytest.MonkeyPatch.context() as patch:  # which depends on the machine
         patch.setattr(vector.runtime.matmul, "small_products_at_once", lambda: True)
         result = doctest.DocTestRunner().run(test, clear_globs=False)
     assert result.failed == 0 and result.attempted > 4
-    if "train_step" in names:
+    same_library = blas.routine("gemm", np.dtype(np.float32)) is not None  # numpy has the library of the page
+    if "train_step" in names and same_library:
         assert after("the program", "text") == str(names["train_step"].program)
 
 

@@ -22,7 +22,7 @@ STOREYS = {
         "ops",
         "tensor autodiff storage protocol pickling",
         "gradcheck random losses optim anomaly nn data",
-        "transforms",
+        "transforms distributed",
         "compiler",
         "training",
         "datasets checkpoint exchange",
@@ -43,6 +43,7 @@ vector.nn: Dense Dropout Flatten Layer Sequential glorot_uniform he_normal zeros
 vector.optim: SGD Adam AdamW constant stepped cosine
 vector.datasets: CLASS_NAMES Batches FashionMNIST fashion_mnist fashion_mnist_sample read_idx
 vector.checkpoint: CheckpointError load save
+vector.distributed: Ranks
 viz: draw overview render svg steps formula derivative play zoom
 viz.plots: curves confusion predictions
 """

@@ -104,8 +104,9 @@ def of_value(node: Any, e: Mapping[Any, Any]) -> float:
         slopes = node.op.gradients(1.0, node.data, xs, node.params or {}, [True] * len(xs))
     carried = terms = 0.0
     for s, x in zip(slopes, node.inputs, strict=True):
-        carried += abs(s) * e[x] if e[x] else 0.0
-        terms += abs(s * x.data)
+        if s != 0.0:  # else x has no share, not even of minus infinity in a softmax
+            carried += abs(s) * e[x] if e[x] else 0.0
+            terms += abs(s * x.data)
     return carried + fresh(node.op.name, abs(node.data), len(xs), terms)
 
 

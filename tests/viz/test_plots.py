@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +25,12 @@ FLOW = [
 LABELS, PREDICTED = np.array([0, 0, 0, 0, 1, 1, 2, 2]), np.array([0, 0, 0, 1, 1, 1, 2, 0])
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 28, 28), np.uint8)
 PROBABILITIES = np.eye(3)[PREDICTED] * 0.7 + 0.1
+LINES = [
+    SimpleNamespace(text="np.dot(x, w, out=t)", seconds=3e-6, kind="matrix products"),
+    SimpleNamespace(text="np.exp(t, out=t)", seconds=1e-6, kind="element by element"),
+    SimpleNamespace(text="t_2 = picked(t, y)", seconds=5e-7, kind="other calls"),
+    SimpleNamespace(text="np.add(t, b, out=t)", seconds=5e-7, kind="element by element"),
+]
 POINTS = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, -1.0]])
 
 
@@ -39,6 +46,7 @@ DRAWN: dict[str, Callable[[Path], Path]] = {
     "learning_rates": lambda path: plots.learning_rates(np.geomspace(1e-4, 1.0, 9), [3, 3, 2, 2, 1, 1, 2, 4, 9], path),
     "mistakes": lambda path: plots.mistakes(IMAGES, LABELS, PROBABILITIES, NAMES, path),
     "predictions": lambda path: plots.predictions(IMAGES, LABELS, PROBABILITIES, NAMES, path),
+    "profile": lambda path: plots.profile(LINES, path, most=2),
     "weights": lambda path: plots.weights(np.random.default_rng(0).normal(size=(49, 20)), path),
 }
 WRITTEN = {  # what can be read in the picture
@@ -49,6 +57,7 @@ WRITTEN = {  # what can be read in the picture
     "learning_rates": ["Loss at growing learning rates", "learning rate", "loss"],
     "mistakes": ["The surest of 2 mistakes", "✗ dog 80%", "is cat", "✗ cat 80%", "is bird"],
     "predictions": ["6 of 8 right", "cat 80%", "✗ dog 80%", "is cat", "✗ cat 80%", "is bird"],
+    "profile": ["A step of 5 microseconds", "0  np.dot(x, w, out=t)", "3.0  60%", "2 other lines", "1.0  20%"],
     "weights": ["What 20 hidden units look for"],
 }
 
@@ -214,6 +223,11 @@ def test_curves_of_other_tasks(tmp_path: Path) -> None:
 def test_rates_without_losses(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected as many losses as rates, at least 1, got 1, 2"):
         plots.learning_rates([0.1, 0.2], [1.0], tmp_path / "r.png")
+
+
+def test_a_profile_without_lines(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected at least one row, and most from 1, got 0 and 24"):
+        plots.profile([], tmp_path / "p.png")
 
 
 def written(draw: Callable[[Path], Path], folder: Path) -> str:

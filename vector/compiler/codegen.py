@@ -11,7 +11,7 @@ import re
 import types
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,13 @@ from ..runtime.threads import Autotuner, parallel_for
 from .ir import METHODS, Call, Program, Var, function_name, rewrite, statement, variables
 from .memory import Plan
 
-Line = tuple[str, str]  # a statement, and a remark
+
+class Line(NamedTuple):
+    """A statement, a remark, and the call that it is, if it is not a view or the like."""
+
+    text: str
+    remark: str = ""
+    call: Call | None = None
 
 
 def build(program: Program, title: str) -> tuple[Program, Callable[..., Any]]:
@@ -27,8 +33,26 @@ def build(program: Program, title: str) -> tuple[Program, Callable[..., Any]]:
     arrays of the first run are let go."""
     program = without_examples(program)
     source = Source(program, title)
-    texts = source.text, source.listing
-    return Program(program.calls, program.inputs, program.outputs, *texts, source.plan.memory), source.run
+    written = source.text, source.listing, tuple(source.lines)
+    return Program(program.calls, program.inputs, program.outputs, *written, source.plan.memory), source.run
+
+
+def timed(program: Program, run: Callable[..., Any], clock: Callable[[], int]) -> tuple[Callable[..., Any], list[int]]:
+    """The program's function with a look at the clock around each line, and where it writes what the clock said."""
+    head, *_ = program.source.splitlines()
+    count = len(program.lines)
+    body = ["    _times[0] = _clock()\n"]
+    for i, line in enumerate(program.lines):
+        statement = line[0]
+        if statement.startswith("return "):
+            body.append(f"    _result = {statement.removeprefix('return ')}\n    _times[{i + 1}] = _clock()\n")
+        else:
+            body.append(f"    {statement}\n    _times[{i + 1}] = _clock()\n")
+    times = [0] * (count + 1)
+    names = {**run.__globals__, "_times": times, "_clock": clock}
+    exec("".join([f"{head}\n", *body, "    return _result\n"]), names)
+    by_line: Callable[..., Any] = names[head.removeprefix("def ").partition("(")[0]]
+    return by_line, times
 
 
 def without_examples(program: Program) -> Program:
@@ -107,16 +131,15 @@ class Source:
         if any(call.parts for call in program.calls):
             self.helpers = self.names.new("helpers")
             ask = self.names.bind("autotuner", Autotuner())
-            self.lines.append((f"{self.helpers} = {ask}.helpers()", "how many other threads"))
+            self.lines.append(Line(f"{self.helpers} = {ask}.helpers()", "how many other threads"))
         for call in program.calls:
             if call.parts:
-                self.write_parts([*zip(*(part.calls for part in call.parts), strict=True)])
+                self.write_parts(call)
             else:
-                self.lines.append(
-                    (statement(call, self.show, self.function(call.function)), remark(call.out.shape, call.out.dtype))
-                )
+                text = statement(call, self.show, self.function(call.function))
+                self.lines.append(Line(text, remark(call.out.shape, call.out.dtype), call))
         outputs = [f"{self.show(var)}.copy()" for var in variables(program.outputs)]
-        self.lines.append((f"return ({', '.join(outputs)}{',' * (len(outputs) == 1)})", ""))
+        self.lines.append(Line(f"return ({', '.join(outputs)}{',' * (len(outputs) == 1)})"))
         title = self.names.new(identifier(title))
         self.functions = {title: (", ".join(self.known[var] for var in program.inputs), self.lines), **self.parts}
         self.text, self.listing = self.texts()
@@ -124,13 +147,13 @@ class Source:
 
     def texts(self) -> tuple[str, str]:
         """The source, and the same with numbered statements and remarks."""
-        remarked = [line for _, lines in self.functions.values() for line, about in lines if about]
+        remarked = [line.text for _, lines in self.functions.values() for line in lines if line.remark]
         width = min(88, max(map(len, remarked), default=0))
         texts, listings = [], []
         for name, (given, lines) in self.functions.items():
             head = f"def {name}({given}):"
-            texts.append("\n    ".join([head, *(line for line, _ in lines)]) + "\n")
-            rows = [f"{i:3}  {a:{width}}  # {b}" if b else f"     {a}" for i, (a, b) in enumerate(lines)]
+            texts.append("\n    ".join([head, *(line.text for line in lines)]) + "\n")
+            rows = [f"{i:3}  {a:{width}}  # {b}" if b else f"     {a}" for i, (a, b, _) in enumerate(lines)]
             listings.append("\n".join([head, *rows]))
         return "\n\n".join(texts), "\n\n".join(listings)
 
@@ -147,19 +170,21 @@ class Source:
         run: Callable[..., Any] = made[title]
         return run
 
-    def write_parts(self, statements: list[tuple[Call, ...]]) -> None:
-        """Write the parts of a parallel call, as a function of a part's number. Each statement is given as the calls
-        that it is in the parts."""
+    def write_parts(self, call: Call) -> None:
+        """Write the parts of a parallel call, as a function of a part's number."""
+        statements = [*zip(*(part.calls for part in call.parts), strict=True)]  # each as the calls that it is
         given: dict[str, None] = {}  # what the function needs of the step's own names
         lines = []
         for parts in statements:
             operands: list[Any] = [*zip(*[(*part.args, part.out) for part in parts], strict=True)]
             one = Call(parts[0].function, tuple(operands[:-1]), {}, operands[-1], parts[0].writes)
             about = " or ".join(dict.fromkeys(remark(x.shape, x.dtype) for x in operands[-1]))
-            lines.append((statement(one, lambda xs: self.show_parts(xs, given), self.function(one.function)), about))
+            text = statement(one, lambda xs: self.show_parts(xs, given), self.function(one.function))
+            lines.append(Line(text, about, one))
         name, run, number = self.names.new("part"), self.names.bind("parallel_for", parallel_for), len(statements[0])
         self.parts[name] = ", ".join(["i", *given]), lines
-        self.lines.append((f"{run}({', '.join([name, str(number), self.helpers, *given])})", f"{number} parts"))
+        text = f"{run}({', '.join([name, str(number), self.helpers, *given])})"
+        self.lines.append(Line(text, f"{number} parts", call))
 
     def show_parts(self, parts: Sequence[Any], given: dict[str, None]) -> str:
         """What stands for an operand that is another one in each part: the same in all, or part number i of it."""
@@ -217,7 +242,7 @@ class Source:
                 f, args, kwargs = x.view
                 name = "" if f is operator.getitem or f in METHODS else self.function(f)
                 view = Call(f, (x.base, *args), kwargs, x, into=False)
-                self.lines.append((statement(view, self.show, name), remark(x.shape, x.dtype)))
+                self.lines.append(Line(statement(view, self.show, name), remark(x.shape, x.dtype)))
         return self.known[x]
 
     def wanted(self, var: Var) -> str:

@@ -142,6 +142,7 @@ class Program:
     """A recorded step: its calls, and the structure of variables that it returns.
 
     source, listing  its Python source, and the same with numbers and shapes, where it is compiled
+    lines            of its own function: text, remark and call of each
     memory           the bytes planned for its results
     """
 
@@ -150,6 +151,7 @@ class Program:
     outputs: Any
     source: str = ""
     listing: str = ""
+    lines: Sequence[tuple[str, str, Call | None]] = ()
     memory: int = 0
 
     def statements(self) -> Iterator[Call]:

@@ -13,7 +13,7 @@ import operator
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -29,6 +29,7 @@ from .floats import TracedFloat
 from .guards import GuardSet, Method
 from .ir import Program, Var, replace
 from .passes import optimize
+from .profile import Profile, profile
 from .trace import DONATED, TracedArray, Tracer
 from .verify import Signature, StaleRecording, stale
 
@@ -116,6 +117,18 @@ class Replay:
         if self.single and type(arrays[0]) is ndarray:
             return RETURNED(arrays[0])
         return returned(self.program.outputs, arrays)
+
+    def replay_all(self, batches: Iterable[tuple[Any, ...]]) -> list[Any]:
+        """Take a step for each batch. Returns the arrays of each step's results."""
+        if self.accumulated:
+            self.accumulate()  # from then on they are the program's own
+        for tensor, after in self.left:
+            tensor._grad = after
+        run, rows = self.run, []
+        for batch in batches:
+            self.count += 1
+            rows.append(run(*batch))
+        return rows
 
     def accumulate(self) -> None:
         """Let gradients that go on from step to step start from what the tensors have."""
@@ -212,6 +225,55 @@ class CompiledStep:
             step.names = self.names[1:]
             bound[key] = weakref.ref(instance, lambda _: bound.pop(key, None)), step
         return bound[key][1]
+
+    def over(self, *arrays: Any) -> Any:
+        """Take a step for each row of these arrays (steps, ...): like `[step(*batch) for batch in zip(*arrays)]`, with
+        what the steps return stacked, (steps, ...). What is looked at before each step, arguments and captured values,
+        is looked at before the first and behind each that runs as Python, as nothing else runs in between.
+
+        Raises ValueError for no arrays and for arrays of other lengths, and what a step raises.
+        """
+        lengths = {len(x) if isinstance(x, np.ndarray) and x.ndim else 0 for x in arrays}
+        if len(lengths) != 1 or 0 in lengths:
+            shapes = [getattr(x, "shape", type(x).__name__) for x in arrays]
+            raise ValueError(f"over: expected arrays with a row for each of at least one step, got {shapes}")
+        batches = [*zip(*([x[i, ...] for i in range(len(x))] for x in arrays), strict=True)]
+        rows: list[Any] = []  # of the arrays that each step returns
+        while len(rows) < len(batches):
+            result = self(*batches[len(rows)])
+            rows.append([x.data for x in flatten(result) if isinstance(x, Tensor)])
+            replay, left = self.current, batches[len(rows) :]
+            if replay is not None and left and mode.usual and not self.lock.locked():
+                with self.lock:
+                    number = replay.due - replay.count - 2
+                    if number > 0 and replay.takes(left[0]) and replay.guards.unchanged():
+                        rows += replay.replay_all(left[:number])
+        columns = map(np.array, zip(*rows, strict=True))
+        return replace(result, lambda x: RETURNED(next(columns)) if isinstance(x, Tensor) else x)
+
+    def profile(self, *args: Any, repeat: int = 100, **named: Any) -> Profile:
+        """Say where the time of a step goes: take `repeat` steps with these arguments, by the line, and put all back
+        that they change. Print what it returns.
+
+        Raises RecordingError where no step with such arguments is recorded yet.
+        """
+        arguments = Arguments(self.names, args, named)
+        replay = self.replays.get((mode.graph, arguments.key))
+        if replay is None:
+            raise RecordingError(
+                f"{self.__name__}: nothing is recorded for such arguments: call the step with them first"
+            )
+        self.check(replay, arguments)
+        tensors = [x for x in (*replay.tensors, *(x for _, x in arguments.leaves)) if isinstance(x, Tensor)]
+        gradients = [(x, x._grad) for x in tensors]
+        count, due, replay.due = replay.count, replay.due, NEVER
+        try:
+            step = functools.partial(self, *args, **named)
+            return profile(self.__name__, replay.program, replay.run, arguments.inputs, step, repeat)
+        finally:
+            replay.count, replay.due = count, due
+            for x, gradient in gradients:
+                x._grad = gradient
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """Run the step: as Python and recorded for arguments of new shapes, as Python once more where that is due,

@@ -22,6 +22,11 @@ class Batches:
     changes the images of each batch. The last batch of an epoch may be shorter, unless `drop_last`. `len()` is the
     number of batches in an epoch. Arrays may be larger than memory, as np.memmap has them.
 
+    With `part=(i, n)`, a batch has only the i-th of n parts of its rows, whose sizes differ by at most 1. A third array
+    says what the part's mean counts in that of the whole batch: its share of the rows, (); or with weights, in their
+    place, each row's weight over the sum of those of the whole batch, (rows,). A part without rows gets one row that
+    counts 0. All parts together are what there is without `part`, images changed by `augment` among them.
+
     `epoch`, which can be set, is the number of the next epoch to begin. An epoch's order follows from
     `(seed, epoch)` alone, so that a run that stopped at (epoch, batch) can go on as if it had not:
 
@@ -48,13 +53,14 @@ class Batches:
         drop_last: bool = False,
         weights: np.ndarray | None = None,
         augment: Augmentation | Sequence[Augmentation] | None = None,
+        part: tuple[int, int] | None = None,
     ) -> None:
         self.images = np.ascontiguousarray(images)  # copies only what np.take would copy for every batch
         self.labels = np.asarray(labels)
         self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
         self.dtype, self.scale, self.drop_last = np.dtype(dtype), scale, drop_last
         self.weights = None if weights is None else np.asarray(weights, self.dtype)
-        self.augment = augment
+        self.augment, self.part = augment, part
         self.epoch = 0
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
             got = f"an array of shape {np.shape(seed)}" if np.ndim(seed) else repr(seed)
@@ -72,6 +78,8 @@ class Batches:
             raise ValueError(f"Batches: expected weights of shape ({len(self.images)},), got {self.weights.shape}")
         if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise ValueError(f"Batches: expected a whole batch_size of 1 or more, got {batch_size!r}")
+        if part is not None and not 0 <= part[0] < part[1]:
+            raise ValueError(f"Batches: expected part=(i, n) with i from 0 to below n, got {part}")
         if len(self) == 0:
             came = f"{len(self.images)} images, batch_size {batch_size} and drop_last"
             raise ValueError(f"Batches: expected at least one whole batch, got {came}")
@@ -79,6 +87,15 @@ class Batches:
     def __len__(self) -> int:
         whole, rest = divmod(len(self.images), self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
+
+    def rows(self, i: int) -> int:
+        """How many rows batch number i of an epoch has, in all parts together."""
+        return min(self.batch_size, len(self.images) - i * self.batch_size)
+
+    def own(self, rows: int) -> slice:
+        """Which of so many rows are in the part."""
+        i, n = self.part or (0, 1)
+        return slice(rows * i // n, rows * (i + 1) // n)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
         n, epoch = len(self.images), self.epoch
@@ -92,12 +109,25 @@ class Batches:
         exact = self.labels.dtype.kind in "iu"
         buffer = np.empty((min(self.batch_size, len(order)), *self.images.shape[1:]), self.images.dtype)
         for i in range(len(self)):
-            rows = order[i * self.batch_size : (i + 1) * self.batch_size]
+            whole = order[i * self.batch_size : (i + 1) * self.batch_size]
+            own = self.own(len(whole))
+            taken = own if own.start < own.stop else slice(0, 1)
+            rows = whole if self.augment is not None else whole[taken]
             images = np.take(self.images, rows, axis=0, out=buffer[: len(rows)], mode="clip")
             batch = images.astype(self.dtype)
             if self.scale is not None:  # in two steps, each of which numpy does at full speed
                 np.multiply(batch, self.scale, out=batch, dtype=self.dtype)
             if self.augment is not None:
-                batch = apply(self.augment, batch, np.random.default_rng([self.seed, epoch, i]))
-            labels = self.labels[rows].astype(np.int64 if exact else self.dtype)
-            yield (batch, labels) if self.weights is None else (batch, labels, self.weights[rows])
+                batch = apply(self.augment, batch, np.random.default_rng([self.seed, epoch, i]))[taken]
+            labels = self.labels[whole[taken]].astype(np.int64 if exact else self.dtype)
+            yield (batch, labels, *self._counts(whole, own, taken))
+
+    def _counts(self, whole: np.ndarray, own: slice, taken: slice) -> tuple[np.ndarray, ...]:
+        """What stands behind a batch's images and labels."""
+        if self.part is None:
+            return () if self.weights is None else (self.weights[whole],)
+        if self.weights is None:
+            return (np.asarray((own.stop - own.start) / len(whole), self.dtype),)
+        weights = self.weights[whole]
+        weights /= np.add.reduce(weights)
+        return (weights[taken] if own == taken else np.zeros(1, self.dtype),)

@@ -183,7 +183,7 @@ def cbrt(x):
 def sigmoid(x):
     """1 / (1 + e^-x), computed from e^-|x|, which cannot overflow; derivative s (1 - s)."""
     e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1.0, e) / (1.0 + e)
+    return np.maximum(x >= 0, e) / (1.0 + e)  # quicker than np.where: e is at most 1
 
 
 @op(lambda g, x: g * sigmoid(x))

@@ -49,6 +49,9 @@ def matmul(x: Any, y: Any) -> Any:
     x, y = arrays(x, y, "matmul")
     if not x.ndim or not y.ndim:
         raise ValueError(f"matmul: expected at least one axis on both sides, got shapes {x.shape} and {y.shape}")
+    if x.ndim > 2 and y.ndim == 2 and x.shape[-1] == y.shape[0]:  # one large product instead of many small ones
+        out = matmul_(reshape(x, (math.prod(x.shape[:-1]), x.shape[-1])), y)
+        return reshape(out, (*x.shape[:-1], y.shape[1]))
     if x.ndim > 1 and y.ndim > 1:
         return matmul_(x, y)
     if x.shape[-1] != y.shape[-2:][0]:

@@ -72,15 +72,27 @@ def scattered(x, key, shape, out=None):
         out[key] = x
     elif out.size:  # np.add.at is several times quicker along one axis
         whole = len(shape) if isinstance(key, tuple) else 1
-        places, row = np.arange(math.prod(shape[:whole])).reshape(shape[:whole])[key], math.prod(shape[whole:])
+        row = math.prod(shape[whole:])
+        if isinstance(key, np.ndarray):
+            places = key.astype(np.intp, copy=False).reshape(-1)  # one below 0 stays so, and counts from the end
+        else:
+            places = np.arange(math.prod(shape[:whole])).reshape(shape[:whole])[key].reshape(-1)
         if row > 1:
-            places = places[..., None] * row + np.arange(row)
-        np.add.at(out.reshape(-1), places.ravel(), x.ravel())
+            places = np.add.outer(places * row, counted(row)).reshape(-1)
+        np.add.at(out.reshape(-1), places, x.reshape(-1))
     return out
+
+
+@functools.lru_cache(maxsize=64)
+def counted(n: int) -> np.ndarray:
+    """The numbers from 0 to below n."""
+    return np.arange(n)
 
 
 def may_repeat(key: Any) -> bool:
     """Whether a key may name an element twice. Only arrays and lists of integers do."""
+    if isinstance(key, np.ndarray):
+        return key.ndim > 0 and key.dtype.kind in "iu"
     several = [k for k in (key if isinstance(key, tuple) else (key,)) if hasattr(k, "dtype") or np.iterable(k)]
     return any(np.ndim(k) and np.asarray(k).dtype.kind in "iu" for k in several)
 

@@ -9,12 +9,15 @@ import math
 import os
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..data.batches import Batches
+from ..distributed import ALONE, Alone
+from ..nn.base import state_of
 from ..optim import Optimizer, Schedule
 from ..random import find_generators
 from .checkpoint import CheckpointError, load, save
@@ -38,7 +41,8 @@ class Run:
     start    epochs that earlier calls of `fit` trained the model for: the order of the batches goes on from there
     step     steps taken, in all epochs
     loss     sum of the losses of the samples seen in the epoch under way
-    sums     sums of the metrics over those samples, by name
+    sums     sums of the metrics over those of these samples that are this rank's, by name
+    settled  the same over all ranks, when they last exchanged what is their own
     stopped  whether `on_epoch` said to stop
     due      the step after which to save, where no epoch ends
     """
@@ -55,6 +59,7 @@ class Run:
         metrics: Mapping[str, Metric] | None = None,
         on_epoch: OnEpoch | None = None,
         on_step: OnStep | None = None,
+        ranks: Alone = ALONE,
     ) -> None:
         if every is not None and (path is None or every < 1):
             raise ValueError(f"fit: expected every of 1 step or more, with a checkpoint path, got {every} and {path}")
@@ -65,7 +70,7 @@ class Run:
         if not {*map(id, model.parameters())} & {*map(id, optimizer.parameters)}:
             raise ValueError("fit: expected an optimizer of this model's parameters, got one of others: make it anew")
         self.model, self.optimizer, self.batches, self.epochs = model, optimizer, batches, epochs
-        self.schedule, self.path, self.every = schedule, path, every
+        self.schedule, self.path, self.every, self.ranks = schedule, path, every, ranks
         self.history: list[dict[str, float]] = []
         self.start = trained.get(model, 0)
         self.metrics = dict(metrics or {})
@@ -73,13 +78,18 @@ class Run:
         self.callbacks: dict[str, Any] = {  # those whose state is saved
             name: x for name, x in (("on_epoch", on_epoch), ("on_step", on_step)) if hasattr(x, "state_dict")
         }
-        self.step, self.loss, self.sums, self.due = 0, 0.0, dict.fromkeys(self.metrics, 0.0), -1
-        self.stopped = False
-        if path is not None:
-            if not os.access(os.path.dirname(os.path.realpath(path)), os.W_OK | os.X_OK):  # not only after an epoch
-                raise OSError(errno.EACCES, "expected a folder that is there and takes files", os.fspath(path))
-            self.generators = find_generators([model])
+        self.step, self.loss, self.due, self.stopped = 0, 0.0, -1, False
+        self.sums, self.settled = dict.fromkeys(self.metrics, 0.0), dict.fromkeys(self.metrics, 0.0)
+        self.generators = find_generators([model])
+        self.elsewhere = {str(i): self.stands() for i in range(1, ranks.size)}  # where those of other ranks stand
+        if path is not None or ranks.size > 1:
             self.data = fingerprint(batches)
+            ranks.agree(
+                "what fit is given", self.settings(0) | {"epochs": epochs, "every": every, "path": path is None}
+            )
+            ranks.agree("the weights and the optimizer's state", self.checksum())
+            self.place(ranks.gather("the generators", self.stands())[0], {})
+        if path is not None:
             self.resume(path)
 
     def train(self, step: Any, evaluate: Callable[[], dict[str, float]], progress: bool) -> None:
@@ -89,7 +99,7 @@ class Run:
             row = self.epoch(step, progress) | evaluate()
             self.end_epoch(row, progress)
             if self.on_epoch:
-                self.stopped = self.on_epoch(row) is True
+                self.stopped = self.ranks.gather("whether to stop", self.on_epoch(row) is True)[0]
                 self.model.train()
             if hasattr(step, "next_epoch"):
                 step.next_epoch(self.on_epoch is not None)
@@ -101,7 +111,7 @@ class Run:
         number = len(self.history)
         batches.epoch = self.start + number
         behind = self.step - number * len(batches)  # batches
-        seen = min(behind * batches.batch_size, len(batches.images))
+        seen = min(behind * batches.batch_size, len(batches.images))  # by all ranks
         bar = progress_bar(len(batches), behind, f"epoch {number + 1}/{self.epochs}", progress and on_terminal())
         self.plan()
         for batch in itertools.islice(batches, behind, None):
@@ -110,25 +120,66 @@ class Run:
             value, outputs = step(*batch)
             mean, y = value.item(), batch[1]
             require_finite(mean, number + 1, self.step - number * len(batches) + 1)
+            rows = batches.rows(self.step - number * len(batches))
             self.step += 1
-            self.loss += mean * len(y)
-            for name, metric in self.metrics.items():
+            self.loss += mean * rows
+            own = batches.own(rows)
+            for name, metric in self.metrics.items() if own.start < own.stop else ():
                 self.sums[name] += total(metric, outputs.data, y)
-            seen += len(y)
+            seen += rows
             if self.on_step is not None:
                 self.on_step({"step": self.step, "loss": mean})
             if self.step == self.due:
+                self.settle()
                 self.save()
             if bar is not None and bar.update():
-                bar.set_postfix_str("  ".join(f"{name} {x:.4f}" for name, x in self.means(seen)), refresh=False)
+                sums = self.sums if self.ranks.size == 1 else {}  # those of all are not known yet
+                bar.set_postfix_str("  ".join(f"{name} {x:.4f}" for name, x in self.means(sums, seen)), refresh=False)
         if bar is not None:
             bar.close()
-        return {"epoch": number + 1, **dict(self.means(seen))}
+        self.settle()
+        return {"epoch": number + 1, **dict(self.means(self.settled, seen))}
 
-    def means(self, seen: int) -> Iterator[tuple[str, float]]:
+    def means(self, sums: Mapping[str, float], seen: int) -> Iterator[tuple[str, float]]:
         """The mean loss and metrics over the samples seen in the epoch under way, by name."""
         yield "loss", self.loss / seen
-        yield from ((name, x / seen) for name, x in self.sums.items())
+        yield from ((name, x / seen) for name, x in sums.items())
+
+    # --- what ranks have of their own
+
+    def settle(self) -> None:
+        """Add up the metrics of all ranks, and take the mean of the layers' buffers, such as the running means of batch
+        norm. Raises RuntimeError where the weights or the optimizer's state have not the same bits on all."""
+        if self.ranks.size == 1:
+            self.settled = dict(self.sums)
+            return
+        tensors, buffers = state_of(self.model)
+        arrays = [x.data for x in tensors.values() if id(x) in buffers]
+        what = f"the weights after {self.step:,} steps"
+        sums, others = zip(*self.ranks.agree(what, self.checksum(), (self.sums, arrays)), strict=True)
+        self.settled = {name: sum(x[name] for x in sums) for name in self.sums}
+        self.sums = dict(self.settled if self.ranks.first else dict.fromkeys(self.sums, 0.0))
+        for array, of_all in zip(arrays, zip(*others, strict=True), strict=True):
+            array[...] = sum(of_all) / len(of_all)
+
+    def stands(self) -> dict[str, Any]:
+        """Where the layers' random generators stand."""
+        return {str(i): rng.bit_generator.state for i, rng in enumerate(self.generators)}
+
+    def place(self, first: Mapping[str, Any], others: Mapping[str, Any]) -> None:
+        """Let the layers' generators go on from where those of the first rank stood, and of as many others. Where that
+        were not as many, they draw other numbers on each rank: which, follows from where the first's stood."""
+        rank = self.ranks.rank
+        known = first if rank == 0 else others.get(str(rank)) if len(others) == self.ranks.size - 1 else None
+        for i, rng in enumerate(self.generators):
+            kind, state = type(rng.bit_generator), first[str(i)]
+            apart = kind([zlib.crc32(repr(state).encode()), rank]).state if known is None else known[str(i)]
+            rng.bit_generator.state = apart
+
+    def checksum(self) -> str:
+        """Of the weights, and of what the optimizer keeps."""
+        memory = [x for tensors in self.optimizer.memory().values() for x in tensors]
+        return crc(x.data for x in (*self.model.parameters(), *memory))
 
     def end_epoch(self, row: dict[str, float], progress: bool) -> None:
         """Take the epoch's row into the history and begin new sums. Print it where no bar can be drawn."""
@@ -137,7 +188,7 @@ class Run:
             columns = (f"{name.replace('_', ' ')} {x:.4f}" for name, x in row.items() if name != "epoch")
             print(f"epoch {row['epoch']}/{self.epochs}", *columns, sep="  ", file=sys.stderr, flush=True)
         trained[self.model] = self.start + len(self.history)
-        self.loss, self.sums = 0.0, dict.fromkeys(self.metrics, 0.0)
+        self.loss, self.sums, self.settled = 0.0, dict.fromkeys(self.sums, 0.0), dict.fromkeys(self.sums, 0.0)
 
     def plan(self) -> None:
         """Say when to save next."""
@@ -153,15 +204,19 @@ class Run:
         if self.path is None:
             return
         if all(np.isfinite(p.data).all() for p in self.model.parameters()):
-            save(self.path, self.state())
+            stands = self.ranks.gather("the generators", self.stands())
+            self.elsewhere = {str(i): x for i, x in enumerate(stands) if i}
+            path, state = self.path, self.state()
+            self.ranks.once("the checkpoint", lambda: save(path, state))
 
     def state(self) -> dict[str, Any]:
         """All that the next step depends on and what it adds to, and the settings to know the run by."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "generators": {str(i): rng.bit_generator.state for i, rng in enumerate(self.generators)},
-            "run": {"step": self.step, "loss": self.loss, "sums": self.sums, "history": self.history}
+            "generators": self.stands(),
+            "ranks": self.elsewhere,
+            "run": {"step": self.step, "loss": self.loss, "sums": self.settled, "history": self.history}
             | {"start": self.start, "epochs": self.epochs, "stopped": self.stopped},
             "callbacks": {name: x.state_dict() for name, x in self.callbacks.items()},
             "settings": self.settings(self.step),
@@ -183,9 +238,8 @@ class Run:
         """Go to where the checkpoint was written, if it is there. Raises CheckpointError, and changes nothing, when it
         is unreadable or another run's.
         """
-        try:
-            state = load(path)
-        except FileNotFoundError:
+        state = self.ranks.once("the checkpoint", lambda: found(path))
+        if state is None:
             return
         before = self.state()
         try:
@@ -209,6 +263,7 @@ class Run:
             if right is not None:
                 state["run"]["sums"] = {"accuracy": float(right)}
         state.setdefault("callbacks", {})
+        state.setdefault("ranks", {})
         for name in ("", "generators", "run", "settings", "callbacks"):
             part, wanted = (state[name], own[name]) if name else (state, own)
             if part.keys() != wanted.keys():
@@ -235,13 +290,13 @@ class Run:
         """Be where the state is, with the model, the optimizer and the random generators."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        for i, rng in enumerate(self.generators):
-            rng.bit_generator.state = state["generators"][str(i)]
+        self.place(state["generators"], state["ranks"])
         for name, x in self.callbacks.items():
             x.load_state_dict(state["callbacks"][name])
         run = state["run"]
         self.step, self.loss, self.stopped = int(run["step"]), float(run["loss"]), bool(run["stopped"])
-        self.sums = {name: float(run["sums"][name]) for name in self.metrics}
+        self.settled = {name: float(run["sums"][name]) for name in self.metrics}
+        self.sums = dict(self.settled if self.ranks.first else dict.fromkeys(self.metrics, 0.0))
         self.history, self.start = list(run["history"]), int(run["start"])
 
 
@@ -253,15 +308,29 @@ def require_finite(loss: float, epoch: int, batch: int) -> None:
         )
 
 
+def found(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """The checkpoint of that path; None where there is none. Raises OSError where none can be written."""
+    if not os.access(os.path.dirname(os.path.realpath(path)), os.W_OK | os.X_OK):  # not only after an epoch
+        raise OSError(errno.EACCES, "expected a folder that is there and takes files", os.fspath(path))
+    try:
+        return load(path)
+    except FileNotFoundError:
+        return None
+
+
 def fingerprint(batches: Batches) -> str:
     """A checksum of the images, labels and weights: enough to know another data set, and quick."""
-    import zlib
+    images = batches.images
+    return f"{images.dtype} {images.shape[1:]} {crc((images, batches.labels, batches.weights))}"
 
-    images, found = batches.images, 0
-    for array in (images, batches.labels, batches.weights):
+
+def crc(arrays: Iterable[np.ndarray | None]) -> str:
+    """A checksum of arrays."""
+    found = 0
+    for array in arrays:
         if array is not None:
             found = zlib.crc32(np.ascontiguousarray(array).data, found)
-    return f"{images.dtype} {images.shape[1:]} crc32 {found:08x}"
+    return f"crc32 {found:08x}"
 
 
 def on_terminal() -> bool:

@@ -14,6 +14,7 @@ from .. import ops
 from ..autodiff import no_grad
 from ..data.augment import Augmentation
 from ..data.batches import Batches
+from ..distributed import ALONE, Alone
 from ..losses import cross_entropy
 from ..nn.base import Layer, has_tensors, in_mode, state_of
 from ..optim import Optimizer, Schedule
@@ -102,6 +103,7 @@ class Sequential(Layer):
         class_weight: Any = None,
         augment: Augmentation | Sequence[Augmentation] | None = None,
         on_step: OnStep | None = None,
+        ranks: Alone = ALONE,
     ) -> list[dict[str, float]]:
         """Train on images (n, ...) and labels (n, ...), whole or real numbers as the loss takes them, in batches
         shuffled by `seed`; uint8 images are scaled to 0..1. Another call goes on with other orders. All layers are
@@ -128,6 +130,8 @@ class Sequential(Layer):
                     loss must take `reduction="none"`
         augment     changes the images of each batch at random: see vector/data/augment.py
         on_step     called after each step with {"step": number, "loss": loss}
+        ranks       processes that share each batch, as `vector.distributed.Ranks()`: all call `fit` with the same
+                    arguments and get the same history and weights; the first prints and saves
 
         Returns the history, a dict an epoch: epoch, loss and metrics (accuracy, for classes) as they were while
         training, and with `validation` the same of it, as test_loss and so on. Raises ValueError for images and labels
@@ -137,28 +141,39 @@ class Sequential(Layer):
         """
         weights = weights_of(np.asarray(labels), sample_weight, class_weight)
         (images, labels, weights), held_out = hold_out((images, labels, weights), validation)
-        batches = self.batches(images, labels, batch_size, seed, weights=weights, augment=augment)
+        part = (ranks.rank, ranks.size) if ranks.size > 1 else None
+        batches = self.batches(images, labels, batch_size, seed, weights=weights, augment=augment, part=part)
         if held_out is not None:
             self.batches(*held_out, batch_size, shuffle=False)  # raises for what does not fit
         metrics = metrics_for(loss, batches.labels) if metrics is None else metrics
         names = [f"test_{name}" for name in ("loss", *metrics)]
 
         def evaluate() -> dict[str, float]:
-            found = () if held_out is None else self.evaluate(*held_out, loss, metrics=metrics)
-            return dict(zip(names, found, strict=False))
+            if held_out is None:
+                return {}
+            n = len(held_out[0])
+            own = slice(n * ranks.rank // ranks.size, n * (ranks.rank + 1) // ranks.size)
+            images, labels = held_out[0][own], held_out[1][own]
+            means = self.evaluate(images, labels, loss, metrics=metrics) if len(labels) else (0.0,) * len(names)
+            found = ranks.gather("the validation", [x * (len(labels) / n) for x in means])
+            return {name: sum(x) for name, x in zip(names, zip(*found, strict=True), strict=True)}
 
-        run = Run(self, optimizer, batches, epochs, schedule, checkpoint, every, metrics, on_epoch, on_step)
-        step = self.train_step(optimizer, loss)
+        run = Run(self, optimizer, batches, epochs, schedule, checkpoint, every, metrics, on_epoch, on_step, ranks)
+        step = self.train_step(optimizer, loss, ranks, weights is not None)
         if compile:
             from .recorded import RecordedStep  # the compiler is loaded by who records
 
             step = RecordedStep(step)
-        with use_threads(threads), in_mode(self, training=True):
-            run.train(step, evaluate, progress)
+        with use_threads(ranks.threads() if threads is None else threads), in_mode(self, training=True):
+            run.train(step, evaluate, progress and ranks.first)
         return run.history
 
-    def train_step(self, optimizer: Optimizer, loss: Callable[..., Any]) -> Callable[..., Any]:
-        """One step as a function of a batch, with or without weights, which returns the loss and the outputs."""
+    def train_step(
+        self, optimizer: Optimizer, loss: Callable[..., Any], ranks: Alone = ALONE, weights: bool = False
+    ) -> Callable[..., Any]:
+        """One step as a function of a batch, with or without weights, which returns the loss and the outputs. With
+        several ranks, the batch is this one's part, as `Batches` has it with or without weights; the loss is the whole
+        batch's."""
 
         def step(x: Any, y: Any, weights: Any = None) -> Any:
             outputs = self(x)
@@ -168,7 +183,16 @@ class Sequential(Layer):
             optimizer.step()
             return value, outputs
 
-        return step
+        def part(x: Any, y: Any, counts: Any) -> Any:
+            outputs = self(x)
+            value = ops.sum(each(loss(outputs, y, reduction="none")) * counts) if weights else loss(outputs, y) * counts
+            optimizer.zero_grad()
+            value.backward()
+            value = ranks.sum_gradients(optimizer.parameters, value)
+            optimizer.step()
+            return value, outputs
+
+        return step if ranks.size == 1 else part
 
     def batches(
         self, images: np.ndarray, labels: np.ndarray, size: int, seed: int = 0, shuffle: bool = True, **more: Any
@@ -211,8 +235,12 @@ class Sequential(Layer):
 
 def weighted(losses: Any, weights: Any) -> Any:
     """The mean of the losses of samples (n, ...), each counting as its weight (n,) says."""
-    each = ops.mean(ops.reshape(losses, (losses.shape[0], -1)), axis=1)
-    return ops.sum(each * weights) / np.add.reduce(weights)
+    return ops.sum(each(losses) * weights) / np.add.reduce(weights)
+
+
+def each(losses: Any) -> Any:
+    """The mean of each sample's losses (n, ...), (n,)."""
+    return ops.mean(ops.reshape(losses, (losses.shape[0], -1)), axis=1)
 
 
 def weights_of(labels: np.ndarray, samples: Any, classes: Any) -> np.ndarray | None:

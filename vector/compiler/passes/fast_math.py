@@ -220,7 +220,7 @@ def keeps_dtype(scale: Any, operand: Any, call: Call) -> bool:
 
 
 def lower_to_gemm(program: Program) -> Program:
-    """Sum a matrix, or over its rows or columns, as its product with ones, which BLAS does in half the time; and
+    """Sum an array, its rows or its columns, as a product with ones, which BLAS does in half the time; and
     compute small products by np.dot, which does the same as np.matmul with less ado. A sum over an axis of length 1 is
     its operand.
 
@@ -239,12 +239,19 @@ def lower_to_gemm(program: Program) -> Program:
             fixed = call.allocates and x.root.kind in ("result", "constant") and updated.isdisjoint((x.root, out))
             if fixed and x.size == out.size and lie_alike(reshaped(x, out.shape), out):
                 aliases[out] = reshaped(x, out.shape)
+            elif product := sum_as_product(call, x, ones):
+                *factors, shape = product
+                place = reshaped(out, shape)
+                if place is not out and call.allocates and out not in updated:
+                    place = Var("result", out.array.reshape(shape), out.label)
+                    aliases[out] = reshaped(place, out.shape)
+                calls.append(Call(np.dot, tuple(factors), {}, place))
             else:
-                calls.append(sum_as_product(call, x, ones))
+                calls.append(call)
         else:
             small = out.nbytes <= SMALL and not call.kwargs and all(len(v.shape) == 2 for v in call.reads)
-            product = small and (call.function is np.matmul or is_outer(call))
-            calls.append(Call(np.dot, call.args, {}, out) if product else call)
+            dot = small and (call.function is np.matmul or is_outer(call))
+            calls.append(Call(np.dot, call.args, {}, out) if dot else call)
     return rewrite(program, calls, aliases)
 
 
@@ -260,23 +267,62 @@ class Ones:
         return self.made[dtype, shape]
 
 
-def sum_as_product(call: Call, x: Var, ones: Ones) -> Call:
-    """The sum of a matrix, or over one of its axes, as its product with ones; any other as it is."""
+def sum_as_product(call: Call, x: Var, ones: Ones) -> tuple[Any, ...] | None:
+    """What np.dot is to multiply for the sum of an array, of its rows or of its columns, and the shape of that; None
+    for any other sum. The columns lie along the last axis; the rows are all others taken together."""
     axis, keep = call.kwargs.get("axis", 0), call.kwargs.get("keepdims", False)
-    if isinstance(axis, tuple) and len(axis) == 1:
-        (axis,) = axis
-    if axis is None and not keep and x.size > 1 and x.contiguous and (x.root.kind != "input" or len(x.shape) == 1):
-        args = reshaped(x, (x.size,)), ones(x.dtype, x.size)  # not so an argument, which may lie in any way
-    elif len(x.shape) == 2 and axis == 0 and not keep:
-        args = ones(x.dtype, x.shape[0]), x
-    elif len(x.shape) == 2 and axis in (1, -1):
-        args = x, ones(x.dtype, x.shape[1], *[1] * keep)
-    else:
-        return call
-    return Call(np.dot, args, {}, call.out)
+    rank, argument = len(x.shape), x.root.kind == "input"  # which may lie in any way
+    every = range(rank) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    over = tuple(sorted(k % rank for k in every)) if rank else ()
+    flat = x.contiguous and not argument
+    if len(over) == rank and not keep and x.size > 1 and (flat or rank == 1):
+        return reshaped(x, (x.size,)), ones(x.dtype, x.size), ()
+    if rank < 2 or 0 in x.shape or not (rank == 2 or (flat and call.out.contiguous)):
+        return None
+    n, k = x.size // x.shape[-1], x.shape[-1]
+    if over == tuple(range(rank - 1)):
+        return ones(x.dtype, n), reshaped(x, (n, k)), (k,)
+    if over == (rank - 1,):
+        column = (1,) * keep
+        return reshaped(x, (n, k)), ones(x.dtype, k, *column), (n, *column)
+    return None
 
 
 def is_outer(call: Call) -> bool:
     """Whether a call multiplies a column with a row."""
     shapes = [np.shape(value(x)) for x in call.args]
     return call.function is np.multiply and shapes[0][1:] == (1,) and shapes[1][:1] == (1,)
+
+
+# --- the largest of short rows ----------------------------------------------------------------------------------------
+
+MANY, SHORT = 64, 32  # rows from which on, and the length up to which, columns take less time
+
+
+def maximum_by_columns(program: Program) -> Program:
+    """Find the largest number in each of many short rows, as of a softmax, in a copy whose rows are the columns: numpy
+    begins anew at each row, and here there are few. Of zeros of both signs another one may be found."""
+    updated = written(program)
+    aliases: dict[Var, Var] = {}
+    calls = []
+    for call in program.calls:
+        x, out = call.args[0] if call.function == np.maximum.reduce else None, call.out
+        if isinstance(x, Var) and columns_pay(call, x) and updated.isdisjoint((x.root, out)):
+            rows = reshaped(x, (out.size, x.shape[-1]))
+            turned = Var("view", rows.array.T, "", rows, (np.transpose, (), {}))
+            columns = Var("result", np.empty(turned.shape, x.dtype))
+            largest = Var("result", np.empty(out.size, out.dtype))
+            calls.append(Call(np.copyto, (turned,), {}, columns))
+            calls.append(Call(np.maximum.reduce, (columns,), {"axis": 0}, largest))
+            aliases[out] = reshaped(largest, out.shape)
+        else:
+            calls.append(call)
+    return rewrite(program, calls, aliases)
+
+
+def columns_pay(call: Call, x: Var) -> bool:
+    """Whether a call reduces many short rows of a result to an array of its own."""
+    plain = call.allocates and call.kwargs.keys() <= {"axis", "keepdims"} and x.root.kind == "result" and x.contiguous
+    last = len(x.shape) - 1
+    rows = plain and last > 0 and call.kwargs.get("axis", 0) in (-1, last, (-1,), (last,))
+    return rows and call.out.size >= MANY and 1 < x.shape[-1] <= SHORT

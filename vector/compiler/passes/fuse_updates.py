@@ -7,6 +7,7 @@ the results of another row, or whatever else, which from now on is computed side
 
 from __future__ import annotations
 
+import operator
 from collections import defaultdict
 from collections.abc import Iterable
 from itertools import accumulate
@@ -14,7 +15,7 @@ from itertools import accumulate
 import numpy as np
 
 from ...storage import address
-from ..alias import covers, part, reshaped, stay_in_order
+from ..alias import IN_ORDER, covers, part, reshaped, stay_in_order
 from ..codegen import identifier
 from ..ir import Call, Program, Var, rewrite
 from .exact import written
@@ -61,6 +62,28 @@ def neighbours(updates: dict[Var, list[Call]]) -> list[Vars]:
 def follows(x: Var, y: Var) -> bool:
     """Whether the array of y begins where that of x ends."""
     return address(x.array) + x.nbytes == address(y.array) and x.dtype == y.dtype
+
+
+def in_a_row(xs: Vars) -> Var | None:
+    """The view that has the elements of several slices of a flat result, if they lie there one after the other."""
+    root, slices = xs[0].root, [slice_of(x) for x in xs]
+    if root.kind != "result" or any(x.root is not root for x in xs):
+        return None
+    ends = [where.stop for where in slices if where is not None]
+    if [0 if where is None else where.start for where in slices[1:]] != ends[:-1] or slices[0] is None:
+        return None
+    where = slices[0].start, ends[-1], (ends[-1] - slices[0].start,)
+    return Var("view", part(root.array, *where), "", root, (part, where, {}))
+
+
+def slice_of(x: Var) -> slice | None:
+    """Which elements of a flat array x has, in whatever shape; None for other views."""
+    while x.base is not None and x.view[0] in IN_ORDER:
+        x = x.base
+    if x.base is None or x.base is not x.root or x.view[0] is not operator.getitem or not x.contiguous:
+        return None
+    where = x.view[1][0]
+    return slice(*where.indices(x.root.size)[:2]) if isinstance(where, slice) and len(x.root.shape) == 1 else None
 
 
 class Search:
@@ -126,6 +149,8 @@ class Search:
             return roots[0]
         if any(x.shape != out.shape or x.dtype != roots[0].dtype for x, out in zip(roots, outs, strict=True)):
             return None
+        if roots not in self.together and (run := in_a_row(roots)):
+            self.together[roots] = run
         if roots not in self.together:
             makers = tuple(self.made[x] for x in roots if x in self.made)
             if len(makers) == len(roots) and depth < DEEP:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ...runtime.blas import ProductUpdate
 from ...runtime.matmul import parts_for, thread_count, work
 from ...runtime.threads import parallel_for
 from ..alias import covers, cut, first_element, may_overlap, overwritable, reshaped
@@ -32,11 +33,16 @@ def parallel(parts: Sequence[Sequence[Call]]) -> Call:
 
 def may_be_shared(call: Call) -> bool:
     """Whether threads may share a call: a large product of a stack, or of two, or of matrices."""
-    if call.function is not np.matmul or call.kwargs or call.writes:
+    if not is_product(call) or call.kwargs or (call.writes and call.function is np.matmul):
         return False
-    x, y = call.args
+    *_, x, y = call.args
     fits = len(x.shape) in (2, 3) and (len(y.shape) == 2 or x.shape[:-2] == y.shape[:-2])
     return fits and x.dtype == y.dtype == call.out.dtype and thread_count(x, y) > 1
+
+
+def is_product(call: Call) -> bool:
+    """Whether a call multiplies matrices: its last two arguments."""
+    return call.function is np.matmul or isinstance(call.function, ProductUpdate)
 
 
 # --- two halves of a sum ----------------------------------------------------------------------------------------------
@@ -47,7 +53,7 @@ def split_k(program: Program) -> Program:
     then the two are added. So each has to read only this half."""
     calls = []
     for call in program.calls:
-        if not (may_be_shared(call) and reads_a_large_weight(call)):
+        if call.writes or not (may_be_shared(call) and reads_a_large_weight(call)):
             calls.append(call)
             continue
         x, y = call.args
@@ -96,7 +102,7 @@ def parallelize(program: Program) -> Program:
         after = islice(found, i + 1, i + 1 + REACH)
         followers, others = ([], []) if start is None else Search(product, start).follow(after)
         end = i + 1 + len(followers) + len(others)
-        product, apart = keep_apart(product, [*followers, *others])
+        product, apart = keep_apart(product, [*[product] * product.writes, *followers, *others])
         found[i:end] = [*apart, *others, Region(product, followers, start or 0)]
     return in_parts(program, found)
 
@@ -133,7 +139,7 @@ def in_parts(program: Program, found: list[Any]) -> Program:
 def tiles(calls: Sequence[Call], start: int) -> list[list[Call]]:
     """Calls in parts: of a product some tiles, and of the other calls what lies where these are."""
     product = calls[0]
-    cuts = boundaries(product, thread_count(*product.args), start, product.out.root.size)
+    cuts = boundaries(product, thread_count(*product.args[-2:]), start, product.out.root.size)
     return [[part_of(call, *cut) for call in calls] for cut in cuts]
 
 
@@ -142,7 +148,7 @@ def boundaries(product: Call, threads: int, start: int, size: int) -> list[tuple
     element `start`, and what lies before the first and behind the last. The last part, for the thread that runs the
     program, is the largest."""
     count = product.out.shape[0]
-    some, each = parts_for(min(threads, count), count, work(*product.args)), product.out.size // count
+    some, each = parts_for(min(threads, count), count, work(*product.args[-2:])), product.out.size // count
     ends = [0, *(start + each * part.start for part in some[1:]), size]
     return [*zip(some, map(slice, ends, ends[1:]), strict=False)]
 
@@ -150,7 +156,7 @@ def boundaries(product: Call, threads: int, start: int, size: int) -> list[tuple
 def part_of(call: Call, tile: slice, elements: slice) -> Call:
     """What a call is in one part."""
     operands = [*call.args, call.out]
-    if call.function is np.matmul:
+    if is_product(call):
         cuts = [x if len(x.shape) == 2 else cut(x, tile) for x in operands]
     else:
         row = max((x.size for x in call.reads if is_small(x, call)), default=1)

@@ -1,0 +1,144 @@
+"""What BLAS can do and numpy cannot say: add a product to an array that is there, without one for the product.
+
+W - x @ g is one call of gemm with beta = 1 (Dongarra, Du Croz, Hammarling and Duff, 1990), or of ger for a column and
+a row: W is read and written once, while the product is computed. The library is the one that numpy itself calls.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+ROWS, PLAIN, TRANSPOSED = 101, 111, 112  # of C's interface to BLAS
+FLAG, PLACE = ctypes.c_int, ctypes.c_void_p
+LETTERS = {np.dtype(np.float32): ("s", ctypes.c_float), np.dtype(np.float64): ("d", ctypes.c_double)}
+
+
+@functools.cache
+def routine(name: str, dtype: np.dtype[Any]) -> Callable[..., None] | None:
+    """`gemm`, C <- alpha A B + beta C, or `ger`, A <- alpha x y^T + A, of numpy's own OpenBLAS, for arrays of a dtype.
+    None where that is not to be found, or another library is there instead."""
+    library = numpys_library()
+    letter, number = LETTERS.get(dtype, ("", None))
+    for prefix, suffix in itertools.product(("scipy_", ""), ("64_", "_64", "")) if library and letter else ():
+        found = getattr(library, f"{prefix}cblas_{letter}{name}{suffix}", None)
+        if found is not None:
+            size = ctypes.c_int64 if suffix else ctypes.c_int
+            array: list[Any] = [PLACE, size]
+            head: Any = {"gemm": [FLAG] * 3 + [size] * 3, "ger": [FLAG, size, size]}[name]
+            tail: Any = {"gemm": [*array, number, *array], "ger": [*array, *array]}[name]
+            found.argtypes, found.restype = [*head, number, *array, *tail], None
+            return found
+    return None
+
+
+def numpys_library() -> ctypes.CDLL | None:
+    """The OpenBLAS that numpy has loaded: of several the one in numpy's own folder."""
+    from threadpoolctl import ThreadpoolController  # only when asked for: it looks through all loaded libraries
+
+    found = [Path(x.filepath) for x in ThreadpoolController().lib_controllers if x.internal_api == "openblas"]
+    folder = Path(np.__file__).parent
+    own = [x for x in found if folder in x.parents or folder.parent / "numpy.libs" in x.parents]
+    paths = own or found
+    return ctypes.CDLL(str(paths[0])) if len(paths) == 1 else None
+
+
+def takes(*arrays: Any) -> bool:
+    """Whether BLAS takes these matrices, or stacks: of one dtype, each with rows or columns that lie without gaps."""
+    alike = len({x.dtype for x in arrays}) == 1 and all(map(leading, arrays))
+    return alike and routine("gemm", arrays[0].dtype) is not None
+
+
+def leading(x: Any) -> tuple[int, int] | None:
+    """How a matrix (n, m) lies, for BLAS: by rows or, transposed, by columns, and the elements from one to the next."""
+    (n, m), (down, along), size = x.shape[-2:], x.strides[-2:], x.dtype.itemsize
+    if (along == size or m == 1) and down % size == 0 and (down >= m * size or n == 1):
+        return PLAIN, max(down // size, m, 1)
+    if (down == size or n == 1) and along % size == 0 and (along >= n * size or m == 1):
+        return TRANSPOSED, max(along // size, n, 1)
+    return None
+
+
+class Held(NamedTuple):
+    """What an update of one array by one factor is, for every other factor of the same layout.
+
+    calls    for each matrix of a stack: the arguments before the place of that factor, how many bytes behind its begin
+             the matrix lies, and the arguments after it
+    strides  of that factor
+    reach    the bytes from its begin to its end
+    begin, end  of the array
+    arrays   to which the arguments point
+    """
+
+    function: Any
+    calls: list[tuple[tuple[Any, ...], int, tuple[Any, ...]]]
+    strides: tuple[int, ...]
+    reach: int
+    begin: int
+    end: int
+    arrays: tuple[np.ndarray, np.ndarray]
+
+
+class ProductUpdate:
+    """w + x @ y, or with sign -1 w - x @ y, of matrices x (n, k), y (k, m) and w (n, m), computed in the memory of w.
+    Of stacks (t, n, k), (k, m) and (t, n, m), too.
+
+    y and w are the same arrays at each call, so that what BLAS is told about them is held; so is x if it is `fixed`.
+    Any other x may lie in the memory of w.
+    """
+
+    def __init__(self, sign: float, fixed: bool) -> None:
+        self.sign, self.fixed = sign, fixed
+        self.__name__ = "add_product" if sign > 0 else "subtract_product"
+        self.held: dict[tuple[int, int], Held] = {}
+        self.places: dict[int, tuple[int, np.ndarray]] = {}  # of each x that is fixed
+
+    def __call__(self, w: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray) -> np.ndarray:
+        held = self.held.get((id(y), id(out)))
+        if held is None or held.strides != x.strides:
+            held = self.hold(x, y, out)
+        known = self.places.get(id(x))
+        if known:
+            place = known[0]
+        else:
+            place = x.__array_interface__["data"][0]
+            if place < held.end and held.begin < place + held.reach:
+                x = x.copy(order="K")  # it is to be read as it was
+                place = x.__array_interface__["data"][0]
+                if held.strides != x.strides:
+                    held = self.hold(x, y, out)
+        for before, offset, after in held.calls:
+            held.function(*before, place + offset, *after)
+        return out
+
+    def hold(self, x: np.ndarray, y: np.ndarray, out: np.ndarray) -> Held:
+        """Write down what BLAS is told: layouts, sizes, and where the matrices lie. Raises ValueError for gaps."""
+        arrays = x, y, out
+        layouts: list[Any] = [*map(leading, arrays)]
+        if None in layouts:
+            strides = [array.strides for array in arrays]
+            raise ValueError(f"{self.__name__}: expected rows or columns without gaps, got strides {strides}")
+        (turned_x, step_x), (turned_y, step_y), (_, step) = layouts
+        _, factor, place = (array.__array_interface__["data"][0] for array in arrays)
+        (n, m), k, size = out.shape[-2:], x.shape[-1], x.itemsize
+        before: tuple[Any, ...]
+        name, before = "gemm", (ROWS, turned_x, turned_y, n, m, k, self.sign)
+        after: tuple[Any, ...] = (step_x, factor, step_y, 1.0)
+        if k == 1:  # x is a column, y a row
+            down, along = max(x.strides[-2] // size, 1), max(y.strides[-1] // size, 1)
+            name, before, after = "ger", (ROWS, n, m, self.sign), (down, factor, along)
+        stack = len(out) if out.ndim == 3 else 1
+        apart = (x.strides[0], out.strides[0]) if out.ndim == 3 else (0, 0)
+        calls = [(before, i * apart[0], (*after, place + i * apart[1], step)) for i in range(stack)]
+        reach, whole = (size + sum((n - 1) * s for n, s in zip(a.shape, a.strides, strict=True)) for a in (x, out))
+        held = Held(routine(name, out.dtype), calls, x.strides, reach, place, place + whole, (y, out))
+        self.held[id(y), id(out)] = held
+        if self.fixed:
+            self.places[id(x)] = x.__array_interface__["data"][0], x
+        return held
