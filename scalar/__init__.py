@@ -24,7 +24,7 @@ from .losses import (
     softmax,
     triplet,
 )
-from .op import OPS
+from .op import OPS, op
 from .ops import *  # noqa: F403  (every op of the page)
 from .transforms import hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .value import Value
@@ -50,6 +50,7 @@ __all__ = [
     "mse",
     "nn",
     "no_grad",
+    "op",
     "optim",
     "softmax",
     "topological_order",

@@ -210,11 +210,14 @@ def check_unchanged(node: Any) -> None:
 
 
 def op(*rules: Rule, over: bool = False) -> Callable[[Callable[..., Any]], Op]:
-    """Make an `Op` of the function below and write it into the table `OPS`."""
+    """Make an `Op` of the function below and write it into the table `OPS`.
+
+    A cell of a notebook that is run again declares its op again. Raises ValueError for the name of any other op.
+    """
 
     def declare(forward: Callable[..., Any]) -> Op:
         made = Op(forward, rules, over)
-        if made.name in OPS:
+        if made.name in OPS and OPS[made.name].forward.__module__ != "__main__":
             raise ValueError(f"op: expected a new name, got {made.name}, which is an op already")
         OPS[made.name] = made
         return made

@@ -231,7 +231,7 @@ class Value:
     def _repr_svg_(self) -> str | None:
         """Notebooks ask for a picture; there is one as soon as somebody has imported `viz`."""
         viz = sys.modules.get("viz")
-        return viz.svg(self) if viz else None
+        return viz.overview(self) if viz else None
 
 
 def record(op: Op, x: Value, y: Value, data: Any) -> Value:

@@ -26,6 +26,7 @@ from .losses import (
     mse,
     triplet,
 )
+from .op import op
 from .ops import *  # noqa: F403  (every op that is not another one's inside)
 from .tensor import Tensor
 from .training import EarlyStopping, Sequential, find_lr
@@ -59,6 +60,7 @@ __all__ = [
     "mse",
     "nn",
     "no_grad",
+    "op",
     "optim",
     "per_sample_grads",
     "remat",

@@ -33,6 +33,8 @@ from .op import recorded_in
 from .runtime.threads import cores, machine_cores
 from .tensor import Tensor
 
+__all__ = ["Alone", "Ranks"]
+
 T = TypeVar("T")
 PERIOD = 0.5  # seconds between two looks at who waits where
 THE_END = "its end"

@@ -12,9 +12,10 @@
 Nodes of either engine are drawn. In a notebook they show themselves once `viz` is imported.
 
 draw, render, svg      the graph as a picture
+overview               what a notebook shows of it: of a large network its layers
 steps                  the backward pass one node at a time, in words and maths
 formula, derivative    the formula of a graph, and the chain rule as a sum over paths
-play                   forward and backward pass as a page, with inputs to drag
+play                   forward and backward pass in a cell or as a page, with inputs to drag
 zoom                   the numbers behind one element of a tensor
 
 On the command line: python -m viz "tanh(a*b + c)" a=2 b=-3 c=10
@@ -23,9 +24,23 @@ On the command line: python -m viz "tanh(a*b + c)" a=2 b=-3 c=10
 from viz.maths.formula import Formula, derivative, formula
 from viz.maths.steps import Frame, steps
 from viz.nodes import Node
-from viz.picture.draw import draw
+from viz.picture.draw import draw, overview
 from viz.picture.render import render, svg
-from viz.player.page import play
+from viz.player.page import Player, play
 from viz.zoom import zoom
 
-__all__ = ["Formula", "Frame", "Node", "derivative", "draw", "formula", "play", "render", "steps", "svg", "zoom"]
+__all__ = [
+    "Formula",
+    "Frame",
+    "Node",
+    "Player",
+    "derivative",
+    "draw",
+    "formula",
+    "overview",
+    "play",
+    "render",
+    "steps",
+    "svg",
+    "zoom",
+]

@@ -3,6 +3,7 @@
 python -m viz "tanh(a*b + c)" a=2 b=-3 c=10
 python -m viz "tanh(a*b + c)" a=2 b=-3 c=10 --steps
 python -m viz "tanh(a*b + c)" a=2 b=-3 c=10 -o graph.svg -o backprop.html
+python -m viz --playground -o playground.html
 """
 
 from __future__ import annotations
@@ -24,23 +25,12 @@ from viz.expression import Mistake, parse
 from viz.maths.notation import ATOM, decimal
 from viz.maths.steps import definition, names
 from viz.nodes import in_order, is_constant
+from viz.playground.page import playground
 
 FUNCTIONS = {name: getattr(scalar, name, op) for name, op in scalar.ops.OPS.items()}
 FORMATS = (".svg", ".png", ".pdf", ".html", ".tex", ".dot")
 LIMIT = re.compile(r"\b(depth|max_nodes)(=?)")  # as `draw` and `play` call them
 VALUED = ("-o", "--output", "--depth", "--max-nodes")  # options that a value follows
-
-TEX = r"""\documentclass{article}
-\usepackage{amsmath}
-\usepackage[margin=2cm]{geometry}
-\begin{document}
-\begin{align*}
-%s
-\end{align*}
-%s
-\end{document}
-"""
-
 
 EPILOG = f"""\
 operators: + - * / ** and brackets; < <= > >= == != inside where(); lists as in sum([a, b, 1])
@@ -51,6 +41,7 @@ python -m viz "tanh(a*b + c)" a=2 b=-3 c=6.5                   a table of values
 python -m viz "tanh(a*b + c)" a=2 b=-3 c=6.5 --steps           who hands which gradient to whom, and why
 python -m viz "tanh(a*b + c)" a=2 b=-3 c=6.5 -o backprop.html  both passes to play, with inputs to drag
 python -m viz "where(x > 0, x, 0.1*x)" x=-1.5 -o graph.svg     the picture of the graph
+python -m viz --playground -o playground.html                  a page in which anyone types an expression
 
 A result without a name is called L. Errors go to stderr, and the exit status is then 2."""
 
@@ -59,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, or 2 after an error message on stderr."""
     given = _options(sys.argv[1:] if arguments is None else arguments)
     try:
+        if given.playground:
+            return _write_playground(given)
         paths = [Path(each) for each in given.output]
         for path in paths:
             if path.suffix.lower() not in FORMATS:
@@ -71,7 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say("\n".join(map(str, viz.steps(root))) if given.steps else table(root))
         for path in paths:
             try:
-                say(str(save(root, path, {"depth": given.depth, "max_nodes": given.max_nodes})))
+                with warnings.catch_warnings(record=True) as told:  # of a picture that had to be shrunk
+                    warnings.simplefilter("always", UserWarning)
+                    say(str(save(root, path, {"depth": given.depth, "max_nodes": given.max_nodes})))
+                for warning in told:
+                    print(f"viz: {warning.message}", file=sys.stderr)
             except OSError as problem:
                 raise ValueError(f"cannot write {path}: {problem.strerror}") from None
             except ValueError as problem:
@@ -82,6 +79,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, RuntimeError) as problem:
         print(f"viz: {problem}", file=sys.stderr)
         return 2
+    return 0
+
+
+def _write_playground(given: argparse.Namespace) -> int:
+    paths = [Path(each) for each in given.output]
+    if len(paths) != 1 or paths[0].suffix.lower() not in (".html", ".htm"):
+        raise ValueError("expected one page to write, as in --playground -o playground.html")
+    if given.expression or given.values:
+        raise ValueError("expected no expression with --playground; type it in the page")
+    try:
+        say(str(files.write(paths[0], playground(scalar.ops.OPS))))
+    except OSError as problem:
+        raise ValueError(f"cannot write {paths[0]}: {problem.strerror}") from None
     return 0
 
 
@@ -114,18 +124,11 @@ def save(root: Any, path: Path, limits: Mapping[str, Any]) -> Path:
         case ".html":
             return viz.play(root, path, **{key: value for key, value in given.items() if key == "max_nodes"})
         case ".tex":
-            return files.write(path, tex(root))
+            return viz.render(root, path)
         case ".dot":
             return files.write(path, viz.draw(root, local_derivatives=True, **given).source)
         case _:
             return viz.render(viz.draw(root, local_derivatives=True, **given), path)
-
-
-def tex(root: Any) -> str:
-    """The formula and every step of the backward pass as a LaTeX document."""
-    rows = viz.formula(root).latex.removeprefix("\\begin{aligned}\n").removesuffix("\n\\end{aligned}")
-    chain = [part.latex for frame in viz.steps(root) for part in frame.contributions]
-    return TEX % (rows, "\n".join(f"\\[ {line} \\]" for line in chain))
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -135,7 +138,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("expression", help='such as "tanh(a*b + c)"')
+    parser.add_argument("expression", nargs="?", help='such as "tanh(a*b + c)"')
     parser.add_argument("values", nargs="*", metavar="name=value", help="a number for each name: a=2 b=-3 c=10")
     parser.add_argument(
         "-o",
@@ -146,6 +149,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         help="write the picture (.svg, .png, .pdf, .dot), the player (.html) or the maths (.tex); may be given again",
     )
     parser.add_argument("--steps", action="store_true", help="print the backward pass step by step")
+    parser.add_argument("--playground", action="store_true", help="write a page in which anyone types an expression")
     parser.add_argument("--depth", type=int, metavar="N", help="draw only what is within N steps of the result")
     parser.add_argument("--max-nodes", type=int, metavar="N", help="the most nodes to draw (500) or to play (300)")
     # An expression may start with a minus, so only known options count as options.
@@ -157,7 +161,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         if argument in VALUED:
             options += [argument, *queue[:1]]
             queue = queue[1:]
-        elif argument in ("-h", "--help", "--steps") or argument.partition("=")[0] in VALUED:
+        elif argument in ("-h", "--help", "--steps", "--playground") or argument.partition("=")[0] in VALUED:
             options.append(argument)
         elif argument.startswith("-o") and argument.lower().endswith(FORMATS):  # -ograph.svg
             options.append(argument)
@@ -165,7 +169,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
             parser.error(f"unknown option {argument}; see --help")
         elif argument != "--":
             rest.append(argument)
-    if not rest and "-h" not in options and "--help" not in options:
+    if not rest and "--playground" not in options and "-h" not in options and "--help" not in options:
         parser.print_help(sys.stderr)
         parser.exit(2)
     return parser.parse_args([*options, "--", *rest])

@@ -27,6 +27,7 @@ __all__ = [
     "in_order",
     "is_constant",
     "norm",
+    "variables",
 ]
 
 
@@ -58,9 +59,19 @@ class Copy:
     requires_grad: bool
 
 
-def copied(node: Node) -> Copy:
+def copied(node: Node, label: str = "") -> Copy:
+    """A copy; `label` is for a node that has none."""
     params, inputs = getattr(node, "params", None), list(node.inputs)
-    return Copy(node.data, gradient(node), node.op, inputs, node.label, params, not is_constant(node))
+    return Copy(node.data, gradient(node), node.op, inputs, node.label or label, params, not is_constant(node))
+
+
+def variables() -> dict[int, str]:
+    """Names for nodes without a label, by id: those of the variables that hold them in the notebook, the prompt or the
+    program that runs. Names that begin with ``_``, as a notebook's last results have, do not count.
+    """
+    main = vars(sys.modules["__main__"]) if "__main__" in sys.modules else {}
+    held = [(name, x) for name, x in list(main.items()) if all(hasattr(type(x), part) for part in ("inputs", "label"))]
+    return {id(x): name for name, x in reversed(held) if not name.startswith("_")}
 
 
 def is_constant(node: Node) -> bool:

@@ -11,22 +11,33 @@ every function raises ModuleNotFoundError with the command that installs it.
 
 from __future__ import annotations
 
-import io
-import itertools
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from viz import files
-from viz.theme import THEMES
+from viz.axes import (
+    FAINT,
+    INK,
+    QUIET,
+    THEME,
+    apart,
+    epoch_ticks,
+    legible,
+    log_ticks,
+    new_figure,
+    quiet_frame,
+    save,
+    shades,
+    short_number,
+    shortened,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import LinearSegmentedColormap
-    from matplotlib.figure import Figure
 
 __all__ = [
     "boundary",
@@ -40,10 +51,9 @@ __all__ = [
     "weights",
 ]
 
-THEME = THEMES["light"]
-INK, QUIET, FAINT = THEME.ink, THEME.still.ink, THEME.still.border
 BLUE, ORANGE = THEME.up, THEME.down  # they differ to every common eye; their meaning is written as well
-DOTS = 160  # an inch
+MOST = 100  # classes with a number in each field and a name each
+DOTTED = 60  # epochs; the points of more would hide the line
 
 
 def curves(history: Sequence[Mapping[str, float]], path: str | os.PathLike[str]) -> Path:
@@ -54,11 +64,12 @@ def curves(history: Sequence[Mapping[str, float]], path: str | os.PathLike[str])
     """
     if not history:
         raise ValueError("curves: expected at least one epoch, got none")
-    figure = _figure(9.6, 3.9, "Training, epoch by epoch")
+    figure = new_figure(9.6, 3.9, "Training, epoch by epoch")
     epochs = [row["epoch"] for row in history]
-    keys = ["loss", *[key for key in ("accuracy", "error") if key in history[-1]]]
+    fields = {field for row in history for field in row}
+    keys = ["loss", *[key for key in ("accuracy", "error") if key in fields]]
     for axes, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
-        _quiet_frame(axes)
+        quiet_frame(axes)
         axes.set_title(key, loc="left", fontsize=10, color=QUIET)
         axes.set_xlabel("epoch", fontsize=9, color=QUIET)
         axes.grid(axis="y", color=FAINT, linewidth=0.6, alpha=0.6)
@@ -67,52 +78,90 @@ def curves(history: Sequence[Mapping[str, float]], path: str | os.PathLike[str])
             ("train", key, BLUE, BLUE.border),
             ("test", f"test_{key}", ORANGE, THEME.paper),
         ):
-            if field in history[-1]:
-                values = [row[field] for row in history]
-                axes.plot(epochs, values, "o-", color=tint.border, linewidth=2, markersize=5, markerfacecolor=dots)
+            if field in fields:
+                values = [row.get(field, np.nan) for row in history]
+                style = "o-" if len(epochs) <= DOTTED else "-"
+                axes.plot(epochs, values, style, color=tint.border, linewidth=2, markersize=5, markerfacecolor=dots)
                 ends.append((values[-1], f" {name} {values[-1]:.4f}", tint.ink))
-        if len(epochs) <= 12:
-            axes.set_xticks(epochs)
+        epoch_ticks(axes, epochs)
         axes.margins(x=0.05, y=0.1)
         low, high = axes.get_ylim()
-        for y, (_, text, ink) in zip(_apart([end[0] for end in ends], 0.07 * (high - low)), ends, strict=True):
+        heights = [y if np.isfinite(y) else high for y, _, _ in ends]
+        for y, (_, text, ink) in zip(apart(heights, 0.07 * (high - low)), ends, strict=True):
             axes.annotate(text, (1.0, y), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=ink)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def gradients(history: Sequence[Mapping[str, float]], path: str | os.PathLike[str]) -> Path:
     """Plot the size of each parameter's gradient by epoch: a layer that the gradient hardly reaches hardly learns.
 
-    `history` holds a row an epoch with `epoch` and a size for each parameter by name, ``0.weight``: the part before
-    the first dot is the layer, which gives the colour; weights are drawn solid, the others dashed. Raises ValueError
-    when it is empty.
+    `history` holds a row an epoch with `epoch` and a size for each parameter by name, ``hidden.weight``: what stands
+    before the last dot is the layer, which gives the colour; weights are drawn solid, the others dashed. Layers that
+    are only numbered are called hidden, the last of them output. A size of 0, of a layer that is dead, lies on a line
+    of its own below the others. Raises ValueError when `history` is empty.
     """
-    names = [name for name in history[0] if name != "epoch"] if history else []
+    names = list(dict.fromkeys(name for row in history for name in row if name != "epoch"))
     if not names:
         raise ValueError("gradients: expected at least one epoch with a size for each parameter, got none")
-    layers = list(dict.fromkeys(name.partition(".")[0] for name in names))
-    figure = _figure(7.2, 4.2, "Gradient flow: root mean square of each parameter's gradient")
+    layers = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
+    height = max(4.2, 0.24 * len(names))
+    figure = new_figure(7.2, height, "Gradient flow: root mean square of each parameter's gradient")
     axes = figure.subplots()
-    _quiet_frame(axes)
-    axes.set_yscale("log")
-    axes.tick_params(which="minor", color=FAINT)
+    quiet_frame(axes)
     axes.set_xlabel("epoch", fontsize=9, color=QUIET)
-    axes.grid(axis="y", color=FAINT, linewidth=0.6, alpha=0.6)
+    epochs = [row["epoch"] for row in history]
+    sizes = {name: np.array([row.get(name, np.nan) for row in history], float) for name in names}
+    zero = _size_axis(axes, np.concatenate(list(sizes.values())))
     ends = []
-    for name in names:
-        place = layers.index(name.partition(".")[0]) / max(1, len(layers) - 1)
-        line, ink = (_shades(*(getattr(tint, part) for tint in (BLUE, ORANGE)))(place) for part in ("border", "ink"))
-        sizes = [row[name] if 0 < row[name] < np.inf else np.nan for row in history]
-        style = "o-" if name.endswith("weight") else "o--"
-        axes.plot([row["epoch"] for row in history], sizes, style, color=line, linewidth=2, markersize=4)
-        ends.append((np.log10(sizes[-1]), f" {name} {sizes[-1]:.1e}", ink))
-    if len(history) <= 12:
-        axes.set_xticks([row["epoch"] for row in history])
+    for name, called in zip(names, _in_words(names, layers), strict=True):
+        place = layers.index(name.rpartition(".")[0]) / max(1, len(layers) - 1)
+        line, ink = (shades(*(getattr(tint, part) for tint in (BLUE, ORANGE)))(place) for part in ("border", "ink"))
+        drawn = np.where(sizes[name] > 0, sizes[name], np.where(sizes[name] == 0, zero, np.nan))
+        drawn[~np.isfinite(drawn)] = np.nan
+        style = ("o" if len(epochs) <= DOTTED else "") + ("-" if name.endswith("weight") else "--")
+        axes.plot(epochs, drawn, style, color=line, linewidth=2, markersize=4)
+        known = drawn[~np.isnan(drawn)]
+        ends.append((np.log10(known[-1] if known.size else zero), f" {called} {short_number(sizes[name][-1])}", ink))
+    epoch_ticks(axes, epochs)
     low, high = np.log10(axes.get_ylim())
-    for y, (_, text, ink) in zip(_apart([end[0] for end in ends], 0.06 * (high - low)), ends, strict=True):
-        at = (1.0, 10.0 ** (y if np.isfinite(y) else low))
-        axes.annotate(text, at, xycoords=("axes fraction", "data"), va="center", fontsize=9, color=ink)
-    return _save(figure, path)
+    gap = 0.25 / height * (high - low)
+    for y, (_, text, ink) in zip(apart([end[0] for end in ends], gap), ends, strict=True):
+        at = (1.0, 10.0**y)
+        axes.annotate(
+            text, at, xycoords=("axes fraction", "data"), va="center", fontsize=9, color=ink, parse_math=False
+        )
+    return save(figure, path)
+
+
+def _size_axis(axes: Axes, sizes: np.ndarray) -> float:
+    """A logarithmic axis for these sizes, with a line for those that are 0 at its lower end; returns where it lies."""
+    positive = sizes[(sizes > 0) & np.isfinite(sizes)]
+    low, high = (positive.min(), positive.max()) if positive.size else (1.0, 1.0)
+    axes.set_yscale("log")
+    zero, room = low / max(10.0, (high / low) ** 0.2), max(1.02, (high / low) ** 0.06)
+    ticks = {tick: short_number(tick, 4) for tick in log_ticks(low / room, high * room)} if positive.size else {}
+    dead = bool(np.any(sizes == 0)) or not positive.size
+    bottom, top = (zero / room if dead else low) / room, high * room * room
+    axes.set_ylim(*(bottom, top) if positive.size else (zero / 10, zero * 10))
+    if dead:
+        ticks = {zero: "0"} | ticks
+        axes.axhline(zero, color=FAINT, linewidth=1.0, linestyle=":")
+    axes.set_yticks(list(ticks), list(ticks.values()))
+    axes.set_yticks([], minor=True)
+    axes.grid(axis="y", color=FAINT, linewidth=0.6, alpha=0.6)
+    return float(zero)
+
+
+def _in_words(names: Sequence[str], layers: Sequence[str]) -> list[str]:
+    """Parameters in words: "hidden weights" for ``hidden.weight``, and for ``0.weight`` where ``1.weight`` follows."""
+    words = {"weight": "weights", "bias": "biases"}
+    numbered = [layer for layer in layers if re.fullmatch(r"(layers\.)?\d+", layer)]
+    called = {layer: layer.replace("_", " ") for layer in layers}
+    for i, layer in enumerate(numbered):
+        inner = "hidden" if len(numbered) == 2 else f"hidden {i + 1}"
+        called[layer] = "output" if i == len(numbered) - 1 and i else inner if len(numbered) > 1 else ""
+    parts = [name.rpartition(".")[::2] for name in names]
+    return [f"{called[layer]} {words.get(last, last.replace('_', ' '))}".strip() for layer, last in parts]
 
 
 def mistakes(
@@ -167,20 +216,27 @@ def learning_rates(rates: Sequence[float], losses: Sequence[float], path: str | 
     padded = np.pad(np.asarray(losses, float), (width, width), mode="edge")
     smooth = np.convolve(padded, np.ones(2 * width + 1) / (2 * width + 1), mode="valid")
     best = rates[int(smooth.argmin())] / 10.0
-    figure = _figure(6.4, 3.9, "Loss at growing learning rates")
+    figure = new_figure(6.4, 3.9, "Loss at growing learning rates")
     axes = figure.subplots()
-    _quiet_frame(axes)
+    quiet_frame(axes)
     axes.plot(rates, losses, color=BLUE.fill, linewidth=1.0)
     axes.plot(rates, smooth, color=BLUE.border, linewidth=2.0)
     axes.axvline(best, color=ORANGE.border, linewidth=1.0)
     axes.annotate(
-        f" {best:.2g}", (best, 1.0), xycoords=("data", "axes fraction"), va="top", fontsize=9, color=ORANGE.ink
+        f" {short_number(best)}",
+        (best, 1.0),
+        xycoords=("data", "axes fraction"),
+        va="top",
+        fontsize=9,
+        color=ORANGE.ink,
     )
     axes.set_xscale("log")
-    axes.tick_params(which="minor", color=FAINT)
+    ticks = log_ticks(min(rates), max(rates))
+    axes.set_xticks(ticks, [short_number(tick) for tick in ticks])
+    axes.set_xticks([], minor=True)
     axes.set_xlabel("learning rate", fontsize=9, color=QUIET)
     axes.set_title("loss", loc="left", fontsize=10, color=QUIET)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def profile(rows: Sequence[Any], path: str | os.PathLike[str], most: int = 24) -> Path:
@@ -200,9 +256,9 @@ def profile(rows: Sequence[Any], path: str | os.PathLike[str], most: int = 24) -
     sums = {kind: sum(row.seconds for row in rows if row.kind == kind) for kind in {row.kind for row in rows}}
     kinds = sorted(sums, key=lambda kind: -sums[kind])
     tints = dict(zip(kinds, (BLUE.border, ORANGE.border, QUIET), strict=False))
-    figure = _figure(11.0, 1.3 + 0.26 * len(bars), f"A step of {whole * 1e6:,.0f} microseconds, line by line")
+    figure = new_figure(11.0, 1.3 + 0.26 * len(bars), f"A step of {whole * 1e6:,.0f} microseconds, line by line")
     axes = figure.subplots()
-    _quiet_frame(axes)
+    quiet_frame(axes)
     places = range(len(bars))
     axes.barh(places, [1e6 * seconds for _, seconds, _ in bars], color=[tints.get(kind, FAINT) for *_, kind in bars])
     axes.set_yticks(places, [text for text, *_ in bars], family="monospace", fontsize=8, color=INK, parse_math=False)
@@ -215,7 +271,7 @@ def profile(rows: Sequence[Any], path: str | os.PathLike[str], most: int = 24) -
         axes.barh([0], [0], color=tint, label=kind)
     axes.legend(loc="lower right", frameon=False, fontsize=9)
     axes.margins(x=0.12, y=0.02)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _short(text: str) -> str:
@@ -256,25 +312,27 @@ def _grid(
     path: str | os.PathLike[str],
 ) -> Path:
     n, predicted = len(images), probabilities.argmax(1)
+    names, plain = legible(class_names)
+    names = [shortened(name, 12) for name in names]
     columns = min(n, 8)
     rows = -(-n // columns)
-    figure = _figure(1.3 * columns, 1.62 * rows + 0.5, title)
+    figure = new_figure(1.3 * columns, 1.62 * rows + 0.5, title)
     for axes, i in zip(figure.subplots(rows, columns, squeeze=False).flat, range(rows * columns), strict=True):
         axes.set_axis_off()
         if i == n:
             break
         axes.imshow(images[i], cmap="gray_r")
-        says = f"{class_names[predicted[i]]} {probabilities[i, predicted[i]]:.0%}"
+        says = f"{names[predicted[i]]} {probabilities[i, predicted[i]]:.0%}"
         if predicted[i] == labels[i]:
-            axes.set_title(says, fontsize=8, color=INK, pad=4)
+            axes.set_title(says, fontsize=8, color=INK, pad=4, **plain)
         else:
-            axes.set_title(f"✗ {says}\nis {class_names[labels[i]]}", fontsize=8, color=ORANGE.ink, pad=4)
+            axes.set_title(f"✗ {says}\nis {names[labels[i]]}", fontsize=8, color=ORANGE.ink, pad=4, **plain)
             axes.set_axis_on()
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set(color=ORANGE.border, linewidth=2)
     for axes in figure.axes[n:]:
         axes.set_axis_off()
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def confusion(
@@ -298,22 +356,36 @@ def confusion(
     percent = np.floor(100 * share + 0.5).astype(int)
     right, diagonal = counts.trace(), np.eye(k, dtype=bool)
 
-    figure = _figure(7.2, 6.6, f"Test images by class: {right:,} of {labels.size:,} right ({right / labels.size:.2%})")
+    names, plain = legible(class_names)
+    names = [shortened(name, 24) for name in names]
+    side = min(24.0, max(6.0, 0.24 * k))  # inches; numbers that had no room are left out
+    title = f"Test images by class: {right:,} of {labels.size:,} right ({right / labels.size:.2%})"
+    figure = new_figure(side + 0.05 * max(map(len, names)) + 0.8, side + 0.6, title)
     axes = figure.subplots()
-    axes.imshow(np.where(diagonal, share, np.nan), cmap=_shades(THEME.paper, BLUE.border), vmin=0, vmax=1.05)
-    axes.imshow(np.where(diagonal, np.nan, np.sqrt(share)), cmap=_shades(THEME.paper, ORANGE.border), vmin=0, vmax=0.8)
-    for (row, column), part in np.ndenumerate(share):
+    axes.imshow(np.where(diagonal, share, np.nan), cmap=shades(THEME.paper, BLUE.border), vmin=0, vmax=1.05)
+    axes.imshow(np.where(diagonal, np.nan, np.sqrt(share)), cmap=shades(THEME.paper, ORANGE.border), vmin=0, vmax=0.8)
+    for (row, column), part in np.ndenumerate(share) if k <= MOST else ():
         dark = part > (0.85 if row == column else 0.35)
         ink = THEME.paper if dark else INK if percent[row, column] else FAINT
-        axes.text(column, row, percent[row, column] or "·", ha="center", va="center", fontsize=9, color=ink)
-    _quiet_frame(axes)
+        size = 9 if k <= 20 else 7
+        text = str(percent[row, column] or ("·" if k <= 20 else ""))
+        if text:
+            axes.text(
+                column, row, text, ha="center", va="center", fontsize=size, color=ink, in_layout=False, parse_math=False
+            )
+    quiet_frame(axes)
     axes.spines[:].set_visible(False)
-    axes.set_xticks(range(k), class_names, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(k), class_names)
-    axes.tick_params(labelsize=9, labelcolor=INK, length=0)
+    shown, turned = range(0, k, -(-k // MOST)), 40 if k <= 20 else 90
+    axes.set_xticks(shown, names[:: shown.step], rotation=turned, ha="right", rotation_mode="anchor", **plain)
+    if turned == 90:
+        axes.tick_params(axis="x", pad=6)
+        for label in axes.get_xticklabels():
+            label.set_verticalalignment("center")
+    axes.set_yticks(shown, names[:: shown.step], **plain)
+    axes.tick_params(labelsize=9 if k <= 20 else 8, labelcolor=INK, length=0)
     axes.set_xlabel("taken for, in % of the class", fontsize=9, color=QUIET)
     axes.set_ylabel("what it is", fontsize=9, color=QUIET)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def weights(matrix: np.ndarray, path: str | os.PathLike[str]) -> Path:
@@ -334,11 +406,11 @@ def weights(matrix: np.ndarray, path: str | os.PathLike[str]) -> Path:
     strongest = np.quantile(np.abs(matrix), 0.99, axis=0)
     tiles[:units, :side, :side] = (matrix / np.where(strongest > 0, strongest, 1.0)).T.reshape(units, side, side)
     mosaic = tiles.reshape(rows, columns, side + 3, side + 3).swapaxes(1, 2).reshape(rows * (side + 3), -1)
-    figure = _figure(0.62 * columns + 0.2, 0.62 * rows + 0.5, f"What {units} hidden units look for")
+    figure = new_figure(0.62 * columns + 0.2, 0.62 * rows + 0.5, f"What {units} hidden units look for")
     axes = figure.subplots()
     axes.set_axis_off()
-    axes.imshow(mosaic, cmap=_shades(ORANGE.ink, ORANGE.fill, THEME.paper, BLUE.fill, BLUE.ink), vmin=-1, vmax=1)
-    return _save(figure, path)
+    axes.imshow(mosaic, cmap=shades(ORANGE.ink, ORANGE.fill, THEME.paper, BLUE.fill, BLUE.ink), vmin=-1, vmax=1)
+    return save(figure, path)
 
 
 def boundary(
@@ -359,11 +431,11 @@ def boundary(
     heights = np.asarray(score(np.column_stack((x.ravel(), y.ravel())))).reshape(x.shape)
     wrong = np.count_nonzero((np.asarray(score(points)).ravel() > 0) != above)
 
-    figure = _figure(6.4, 4.3, f"Decision boundary: {len(points) - wrong:,} of {len(points):,} points right")
+    figure = new_figure(6.4, 4.3, f"Decision boundary: {len(points) - wrong:,} of {len(points):,} points right")
     axes = figure.subplots()
-    _quiet_frame(axes)
+    quiet_frame(axes)
     reach = np.abs(heights).max() or 1.0
-    tints = _shades(ORANGE.fill, THEME.paper, BLUE.fill)
+    tints = shades(ORANGE.fill, THEME.paper, BLUE.fill)
     axes.contourf(x, y, heights, levels=np.linspace(-reach, reach, 25), cmap=tints, alpha=0.9)
     if heights.min() < 0 < heights.max():
         axes.contour(x, y, heights, levels=[0.0], colors=[INK], linewidths=1.4)
@@ -371,52 +443,4 @@ def boundary(
         x, y = points[which].T
         axes.scatter(x, y, s=30, marker=marker, color=tint.border, edgecolor=THEME.paper, linewidth=0.8)
     axes.set_aspect("equal")
-    return _save(figure, path)
-
-
-def _figure(width: float, height: float, title: str) -> Figure:
-    """An empty figure of so many inches, tied to no window and to no list of open figures."""
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as problem:
-        raise ModuleNotFoundError(
-            "plots: expected matplotlib, found none; pip install 'twograd[see]'", name="matplotlib"
-        ) from problem
-    figure = Figure(figsize=(width, height), facecolor=THEME.paper, layout="constrained")
-    figure.suptitle(title, fontsize=12, color=INK)
-    return figure
-
-
-def _quiet_frame(axes: Axes) -> None:
-    """Draw frame and ticks faintly."""
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(FAINT)
-    axes.tick_params(color=FAINT, labelcolor=QUIET, labelsize=8, length=3)
-
-
-def _shades(*colours: str) -> LinearSegmentedColormap:
-    from matplotlib.colors import LinearSegmentedColormap
-
-    return LinearSegmentedColormap.from_list("shades", colours)
-
-
-def _apart(heights: Sequence[float], gap: float) -> list[float]:
-    """Move heights of lines of text apart, neighbours in opposite directions, until the lines do not touch."""
-    moved = list(map(float, heights))
-    order = sorted(range(len(moved)), key=moved.__getitem__)
-    for _ in range(50):
-        for low, high in itertools.pairwise(order):
-            lack = gap - (moved[high] - moved[low])
-            if lack > 0:
-                moved[low], moved[high] = moved[low] - lack / 2, moved[high] + lack / 2
-    return moved
-
-
-def _save(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    path = Path(path)
-    form = path.suffix.lower().removeprefix(".")
-    if form not in ("png", "svg", "pdf"):
-        raise ValueError(f"plots: expected a path that ends in .png, .svg or .pdf, got {str(path)!r}")
-    picture = io.BytesIO()
-    figure.savefig(picture, format=form, dpi=DOTS)
-    return files.write(path, picture.getvalue())
+    return save(figure, path)

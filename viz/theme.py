@@ -23,6 +23,7 @@ class Theme(NamedTuple):
     up: Tint
     down: Tint
     mixed: Tint  # a tensor whose gradient has both signs
+    alarm: Tint  # NaN or infinity
 
 
 THEMES = {
@@ -34,6 +35,7 @@ THEMES = {
         up=Tint("#a9d0f5", "#2b7bba", "#12528a"),
         down=Tint("#fbcb98", "#d97706", "#8f4506"),
         mixed=Tint("#d6d3e0", "#8b86a3", "#565170"),
+        alarm=Tint("#fda4c0", "#be123c", "#88112f"),
     ),
     "dark": Theme(
         paper="#0f172a",
@@ -43,5 +45,6 @@ THEMES = {
         up=Tint("#1d5487", "#60a5fa", "#a5d0fb"),
         down=Tint("#7f4412", "#f59e42", "#fdc488"),
         mixed=Tint("#45415c", "#a09ab8", "#cfcae0"),
+        alarm=Tint("#7a1236", "#fb5c86", "#ffc2d3"),
     ),
 }

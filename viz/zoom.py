@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from viz.nodes import arity, evaluate
+from viz.nodes import apply_rules, arity, evaluate, gradient, in_order, is_constant, variables
 
 __all__ = ["zoom"]
 
@@ -35,7 +35,8 @@ def zoom(tensor: Any, index: Any = (), *, largest: int = 8, layers: int | None =
     Elementwise ops become the scalar ops of the same name; ops that only move elements vanish. Of a sum with
     many terms, such as a matrix product, the `largest` contributions become nodes; the others are added up into one
     constant, labelled with their number, so that the total is that of the tensor. The arithmetic is in float64: numbers
-    agree with the tensor's to its precision.
+    agree with the tensor's to its precision. Where a backward pass has reached `tensor`, the nodes carry the gradients
+    of their elements; `backward()` of the result adds to those of the leaves, as ever.
 
     Args:
         tensor: A node of `vector`.
@@ -58,7 +59,11 @@ def zoom(tensor: Any, index: Any = (), *, largest: int = 8, layers: int | None =
         )
     except (ValueError, TypeError):
         raise ValueError(f"zoom: expected the index of one element of shape {tensor.shape}, got {index}") from None
-    return _Builder(largest).build(Element(tensor, at, 10**9 if layers is None else layers))
+    builder = _Builder(largest, carries=bool(np.any(gradient(tensor))))
+    root = builder.build(Element(tensor, at, 10**9 if layers is None else layers))
+    if builder.carries:
+        _pass_on(root, builder.known)
+    return root
 
 
 class _Builder:
@@ -68,11 +73,13 @@ class _Builder:
     its own.
     """
 
-    def __init__(self, largest: int) -> None:
+    def __init__(self, largest: int, carries: bool) -> None:
         import scalar  # here, so that drawing needs no engine
 
-        self.scalar, self.largest = scalar, largest
+        self.scalar, self.largest, self.carries = scalar, largest, carries
         self.made: dict[tuple[int, int, int], Any] = {}
+        self.known: set[int] = set()  # the ids of Values that stand for an element, and have its gradient
+        self.names = variables()
 
     def build(self, element: Element) -> Any:
         stack = [(element, self.recipe(element), None)]
@@ -81,7 +88,7 @@ class _Builder:
             try:
                 wanted = recipe.send(answer)
             except StopIteration as done:
-                self.made[_key(element)] = done.value
+                self.made[_key(element)] = self.carrying(done.value, element)
                 if stack:
                     stack[-1] = (*stack[-1][:2], done.value)
                 continue
@@ -175,24 +182,46 @@ class _Builder:
 
     def leaf(self, element: Element) -> Any:
         value = float(element.tensor.data.ravel()[element.at])
-        return self.scalar.Value(value, _label(element), requires_grad=element.tensor.requires_grad)
+        return self.scalar.Value(value, self.name(element), requires_grad=element.tensor.requires_grad)
 
     def labelled(self, value: Any, element: Element) -> Any:
-        if element.tensor.label and not value.label:
-            value.label = _label(element)
+        value.label = value.label or self.name(element)
         return value
+
+    def carrying(self, value: Any, element: Element) -> Any:
+        """The Value with the gradient of its element, if there is one."""
+        grad = gradient(element.tensor) if self.carries else None
+        if grad is not None and value.requires_grad and id(value) not in self.known:
+            value.grad = float(grad.ravel()[element.at])
+            self.known.add(id(value))
+        return value
+
+    def name(self, element: Element) -> str:
+        """W[3,5]; the only element of a tensor goes by the tensor's label, or that of the variable which holds it."""
+        tensor, at, _ = element
+        label = tensor.label or self.names.get(id(tensor), "")
+        if not label or tensor.data.size == 1:
+            return label
+        return f"{label}[{','.join(str(i) for i in np.unravel_index(at, tensor.shape))}]"
+
+
+def _pass_on(root: Any, known: set[int]) -> None:
+    """Give gradients to the Values that stand for no element, such as the products in a matrix product: from the one
+    Value that each is made for."""
+    nodes: list[Any] = in_order([root])
+    for node in reversed(nodes):
+        if node.op is None or all(id(x) in known or is_constant(x) for x in node.inputs):
+            continue
+        xs, needed = [x.data for x in node.inputs], [not (is_constant(x) or id(x) in known) for x in node.inputs]
+        for x, amount in zip(
+            node.inputs, apply_rules(node.op, node.grad, node.data, xs, node.params, needed), strict=True
+        ):
+            if amount is not None:
+                x.grad += amount
 
 
 def _key(element: Element) -> tuple[int, int, int]:
     return id(element.tensor), element.at, element.layers
-
-
-def _label(element: Element) -> str:
-    """W[3,5]; the only element of a tensor goes by the tensor's label."""
-    tensor, at, _ = element
-    if not tensor.label or tensor.data.size == 1:
-        return tensor.label
-    return f"{tensor.label}[{','.join(str(i) for i in np.unravel_index(at, tensor.shape))}]"
 
 
 def _broadcast_from(x: Any, where: Sequence[Any]) -> int:

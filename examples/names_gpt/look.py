@@ -4,8 +4,8 @@
     python examples/names_gpt/look.py --model FILE --name mathilda --out FOLDER
 
 Writes look.html, which computes attention, probabilities and gradients in the browser; neighbours.svg; and the single
-numbers behind the likeliest logit at the last letter, behind the largest share of attention there, and behind the loss:
-logit.svg, attention.svg, loss.svg.
+numbers behind the likeliest logit at the last letter, behind the largest share of attention there, and behind the loss,
+as pictures and as pages to play: logit.svg, logit.html, attention.svg, attention.html, loss.svg, loss.html.
 """
 
 from __future__ import annotations
@@ -70,11 +70,23 @@ def nearest(x: np.ndarray) -> np.ndarray:
     return cosines.argmax(axis=1)
 
 
+def spread(at: np.ndarray, least: float) -> np.ndarray:
+    """Points (n, 2), moved away from each other where they are closer than that, so that all can be read."""
+    at = at.copy()
+    for _ in range(100):
+        way = at[:, None] - at
+        distance = np.linalg.norm(way, axis=-1, keepdims=True)
+        push = np.maximum(least - distance, 0.0) * way / np.maximum(distance, 1e-9)
+        at += 0.5 * push.sum(axis=1)
+    return at
+
+
 def neighbours(embeddings: np.ndarray, alphabet: str) -> str:
     """The embeddings (letters, width) as an SVG picture."""
     at = plane(embeddings)
     low, high = at.min(axis=0), at.max(axis=0)
-    (x, y), near = (20 + 440 * (at - low) / np.maximum(high - low, 1e-12)).T, nearest(embeddings)
+    x, y = spread(20 + 440 * (at - low) / np.maximum(high - low, 1e-12), 20.0).T
+    near = nearest(embeddings)
     lines, letters = [], []
     for i, letter in enumerate(alphabet):
         j, shown = near[i], {"\n": "·", " ": "␣"}.get(letter, letter)
@@ -153,7 +165,7 @@ def main(args: argparse.Namespace) -> None:
     files.write(written[1], neighbours(model.weights["letters"].data, alphabet).encode())
     for name, value in traced(model, letters).items():
         value.backward()
-        written.append(viz.render(value, args.out / f"{name}.svg"))
+        written += [viz.render(value, args.out / f"{name}.svg"), viz.play(value, args.out / f"{name}.html")]
     say(f"wrote {', '.join(map(str, written))}")
 
 

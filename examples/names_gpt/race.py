@@ -1,7 +1,7 @@
 """Race our step of training the GPT against numpy by hand, JAX and PyTorch.
 
     python examples/names_gpt/race.py
-    python examples/names_gpt/race.py --batch 32 --racers ours torch --rounds 15
+    python examples/names_gpt/race.py --size big --batch 32 --racers ours torch --seconds 2
 
 Everybody trains from the same weights on the same names, first one and then 32 a step, padded to 16 places, in float32.
 Before that the losses of the first 50 steps are compared with ours; who computes something else does not race. All run
@@ -30,16 +30,17 @@ from viz.console import run, say
 
 COMPARED = 50  # steps whose losses are compared
 TOLERANCE = 2e-3  # of a loss, relative to the mean of ours: float32, and sums in another order, over 50 steps
-EXAMPLES = 200  # that are gone through again and again
+EXAMPLES = 100  # that are gone through again and again
 Row = dict[str, Any]
 
 
-def task_of(batch: int, dtype: str = "float32") -> Task:
-    """The small model, and names in batches."""
-    small = RECIPES["small"]
-    text = Text(NAMES.read_text(encoding="utf-8"), small.context, dtype=dtype)
-    sizes = Sizes(len(text.alphabet), small.width, small.heads, small.layers, small.context)
-    return Task(sizes, first_weights(sizes, dtype=dtype), [text.examples(i, batch) for i in range(EXAMPLES)], small.lr)
+def task_of(size: str, batch: int, dtype: str = "float32") -> Task:
+    """A model of train.py, and names in batches, for the big one as a stream."""
+    recipe = RECIPES[size]
+    text = Text(NAMES.read_text(encoding="utf-8"), recipe.context, stream=recipe.stream, dtype=dtype)
+    sizes = Sizes(len(text.alphabet), recipe.width, recipe.heads, recipe.layers, recipe.context)
+    examples = [text.examples(i, batch) for i in range(EXAMPLES)]
+    return Task(sizes, first_weights(sizes, dtype=dtype), examples, recipe.lr)
 
 
 def race(task: Task, names: Iterable[str], rounds: int, seconds: float) -> list[Row]:
@@ -100,14 +101,15 @@ def table(rows: list[Row]) -> str:
 def main(args: argparse.Namespace) -> None:
     with use_threads(1):
         for batch in args.batch:
-            say("one name a step" if batch == 1 else f"batches of {batch}")
-            say(f"{table(race(task_of(batch), args.racers, args.rounds, args.seconds))}\n")
+            say(f"{args.size}, {'one document a step' if batch == 1 else f'batches of {batch}'}")
+            say(f"{table(race(task_of(args.size, batch), args.racers, args.rounds, args.seconds))}\n")
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     add = parser.add_argument
-    add("--batch", type=int, nargs="+", default=[1, 32], help="names a step (1 32)")
+    add("--size", choices=RECIPES, default="small", help="of the model, as in train.py (%(default)s)")
+    add("--batch", type=int, nargs="+", default=[1, 32], help="documents a step (1 32)")
     add("--racers", nargs="+", choices=RACERS, default=list(RACERS), metavar="NAME", help=", ".join(RACERS))
     add("--rounds", type=int, default=9, help="turns that each racer takes (%(default)s)")
     add("--seconds", type=float, default=0.2, help="of a turn, about (%(default)s)")

@@ -45,8 +45,8 @@ class Text:
         return "".join(self.alphabet[i] for i in numbers)
 
     def examples(self, step: int, batch: int, pad: bool = True) -> Example:
-        """The documents of a step. Each is drawn once before any is drawn again; with `pad`, breaks that do not count
-        fill it up to the context, else a batch must be of one length."""
+        """The documents of a step. Each line is drawn once before any is drawn again. Breaks that do not count fill a
+        document up to the context or, without `pad`, to the longest of the step."""
         drawn = [self.draw(step * batch + i) for i in range(batch)]
         places = self.context if pad else max(map(len, drawn)) - 1
         letters = np.zeros((batch, places), np.int64)

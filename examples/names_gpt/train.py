@@ -10,6 +10,7 @@ Both engines start from the same weights, read the same documents, and go on fro
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -85,7 +86,8 @@ class Training:
         self.recipe, self.steps, self.path = recipe, args.steps or recipe.steps, args.out
         self.text = Text(content, recipe.context, args.seed, recipe.stream, recipe.dtype)
         self.sizes = Sizes(len(self.text.alphabet), recipe.width, recipe.heads, recipe.layers, recipe.context)
-        settings = {"alphabet": self.text.alphabet, "seed": args.seed, "sizes": list(self.sizes)}
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        settings = {"alphabet": self.text.alphabet, "text": digest, "seed": args.seed, "sizes": list(self.sizes)}
         self.kept = {"settings": settings | {"batch": recipe.batch, "dtype": recipe.dtype}}
         self.losses: list[float] = []
         saved = self.saved(args.resume)
@@ -152,15 +154,17 @@ def main(args: argparse.Namespace) -> int:
     try:
         with use_threads():  # small products take less time on one
             training.run(report)
-    except KeyboardInterrupt:
+        training.save()
+        say(f"wrote {args.out}")
+    except KeyboardInterrupt:  # maybe in the midst of a step: the file of the last hundred stays
         code = 130
-        say(f"interrupted after {len(training.losses):,} steps; --resume goes on from {args.out}")
-    training.save()
+        say(f"interrupted after {len(training.losses):,} steps; --resume goes on from {args.out}, if it is there")
     rng = np.random.default_rng(args.seed)
     for _ in range(args.samples):
         say(f"  {sample(model, text, rng, args.letters or sizes.context, args.temperature)}")
     last = training.losses[-EVERY:]
-    say(f"wrote {args.out}; mean loss of the last {len(last)} steps: {np.mean(last):.4f}" if last else "no steps")
+    if last:
+        say(f"mean loss of the last {len(last)} steps: {np.mean(last):.4f}")
     return code
 
 

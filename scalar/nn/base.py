@@ -33,12 +33,21 @@ class Layer:
 
     A layer of one's own is a class with `__init__` and `__call__`. Its parameters are the Values in its attributes that
     no op made; lists of one shape are one parameter. They are found, and so are buffers and other layers, in lists,
-    tuples and dicts, too, and named by attribute, place and key: "hidden.weight", "layers.0.bias". What is shared goes
-    by its first name. `training` tells layers that differ in training and evaluation which of the two it is.
+    tuples and dicts, too, and named by attribute, place and key: "hidden.weight", "layers.0.bias", as soon as they are
+    in an attribute; each Value's label says it with its place, "hidden.weight[2,1]". What is shared goes by its first
+    name. `training` tells layers that differ in training and evaluation which of the two it is.
     """
 
     training = True
     __call__: Callable[..., Any]
+
+    def __setattr__(self, name: str, thing: Any) -> None:
+        """Set an attribute, and label the parameters in it by its name."""
+        object.__setattr__(self, name, thing)
+        if holds_values(thing):
+            label(
+                {each.path: each.thing for each in parts(thing, name, name, self, set(), 1) if each.kind == "parameter"}
+            )
 
     def register_buffer(self, name: str, value: Any) -> None:
         """Hold a number, or numbers in lists, as the attribute `name`, saved with the parameters, but not trained.
@@ -191,6 +200,14 @@ def check_shown(found: Found, known: set[int]) -> None:
             f"Layer: expected layers that show their parameters, got {called(thing)} in {where}, which hides some; "
             f"make it a subclass of nn.Layer"
         )
+
+
+def holds_values(thing: Any) -> bool:
+    """Whether a thing is a layer or a Value, or holds some in lists, tuples or dicts, as their first elements say."""
+    while isinstance(thing, (list, tuple, dict)) and thing:
+        inside = list(thing.values()) if isinstance(thing, dict) else thing
+        thing = next((x for x in inside if isinstance(x, (Value, Layer))), inside[0])
+    return isinstance(thing, (Value, Layer))
 
 
 def shape(nest: Any, seen: Container[int] = ()) -> tuple[int, ...] | None:

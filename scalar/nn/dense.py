@@ -92,12 +92,14 @@ class Sequential(Layer):
     In names they are counted from 0, without those that have neither parameters nor buffers.
     """
 
+    layers: tuple[Callable[[Any], Any], ...]
+
     def __init__(self, *layers: Callable[[Any], Any]) -> None:
         for layer in layers:
             if not callable(layer):
                 got = type(layer).__name__
                 raise TypeError(f"Sequential: expected layers, each an argument of its own, got {got}")
-        self.layers = layers
+        vars(self)["layers"] = layers  # not by the attribute's name: they are counted
         label({each.path: each.thing for each in search(self) if each.kind == "parameter"})
 
     def __call__(self, xs: Sequence[Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -57,7 +58,7 @@ class Recurrent(Layer):
         self.recurrent_bias = parameter(rng.uniform(-limit, limit, wide), "recurrent_bias")
 
     def __call__(self, x: Any) -> Any:
-        """A sequence [steps][n_in] to the states [steps][n_hidden], or with `last` to the last of them; a batch
+        """A sequence `[steps][n_in]` to the states `[steps][n_hidden]`, or with `last` to the last of them; a batch
         sequence by sequence."""
         return samplewise(self.read, x, depth=2)
 
@@ -136,20 +137,28 @@ class MultiHeadAttention(Layer):
         self.project = Dense(width, 3 * width, seed=seed, bias=bias)
         self.output = Dense(width, width, seed=None if seed is None else seed + 1, bias=bias)
 
-    def __call__(self, x: Any) -> Any:
-        """A sequence [places][width] to the same shape; a batch sequence by sequence."""
-        return samplewise(self.attend, x, depth=2)
+    def __call__(self, x: Any, mask: Any = None) -> Any:
+        """A sequence `[places][width]` to the same shape; a batch sequence by sequence. `mask`, bools
+        `[places][places]`, is true where the place of a row may take from that of a column. Raises ValueError for other
+        shapes, and where a place may take from none."""
+        return samplewise(functools.partial(self.attend, mask=mask), x, depth=2)
 
-    def attend(self, xs: Sequence[Any]) -> list[Any]:
+    def attend(self, xs: Sequence[Any], mask: Any = None) -> list[Any]:
         """The layer on one sequence."""
         expect(xs, ("places", self.width), "MultiHeadAttention")
+        every = range(len(xs))
+        if mask is not None:
+            expect(mask, (len(xs), len(xs)), "MultiHeadAttention: mask")
+        seen = [[s for s in every if (s <= t or not self.causal) and (mask is None or mask[t][s])] for t in every]
+        if not all(seen):
+            alone = seen.index([])
+            raise ValueError(f"MultiHeadAttention: expected a mask by which each place sees one, got none for {alone}")
         projected = self.project(xs)
         places: list[list[Any]] = [[] for _ in xs]
         for head in range(self.heads):
             q, k, v = ([self.part(row, i, head) for row in projected] for i in range(3))
             for t, query in enumerate(q):
-                seen = t + 1 if self.causal else len(xs)
-                places[t] += take(query, k[:seen], v[:seen])
+                places[t] += take(query, [k[s] for s in seen[t]], [v[s] for s in seen[t]])
         return self.output(places)
 
     def part(self, projected: list[Any], i: int, head: int) -> list[Any]:

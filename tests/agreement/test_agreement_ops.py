@@ -43,15 +43,15 @@ def test_every_op_has_a_twin(name):
     for engine in (scalar, vector):
         assert callable(getattr(engine, name, None)), f"{engine.__name__} has no {name}"
     if name in elementwise():
-        mine, other = scalar.ops.OPS[name], vector.op.OPS[name]
+        mine, other = scalar.ops.OPS[name], vector.ops.OPS[name]
         assert (len(mine.rules), mine.defaults) == (len(other.rules), other.defaults)
     if name in sequence_ops():
-        mine, other = scalar.ops.OPS[name], vector.op.OPS.get(name)
+        mine, other = scalar.ops.OPS[name], vector.ops.OPS.get(name)
         assert not mine.defaults or mine.defaults.items() <= other.defaults.items()
 
 
 def test_the_list_of_vector_only_ops_is_true():
-    assert set(vector.op.OPS) >= VECTOR_ONLY_OPS
+    assert set(vector.ops.OPS) >= VECTOR_ONLY_OPS
     assert not VECTOR_ONLY_OPS & set(scalar.ops.OPS)
 
 
@@ -84,7 +84,7 @@ def test_every_length_and_step(name, params):
 @pytest.mark.parametrize("name, params", OPS)
 def test_broadcast_rows_columns_and_single_numbers(name, params):
     """What a number gives must not depend on which of the inputs is an array, a row, a column or a single number."""
-    op = vector.op.OPS[name]
+    op = vector.ops.OPS[name]
     pool = np.array([0.3, -1.0, 2.0, 0.5, -2.0, 0.0, -0.0, 3.0, -np.inf, np.inf, -0.7, np.nan])
     shapes = [(), (1,), (4,), (3, 1), (1, 1), (3, 4)]
     rng = np.random.default_rng(3)
@@ -105,7 +105,7 @@ def test_backwards(name):
     """A known limit: over an array walked backwards, numpy takes exp and log from the C library on some processors,
     and these differ from its own in the last bit now and then."""
     xs = np.random.default_rng(1).uniform(0.1, 700.0, 4096)
-    forwards, backwards = vector.op.OPS[name].value([xs], {}), vector.op.OPS[name].value([xs[::-1]], {})[::-1]
+    forwards, backwards = vector.ops.OPS[name].value([xs], {}), vector.ops.OPS[name].value([xs[::-1]], {})[::-1]
     assert np.abs(forwards.view(np.int64) - backwards.view(np.int64)).max() <= 1
 
 
@@ -126,7 +126,7 @@ def test_the_same_warnings(name, params):
 def test_float32_stays_float32(name, params):
     xs = [vector.Tensor(np.full((2, 3), x, np.float32)) for x in (0.5, 1.5)[: len(scalar.ops.OPS[name].rules)]]
     with np.errstate(invalid="ignore"):  # not all are in the domain of each
-        out = vector.op.OPS[name](*xs, **params)
+        out = vector.ops.OPS[name](*xs, **params)
         vector.sum(out).backward()
     assert out.dtype == np.float32
     assert [x.grad.dtype for x in xs] == [np.float32] * len(xs)

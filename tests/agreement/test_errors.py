@@ -323,9 +323,9 @@ def expect(kind, *words):
 @pytest.mark.parametrize("name", [name for name in elementwise() if len(scalar.ops.OPS[name].rules) == 2])
 def test_shapes_that_do_not_broadcast(name):
     x, y = vector.Tensor(np.ones((2, 3))), vector.Tensor(np.ones(4))
-    params = params_of(vector.op.OPS[name])[0]
+    params = params_of(vector.ops.OPS[name])[0]
     with expect(ValueError, f"{name}: expected shapes that broadcast together, got (2, 3) and (4,)"):
-        vector.op.OPS[name](x, y, **params)
+        vector.ops.OPS[name](x, y, **params)
 
 
 def test_dot_of_no_vectors():

@@ -22,8 +22,11 @@ from judging import INF, ROWS, SEQUENCES, agree, elementwise, params_of, sequenc
 
 import scalar
 import vector
+from scalar.op import Op as scalar_Op
+from vector.op import Op
 
 ENGINES = {"scalar": scalar, "vector": vector}
+OP = {"scalar": scalar_Op, "vector": Op}
 PAGES = {
     "scalar": [scalar.ops],
     "vector": [getattr(vector.ops, theme) for theme in ("elementwise", "shapes", "axes", "products", "linalg")],
@@ -79,7 +82,7 @@ CASES = {
     "scatter": [(lambda x: vector.ops.scatter_(x, key=[0, 0, 2], shape=(4,)), [X[0]])],
     "softmax": [(lambda x, a=a: vector.softmax(x, axis=a), [X]) for a in (0, 1)],
     "transpose": [(lambda x: x.T, [X]), (lambda x: vector.transpose(x, (1, 2, 0)), [Z]), (lambda x: x.mT, [Z])],
-    **{name: list(reductions(name)) for name in sequence_ops() if name in vector.op.OPS},
+    **{name: list(reductions(name)) for name in sequence_ops() if name in vector.ops.OPS},
 }
 for sample in of_arrays():
     if sample.smooth and all(x.size > 1 for x in sample.inputs) and len(CASES.setdefault(sample.op, [])) < 6:
@@ -212,8 +215,8 @@ def test_gradcheck_convicts(engine, wrong):
     right = lambda g, out, x, y: g * x  # noqa: E731
     node = module.Value if engine == "scalar" else module.Tensor
     inputs = [node(0.7), node(-1.3)]
-    good = module.op.Op(product, (lambda g, out, x, y: g * y, right))
-    bad = module.op.Op(product, (wrong[1], right))
+    good = OP[engine](product, (lambda g, out, x, y: g * y, right))
+    bad = OP[engine](product, (wrong[1], right))
     assert module.gradcheck(lambda x, y: 3.0 * good(x, y), inputs)
     with pytest.raises(ValueError, match="gradcheck: input 0"):
         module.gradcheck(lambda x, y: 3.0 * bad(x, y), inputs)
@@ -226,7 +229,7 @@ def claims(engine, slope, constant, claimed):
     def line(x):
         return x * slope + constant
 
-    return ENGINES[engine].op.Op(line, (lambda g, out, x: g * claimed,))
+    return OP[engine](line, (lambda g, out, x: g * claimed,))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -300,11 +303,11 @@ def test_gradcheck_takes_every_element_by_itself():
     factors = np.array([[1.0, 1.0], [2.0, 1.0]])
     x = vector.Tensor([[1.0, 2.0], [3.0, 4.0]])
     with pytest.raises(ValueError, match=r"gradcheck: input 1\[1, 0\] = 3\.0: "):
-        one = vector.op.Op(same, (lambda g: g * factors,))
+        one = Op(same, (lambda g: g * factors,))
         vector.gradcheck(lambda y, x: y + one(x), [vector.Tensor(1.0), x])
     for turned in (lambda g: g[::-1], lambda g: g[:, ::-1]):
         with pytest.raises(ValueError, match=r"gradcheck: input 0\[0, 0\] = 1\.0: "):
-            vector.gradcheck(vector.op.Op(same, (turned,)), [x])
+            vector.gradcheck(Op(same, (turned,)), [x])
 
 
 # --- broken in one place ----------------------------------------------------------------------------------------------

@@ -92,6 +92,26 @@ def test_no_place_sees_a_later_one():
     assert [v.data for v in layer(x)[1]] == [v.data for v in layer(x[:2])[1]] != [v.data for v in layer(x[1:2])[0]]
 
 
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_mask_hides_the_same_places_in_both_engines(causal, seed):
+    rng = np.random.default_rng(seed)
+    x, mask = rng.normal(size=(4, 6)), rng.random((4, 4)) < 0.5
+    np.fill_diagonal(mask, True)
+    here, there = (engine.nn.MultiHeadAttention(6, 2, causal, seed=seed) for engine in (scalar, vector))
+    expected = there(x[None], mask).data[0]
+    assert np.allclose([[v.data for v in row] for row in here(x.tolist(), mask.tolist())], expected, rtol=1e-12)
+    assert not np.allclose(expected, there(x[None]).data[0])
+
+
+def test_a_place_that_sees_none_and_a_mask_of_another_shape():
+    layer, x = scalar.nn.MultiHeadAttention(2, 1, seed=0), [[1.0, 2.0], [3.0, -1.0]]
+    with pytest.raises(ValueError, match="a mask by which each place sees one, got none for 1"):
+        layer(x, [[True, True], [False, False]])
+    with pytest.raises(ValueError, match=r"mask: expected shape \(2, 2\), got \(1, 2\)"):
+        layer(x, [[True, True]])
+
+
 MISTAKES = {
     "groups": (lambda E, A: E.nn.Conv2D(3, 4, 2, groups=2), "Conv2D: expected channels and filters in 2 groups"),
     "no kernel": (

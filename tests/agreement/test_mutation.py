@@ -14,6 +14,8 @@ from mistakes import alike
 
 import scalar
 import vector
+from scalar.op import Op as scalar_Op
+from vector.op import Op as vector_Op
 
 CHANGED = "was changed after the forward pass, and the derivative reads it; call backward() before changing data"
 
@@ -542,7 +544,7 @@ def test_an_op_that_stands_in_no_table():
     def f(x, y):
         return x * x * y
 
-    for node, Op in ((scalar.Value, scalar.op.Op), (vector.Tensor, vector.op.Op)):
+    for node, Op in ((scalar.Value, scalar_Op), (vector.Tensor, vector_Op)):
         op = Op(f, (lambda g, out, x, y: g * (2.0 * x * y), lambda g, out, x, y: g * x * x))
         for i in range(2):
             x, y = inputs = node(2.0), node(3.0, requires_grad=False)

@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from orders import ORDERS
 from programs import after, made_of, record, run
 from recorded import same
 
 import vector
-from vector.compiler import passes
+from vector.compiler import codegen, passes
 from vector.runtime import blas
+from vector.runtime.threads import use_threads
 
 N = 160  # rows and columns, so that a product takes more bytes than a small one
 pytestmark = pytest.mark.skipif(
@@ -36,6 +38,12 @@ def add(w, x, y):
 
 def stacked(w, x, y):
     w.data -= np.reshape(np.matmul(x.reshape((2, N // 2, N)), y), (N, N))
+
+
+def by_columns(w, x, y):
+    """The weight lies column by column: in the product's shape it would be a copy."""
+    turned = np.transpose(w.data)
+    turned -= np.reshape(np.matmul(x.reshape((2, N // 2, N)), y), (N, N))
 
 
 def chain(x, y):
@@ -98,6 +106,7 @@ STEPS = {  # the step, the tensors it has, and how many products are added where
     "in place": (in_place, ONE, 1),
     "a weight and a product": (add, ONE, 1),
     "a product of a stack": (stacked, ONE, 1),
+    "a product of a stack, for a weight by columns": (by_columns, ONE, 0),
     "a sum of products": (chain, [], 3),
     "a weight less a sum of products": (accumulated, ONE, 1),
     "a product that is returned": (and_returned, ONE, 0),
@@ -157,6 +166,26 @@ def test_an_argument_may_lie_in_the_memory_of_the_weight(overlapping):
     expected = w.data + x @ x
     step(x)
     assert same(w.data, expected)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_threads_update_a_weight_from_its_own_memory(order, eager, monkeypatch):
+    """Each part reads the argument as it was, though other parts write to the weight by then."""
+    monkeypatch.setattr(codegen, "parallel_for", ORDERS[order])
+    w = vector.Tensor(whole(0, N, N), requires_grad=True)
+
+    @vector.compile(exact=False)
+    def step(x, y):
+        w.data -= np.reshape(np.matmul(np.reshape(np.transpose(x), (4, N // 4, N)), np.negative(y)), (N, N))
+        return vector.sum(w)
+
+    with use_threads(2):
+        step(whole(1, N, N), whole(2, N, N))
+        assert added(step.program) == len(next(c for c in step.program.calls if c.parts).parts)
+        for x in (whole(1, N, N), w.data.view(), w.data[::1]):
+            expected = w.data + x.T @ whole(2, N, N)
+            step(x, whole(2, N, N))
+            assert same(w.data, expected)
 
 
 @given(

@@ -14,6 +14,7 @@ from recorded import classifier, moons, same, step_of, trainer
 import vector
 from vector import nn
 from vector.errors import RecordingError
+from vector.op import primitive
 
 X = np.array([0.5, -1.0, 2.0])
 generator, count, scale, options = np.random.default_rng(0), 0, 2.0, [1.0, 2.0]
@@ -455,7 +456,7 @@ def test_requires_grad_that_changed():
 
 def test_two_functions_of_one_name_are_two():
     def made(factor):
-        @vector.op.primitive
+        @primitive
         def scaled(x):
             return x * factor
 

@@ -519,3 +519,11 @@ def test_what_is_not_handed_out(name):
 
 def test_the_last_pass():
     assert passes.PIPELINE[-1].run is passes.parallelize  # others look for np.matmul
+
+
+def test_every_blas_of_the_process_is_kept_to_one_thread():
+    """Also one that another library brings."""
+    pytest.importorskip("scipy.linalg")
+    with workers.use_threads(1):
+        pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+        assert len(pools) > 1 and {pool["num_threads"] for pool in pools} == {1}

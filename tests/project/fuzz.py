@@ -236,8 +236,9 @@ def read_expression(path: Path) -> None:
     """All that `python -m viz` does with an expression, but for the pictures."""
     import viz
     from scalar import Value
-    from viz.__main__ import FUNCTIONS, table, tex
+    from viz.__main__ import FUNCTIONS, table
     from viz.expression import Mistake, parse
+    from viz.maths.document import document
 
     text = path.read_bytes().decode(errors="replace")
     values = {name: value for name, value in VALUES.items() if re.search(rf"\b{name}\b", text)}
@@ -253,7 +254,7 @@ def read_expression(path: Path) -> None:
     assert table(root)
     assert all(map(str, viz.steps(root)))
     with contextlib.suppress(ValueError):  # a formula of more than 10,000 characters
-        assert tex(root)
+        assert document(root)
 
 
 WORDS = (

@@ -145,6 +145,12 @@ def test_a_layer_of_ones_own_learns(tmp_path: Path) -> None:
     assert near > dense + 0.1 and near > 0.85
 
 
+def test_a_method_of_scipys_trains(tmp_path: Path) -> None:
+    pytest.importorskip("scipy")
+    printed = run(tmp_path, *command("short/minimize.py")).stdout
+    assert float(re.search(r"^mean squared error (\S+) after", printed)[1]) < 1e-3
+
+
 def test_class_weights_find_the_rare_ones(tmp_path: Path) -> None:
     printed = run(tmp_path, *command("short/class_weights.py")).stdout
     without, weighted = ([float(x) for x in re.findall(r"([\d.]+)%", line)] for line in printed.splitlines()[2:])

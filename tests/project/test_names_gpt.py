@@ -186,7 +186,7 @@ def test_compare(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
 def test_by_hand_is_the_same(batch: int) -> None:
     """Losses of both, in float64, over some steps, of several layers."""
     race = program("race")
-    task = race.task_of(batch, "float64")
+    task = race.task_of("small", batch, "float64")
     sizes = Sizes(task.sizes.letters, 8, 2, 2, task.sizes.context)
     task = task._replace(sizes=sizes, weights=race.first_weights(sizes))
     losses = []
@@ -203,7 +203,7 @@ def test_the_race_and_who_does_not_race(monkeypatch: pytest.MonkeyPatch) -> None
     cheat = ours._replace(title="other losses", make=lambda task: lambda i: 1.0)
     monkeypatch.setitem(race.RACERS, "jax", cheat._replace(needs="numpy"))
     monkeypatch.setitem(race.RACERS, "torch", cheat._replace(needs="no_such_module"))
-    rows = names["race"](race.task_of(1), ["byhand", "jax", "torch"], rounds=1, seconds=0.01)
+    rows = names["race"](race.task_of("small", 1), ["byhand", "jax", "torch"], rounds=1, seconds=0.01)
     statuses = {row["name"]: row["status"] for row in rows}
     assert [*statuses] == ["ours", "byhand", "jax", "torch"]
     assert statuses["ours"] == statuses["byhand"] == "raced" and statuses["torch"] == "absent"
@@ -219,7 +219,7 @@ def test_the_losses_of_others(module: str) -> None:
     if not importlib.util.find_spec(module):
         pytest.skip(f"no {module}")
     race = program("race")
-    task = race.task_of(1, "float64")
+    task = race.task_of("small", 1, "float64")
     steps = [race.RACERS[name].make(task) for name in ("ours", module)]
     losses = [[float(step(i)) for i in range(100)] for step in steps]
     assert np.allclose(losses[0], losses[1], rtol=1e-6, atol=0.0)

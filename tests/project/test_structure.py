@@ -27,7 +27,7 @@ STOREYS = {
         "training",
         "datasets checkpoint exchange",
     ],
-    "viz": ["nodes theme files console", "maths picture expression", "player zoom plots"],
+    "viz": ["nodes theme files console axes", "maths picture expression", "player zoom plots", "playground"],
 }
 PUBLIC = """
 scalar: Value backward_steps categorical_cross_entropy cross_entropy detect_anomaly grad gradcheck log_softmax mse nn
@@ -44,7 +44,7 @@ vector.optim: SGD Adam AdamW constant stepped cosine
 vector.datasets: CLASS_NAMES Batches FashionMNIST fashion_mnist fashion_mnist_sample read_idx
 vector.checkpoint: CheckpointError load save
 vector.distributed: Ranks
-viz: draw render svg steps formula derivative play zoom
+viz: draw overview render svg steps formula derivative play zoom
 viz.plots: curves confusion predictions
 """
 

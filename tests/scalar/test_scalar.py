@@ -12,6 +12,7 @@ from judging import SAMPLES, inside, same
 
 import scalar
 from scalar import Value
+from scalar.op import Op, ieee
 
 
 def test_micrograds_readme():
@@ -85,11 +86,11 @@ def test_two_nodes_are_two_whatever_their_numbers():
     assert {id(node) for node in order} == {id(node) for node in scalar.topological_order(root)} and len(order) == 6
 
 
-@pytest.mark.parametrize("name", scalar.op.OPS)
+@pytest.mark.parametrize("name", scalar.ops.OPS)
 def test_a_tie_is_one_among_nodes_too(name):
     """For second derivatives rules are given nodes: they must ask for numbers, by <= and >=, not whether they are one.
     In a tie of different nodes, each slope is the same number as without a graph of it."""
-    op = scalar.op.OPS[name]
+    op = scalar.ops.OPS[name]
     for number in (1.0, 0.5, 0.0):
         nodes = [Value(number) for _ in range(len(op.inputs) * (3 if op.over else 1))]
         settings = {key: SAMPLES[key][0] for key in op.defaults}
@@ -150,13 +151,13 @@ def test_a_rule_that_reads_what_there_is_not():
         for rules in ((wrong, lambda g: g), (lambda g: g, wrong)):
             message = f"line: expected a rule that reads some of {known}, got {name}"
             with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
-                scalar.op.op(*rules)(line)
+                scalar.op(*rules)(line)
         with pytest.raises(TypeError, match=re.escape(f"got {name}")):
             scalar.ops.add.rules = (wrong, lambda g: g)
     with pytest.raises(ValueError, match="op: expected a new name, got tanh, which is an op already"):
-        scalar.op.op(*scalar.ops.tanh.rules)(scalar.ops.tanh.forward)
+        scalar.op(*scalar.ops.tanh.rules)(scalar.ops.tanh.forward)
     with pytest.raises(TypeError, match="expected inputs and settings by other names than g and out"):
-        scalar.op.op(lambda g: g)(lambda x, out: x)
+        scalar.op(lambda g: g)(lambda x, out: x)
     assert "line" not in scalar.ops.OPS and wrong not in scalar.ops.add.rules
     x = Value(2.0)
     assert scalar.grad(x + x, x) == 2.0
@@ -173,16 +174,16 @@ def test_a_rule_reads_by_name():
         return g * slope * y
 
     x, y = Value(2.0), Value(5.0)
-    out = scalar.op.Op(f, (check, lambda slope, x, g: g * slope * x))(x, y, 3.0)
+    out = Op(f, (check, lambda slope, x, g: g * slope * x))(x, y, 3.0)
     assert scalar.grad(out, [x, y]) == [15.0, 6.0]
     wrapped = functools.wraps(check)(lambda *args: -check(*args))
-    assert scalar.grad(scalar.op.Op(f, (wrapped, check))(x, y, slope=3.0), x) == -15.0
+    assert scalar.grad(Op(f, (wrapped, check))(x, y, slope=3.0), x) == -15.0
 
     def zipped(xs, ys):
         return sum(a * b for a, b in zip(xs, ys, strict=True))
 
     rules = (lambda g, ys, xs_shape: [g * b for b in ys[: xs_shape[0]]], lambda xs, g: [g * a for a in xs])
-    out = scalar.op.Op(zipped, rules, over=True)([x, y], [y, 7.0])
+    out = Op(zipped, rules, over=True)([x, y], [y, 7.0])
     assert (out.data, scalar.grad(out, [x, y])) == (45.0, [5.0, 9.0])
 
 
@@ -191,7 +192,7 @@ def test_only_what_is_not_finite_is_asked_of_numpy_again():
 
     def asked(f, x):
         seen.clear()
-        return scalar.op.ieee(lambda x: seen.append(x) or f(x), [x], {}), [type(x) for x in seen]
+        return ieee(lambda x: seen.append(x) or f(x), [x], {}), [type(x) for x in seen]
 
     once, twice = [float], [float, np.ndarray]
     for f, x, expected, types in [
@@ -362,7 +363,7 @@ def test_an_op_is_saved_by_its_name():
     assert pickle.loads(pickle.dumps(scalar.tanh)) is copy.deepcopy(scalar.tanh) is scalar.tanh
     model = scalar.nn.Sequential(scalar.nn.Dense(2, 2, "relu"), scalar.tanh)
     assert copy.deepcopy(model).layers[1] is scalar.tanh
-    mine = scalar.op.Op(lambda x: x, [lambda g: g])
+    mine = Op(lambda x: x, [lambda g: g])
     with pytest.raises(TypeError, match="expected an op in the table of ops, to be saved by name; declare it by @op"):
         pickle.dumps(mine)
 

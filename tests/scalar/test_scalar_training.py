@@ -279,3 +279,26 @@ def test_layers_that_hold_each_other():
         "└─ one: Layer       1  here.0 ()",
         "   └─ other: Layer     same as the whole",
     ]
+
+
+def test_parameters_are_named_as_soon_as_they_are_in_an_attribute() -> None:
+    class Model(Layer):
+        def __init__(self) -> None:
+            self.hidden, self.outs = Dense(3, 2), [Dense(2, 1), {"b": Dense(1, 1)}]
+            self.gain, self.names, self.own = Value(1.0), ["a", "b"], Value(1.0, "mine")
+
+    model = Model()
+    assert model.hidden.weight[2][1].label == "hidden.weight[2,1]"
+    assert model.outs[0].bias[0].label == "outs.0.bias[0]"
+    assert model.outs[1]["b"].bias[0].label == "outs.1.b.bias[0]"
+    assert (model.gain.label, model.own.label) == ("gain", "mine")
+
+    class Whole(Layer):
+        def __init__(self) -> None:
+            self.model, self.chain = model, Sequential(Dense(1, 1), Dense(1, 1))
+
+    whole = Whole()
+    assert model.hidden.bias[1].label == "model.hidden.bias[1]"
+    assert whole.chain.layers[1].weight[0][0].label == "chain.1.weight[0,0]"
+    before = [p.label for p in whole.model.hidden.parameters()]
+    assert whole.parameters() and [p.label for p in whole.model.hidden.parameters()] == before

@@ -191,7 +191,7 @@ def linear_algebra() -> Iterator[Sample]:
     yield Sample(
         "cofactor",
         "regular",
-        lambda x: vector.op.OPS["cofactor"](x + FAR[3, 3]),
+        lambda x: vector.ops.OPS["cofactor"](x + FAR[3, 3]),
         lambda x: minors(x + FAR[3, 3]),
         numbers((3, 3)),
     )
@@ -264,7 +264,7 @@ def convolutions() -> Iterator[Sample]:
         )
         if groups == 1:
             args = w[:2], tuple((n, n) for n in p), s, d
-            kernel = lambda x, g, a=args: vector.op.OPS["conv_weight"](x, g, *a)  # noqa: E731
+            kernel = lambda x, g, a=args: vector.ops.OPS["conv_weight"](x, g, *a)  # noqa: E731
             plain = lambda x, g, w=w, s=settings: of_kernel(x, g, w, *s)  # noqa: E731
             yield Sample("conv_weight", f"{x} {w} {settings}", kernel, plain, numbers(x, out))
     yield Sample(
@@ -328,7 +328,7 @@ WINDOWS: list[Any] = [  # images, window, stride
 
 
 def windows() -> Iterator[Sample]:
-    ops = vector.op.OPS
+    ops = vector.ops.OPS
     for shape, size, stride in WINDOWS:
         args = f"{shape} {size} {stride}"
         given = lambda name, k=size, s=stride: lambda x: getattr(vector, name)(x, k, s)  # noqa: E731

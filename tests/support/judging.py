@@ -13,7 +13,7 @@ import vector
 
 INF, NAN = math.inf, math.nan
 
-# What vector.op.OPS has and scalar need not: ops on shapes, and the matrix product, which is `dot` there.
+# What vector.ops.OPS has and scalar need not: ops on shapes, and the matrix product, which is `dot` there.
 VECTOR_ONLY_OPS = {"broadcast_to", "cast", "concatenate", "index", "matmul", "reshape", "scatter", "transpose"}
 VECTOR_ONLY_OPS |= {"cumprod", "cumsum", "standardize"}
 VECTOR_ONLY_OPS |= {"cholesky", "cofactor", "det", "eigh", "inv", "qr", "slogdet", "solve", "svd"}
@@ -45,7 +45,7 @@ GRADIENTS = [1.0, -2.5, 0.0, 1e308, INF, NAN]
 
 def twins() -> Iterator[str]:
     """The names of the ops that both tables must have an answer to."""
-    return (name for name in {**scalar.ops.OPS, **vector.op.OPS} if name not in VECTOR_ONLY_OPS)
+    return (name for name in {**scalar.ops.OPS, **vector.ops.OPS} if name not in VECTOR_ONLY_OPS)
 
 
 def elementwise() -> list[str]:
@@ -99,7 +99,7 @@ def by_number(name: str, xs: Sequence[float], g: float, params: dict[str, Any]) 
 
 def by_array(name: str, xs: Sequence[np.ndarray], g: np.ndarray, params: dict[str, Any]) -> list[np.ndarray]:
     """vector's value and slopes of an elementwise op, on arrays of one shape."""
-    op = vector.op.OPS[name]
+    op = vector.ops.OPS[name]
     out = np.asarray(op.value(xs, params))
     return [out, *(np.broadcast_to(s, out.shape) for s in op.gradients(g, out, xs, params, [True] * len(xs)))]
 

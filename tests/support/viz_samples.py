@@ -74,7 +74,7 @@ def scalar_nodes(data=DATA) -> dict[str, scalar.Value]:
 def vector_nodes() -> dict[str, vector.Tensor]:
     """A node of every op of the vector engine, of two-by-two inputs A, B, C."""
     nodes = {}
-    for name, op in vector.op.OPS.items():
+    for name, op in vector.ops.OPS.items():
         arrays = [np.array(DATA).reshape(2, 2) + i for i in range(3 if op.over else len(op.rules))]
         arrays = list(map(DOMAINS[name], arrays)) if name in DOMAINS else arrays
         inputs = [vector.Tensor(x, label) for x, label in zip(arrays, "ABC", strict=False)]

@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 import scalar
 import vector
 from vector import Tensor, nn, optim
-from vector.op import op
+from vector.op import Op, op
 
 GRID = np.arange(6.0).reshape(2, 3)
 REDUCTIONS = ["sum", "mean", "max", "min", "logsumexp", "softmax", "log_softmax"]
@@ -247,7 +247,7 @@ def test_a_graph_that_was_changed_is_not_saved():
 def test_ops_are_saved_by_name():
     assert pickle.loads(pickle.dumps(vector.tanh)) is copy.deepcopy(vector.tanh) is vector.tanh
     with pytest.raises(TypeError, match="mine: expected an op in the table of ops"):
-        pickle.dumps(vector.op.Op(lambda x: x, [lambda g: g]).__class__(named_mine, [lambda g: g]))
+        pickle.dumps(Op(lambda x: x, [lambda g: g]).__class__(named_mine, [lambda g: g]))
 
 
 def named_mine(x):
@@ -317,7 +317,7 @@ def test_a_built_in_op_is_not_replaced():
         def relu(x):
             return x
 
-    assert vector.op.OPS["relu"] is vector.relu and relu is vector.relu
+    assert vector.ops.OPS["relu"] is vector.relu and relu is vector.relu
 
 
 class Foreign:

@@ -99,7 +99,7 @@ def test_numpys_own_names():
         np.arccosh: "arccosh",
     }.items():
         args = (t, 2.0) if op == "mod" else (t + 2.5,)
-        assert f(*args).op is vector.op.OPS[op]
+        assert f(*args).op is vector.ops.OPS[op]
     assert np.round(t, 1).data.tolist() == [0.2, -1.5, 2.5] and np.round(t, decimals=-1).data.tolist() == [
         0.0,
         -0.0,

@@ -7,7 +7,7 @@ from numpy.testing import assert_array_equal
 import scalar
 import vector
 from vector import Tensor
-from vector.op import op
+from vector.op import Op, op
 
 CUBE = np.arange(8.0).reshape(2, 2, 2)
 
@@ -39,20 +39,20 @@ def test_a_gradient_that_does_not_broadcast_back(monkeypatch, shape, text):
     def wrong(x):
         return x * 1.0
 
-    bad = vector.op.Op(wrong, [lambda g: np.zeros(shape)])
+    bad = Op(wrong, [lambda g: np.zeros(shape)])
     with pytest.raises(ValueError, match=f"backward: wrong: expected a gradient of {text}"):
         bad(Tensor(np.ones((2, 3)))).backward(np.ones((2, 3)))
 
 
 def test_a_rule_that_reads_what_is_not_there():
-    table = dict(vector.op.OPS)
+    table = dict(vector.ops.OPS)
     with pytest.raises(TypeError, match="mine: expected a rule that reads some of g, out, x, x_shape, slope, got y"):
 
         @op(lambda g, y: g)
         def mine(x, slope=1.0):
             return x
 
-    assert table == vector.op.OPS
+    assert table == vector.ops.OPS
 
 
 # --- lists of tensors -------------------------------------------------------------------------------------------------

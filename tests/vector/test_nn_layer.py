@@ -447,3 +447,23 @@ def test_a_model_is_printed_as_a_tree():
     assert repr(nn.Dropout(0.25)) == "Dropout(0.25)" and repr(nn.Flatten()) == "Flatten"
     big = nn.Sequential(nn.Flatten(), nn.Dense(784, 128, "relu"), nn.Dense(128, 10))
     assert repr(big).splitlines()[0] == "Sequential                   101,770  parameters"
+
+
+def test_tensors_are_named_as_soon_as_they_are_in_an_attribute() -> None:
+    class Model(nn.Layer):
+        def __init__(self) -> None:
+            self.hidden, self.outs = nn.Dense(3, 2), [nn.Dense(2, 1), {"b": nn.Dense(1, 1)}]
+            self.gain, self.own, self.names = Tensor(1.0), Tensor(1.0, "mine"), ["a"]
+            self.names.append(self.names)  # what holds itself is no trap
+
+    model = Model()
+    labels = [model.hidden.weight.label, model.outs[0].bias.label, model.outs[1]["b"].bias.label]
+    assert labels == ["hidden.weight", "outs.0.bias", "outs.1.b.bias"]
+    assert (model.gain.label, model.own.label) == ("gain", "mine")
+
+    class Whole(nn.Layer):
+        def __init__(self) -> None:
+            self.model, self.chain = model, nn.Sequential(nn.Dense(1, 1), nn.Dense(1, 1))
+
+    whole = Whole()
+    assert [model.hidden.bias.label, whole.chain.layers[1].weight.label] == ["model.hidden.bias", "chain.1.weight"]

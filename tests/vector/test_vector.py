@@ -29,7 +29,7 @@ def test_each_gradient_has_its_nodes_dtype():
     z = x.astype(np.float64) * y + x
     vector.sum(z).backward()
     assert (x.grad.dtype, y.grad.dtype, z.grad.dtype) == (np.float32, np.float64, np.float64)
-    for op in vector.op.OPS.values():
+    for op in vector.ops.OPS.values():
         if len(op.rules) == 1 and not op.defaults and not op.over:
             start = np.float32([[1.5, 0.5], [0.5, 1.5]]) if op.name in MATRICES else inside(op.name, 0.5)
             x = Tensor(np.full((2, 2), start, np.float32))
@@ -50,7 +50,7 @@ def test_plain_numbers_take_the_dtype_of_the_array_beside_them():
 def test_derivatives_of_float32_compute_in_float32():
     """And are not only rounded to it in the end."""
     x = np.array([[1.5, 0.5], [0.5, 1.5]], np.float32)
-    for op in vector.op.OPS.values():
+    for op in vector.ops.OPS.values():
         if op.rules and not set(op.defaults) - SAMPLES.keys() - {"axis", "keepdims", "axes"}:
             params = {name: SAMPLES.get(name, [value])[0] for name, value in op.defaults.items()}
             xs = [x] * len(op.rules)
@@ -440,7 +440,7 @@ def test_row_tiles(sizes, x_lies, y_lies, tiles, others, monkeypatch):
     if n * k * m < 10**7:
         pieces, tiled = [], vector.ops.products.tiled
         monkeypatch.setattr(vector.ops.products, "tiled", lambda x, y: pieces.append(x.shape) or tiled(x, y))
-        out = vector.op.OPS["matmul"].value([x, y], None)
+        out = vector.ops.OPS["matmul"].value([x, y], None)
         assert pieces == [(tiles, n // tiles, k)] * (tiles > 1)
         assert out.base is None and out.flags.c_contiguous
         assert np.allclose(out, x @ y, rtol=1e-11, atol=1e-11)

@@ -59,7 +59,7 @@ def test_a_document_has_formula_and_chain_rule(tmp_path: Path) -> None:
     assert main([*EXPRESSION, "-o", str(tmp_path / "x.tex")]) == 0
     text = (tmp_path / "x.tex").read_text()
     assert r"L = \tanh(a \cdot b + c)" in text.replace("&", "").replace("  ", " ")
-    assert text.count("\\[ ") == 5
+    assert text.count(r"\mathrel{+}=") == 5
     assert r"\frac{\partial L}{\partial (a \cdot b)} \cdot b" in text
 
 
@@ -154,3 +154,20 @@ def test_an_option_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None
 def test_a_name_like_an_argument_of_draw_stays_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["depth*2", "depth=x"]) == 2
     assert "got 'depth=x'" in capsys.readouterr().err
+
+
+def test_the_playground_is_written_by_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--playground", "-o", str(tmp_path / "page.html")]) == 0
+    assert (tmp_path / "page.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    for arguments in (["--playground"], ["--playground", "-o", "page.svg"], ["--playground", "-o", "a.html", "a*b"]):
+        assert main(arguments) == 2
+    assert "expected one page to write, as in --playground -o playground.html" in capsys.readouterr().err
+
+
+def test_a_picture_that_is_shrunk_is_told_on_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["+".join(["a"] * 250), "a=1", "-o", str(tmp_path / "long.png")]) == 0
+    told = capsys.readouterr().err
+    assert (
+        told.startswith("viz: render: the picture is larger than a PNG can be, and shrunk to ")
+        and told.count("\n") == 1
+    )

@@ -37,6 +37,8 @@ def test_a_formula_can_be_typed_back(name: str) -> None:
         ("  a + 1", 3.0),
         ("+a", 2.0),
         ("where(a > 1, a, b)", 2.0),
+        ("where(a == 2, a, b)", 2.0),
+        ("var([a, b], 1)", 12.5),
         ("sum([a, b, 1])", 0.0),
         ("a + sum([])", 2.0),
         ("dot([a, 1], [b, 2])", -4.0),
@@ -101,13 +103,23 @@ def test_whatever_is_typed_is_an_expression_or_a_mistake(text: str) -> None:
         ("a.data", 1, "expected numbers, names, + - * / ** and functions, got a.data"),
         ("a + a[0]", 5, "got a[0]"),
         ("'x' * a", 1, "got 'x'"),
-        ("(lambda: a)()", 1, "got (lambda: a)()"),
+        ("(lambda: a)()", 12, "an operator is missing: write (...)*(...)"),
         ("a + (a > 1)", 1, "expected numbers, got a condition"),
         ("[a, a]", 1, "expected a number, got a list"),
         ("a + max(a)", 5, "max: expected a sequence, got Value"),
         ("power(a)", 1, "power: expected 2 inputs, got 1"),
         ("leaky_relu(1, a)", 1, "leaky_relu: expected a plain value for slope, got a node"),
         ("where(a, a, a)", 1, "where: expected a bool condition"),
+        ("a ^ 2", 3, "write ** for ^"),
+        ("a − 2", 3, "write - for −"),
+        ("a²", 2, "write **2 for ²"),
+        ("2a + 1", 2, "an operator is missing: write 2*a"),
+        ("(a + 1)(a - 1)", 8, "an operator is missing: write (...)*(...)"),
+        ("sin a", 5, "brackets are missing: write sin(a)"),
+        ("1 + ln(a)", 5, "unknown function ln; write log"),
+        ("f(a)", 1, "unknown function f; write f*(...) for a product"),
+        ("a +", 4, "expected an expression: invalid syntax"),
+        ("where(a > 1, a)", 1, "where: expected a condition and two inputs"),
         ("1", 1, "expected values for names in the expression only, got a="),
         ("tanh * a", 1, "tanh is a function: call it, tanh(...)"),
         ("ä + a + z", 1, "no value for ä"),
@@ -139,3 +151,9 @@ def test_a_long_sum_is_read_or_refused_without_a_traceback() -> None:
     assert parse("+".join(["a"] * 300), {"a": 1.0}, FUNCTIONS, Value).data == 300.0
     with pytest.raises(Mistake, match=r"too deep to read; sum\(\[a, b, ...\]\)"):
         parse("+".join(["a"] * 5000), {"a": 1.0}, FUNCTIONS, Value)
+
+
+def test_a_condition_is_written_as_it_was_typed() -> None:
+    node = parse("where(a > 2*b, a, 0.1*a)", {"a": 2.0, "b": -3.0}, FUNCTIONS, Value)
+    assert viz.formula(node).text == "L = where(a > 2*b, a, 0.1 * a)"
+    assert "where(a > 2*b, a, 0.1 * a)" in str(viz.steps(node)[0])

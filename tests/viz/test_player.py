@@ -47,7 +47,7 @@ def evaluate(request: pytest.FixtureRequest) -> Callable[[str], Any]:
 def pages(evaluate: Callable[[str], Any], cases: list[tuple[scalar.Value, dict[int, float]]], show: str) -> list:
     """What `show`, an expression of the page's result `r`, is for each root, with leaves changed as `given` says."""
     parts = [
-        f"answer.push((() => {{ {script(root, in_order([root]), backward_steps(root))}\n"
+        f"answer.push((() => {{ {script(root, in_order([root]), backward_steps(root))[0]}\n"
         f"const r = run(GRAPH, {json.dumps(given)}); return {show}; }})());"
         for root, given in cases
     ]
@@ -79,7 +79,7 @@ def test_the_page_tells_an_element_of_every_tensor_op_as_python_does(evaluate) -
             nodes[name] = element if element.op else element * 1.0  # an op that only moves elements leaves a leaf
     found = pages(evaluate, [(node, {}) for node in nodes.values()], TOLD)
     assert dict(zip(nodes, found, strict=True)) == {name: told(node) for name, node in nodes.items()}
-    assert nodes.keys() | NO_COUNTERPART == vector.op.OPS.keys()
+    assert nodes.keys() | NO_COUNTERPART == vector.ops.OPS.keys()
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -236,9 +236,28 @@ def test_what_cannot_be_played_is_named(tmp_path: Path) -> None:
         (x * x, "page.svg", ValueError, "play: expected a path that ends in .html"),
         (x * x * x, "page.html", ValueError, "play: expected at most max_nodes=2 nodes, got 3"),
         (Value(1.0, requires_grad=False), "page.html", ValueError, "got a constant"),
-        (vector.Tensor(2.0).tanh(), "page.html", TypeError, "viz.zoom"),
+        (vector.Tensor([2.0]).tanh(), "page.html", TypeError, "viz.zoom"),
         (3.0, "page.html", TypeError, "expected a node of scalar or vector, got float"),
     ]:
         with pytest.raises(kind, match=re.escape(message)):
             viz.play(root, tmp_path / path, max_nodes=2)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_notebook_shows_the_player_in_its_cell(tmp_path: Path) -> None:
+    a = Value(2.0, 'a"<b>')
+    shown = viz.play(a.tanh())
+    frame = shown._repr_html_()
+    reader = Reader()
+    reader.feed(frame)
+    assert reader.tags == ["iframe"] and len(frame) < 30_000
+    path = shown.save(tmp_path / "page.html")
+    assert path.read_text(encoding="utf-8") == shown.html
+    with pytest.raises(ValueError, match=r"expected a path that ends in \.html"):
+        shown.save(tmp_path / "page.txt")
+
+
+def test_a_tensor_without_axes_is_played_as_the_number_that_it_is() -> None:
+    x, w = vector.Tensor(2.0, "x"), vector.Tensor(-0.5, "w")
+    y, v = Value(2.0, "x"), Value(-0.5, "w")
+    assert page(vector.tanh(x * w), 10) == page((y * v).tanh(), 10)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from viz import plots
+from viz.axes import log_ticks, short_number
 
 matplotlib = pytest.importorskip("matplotlib")
 NAMES = ("cat", "dog", "bird")
@@ -52,7 +53,7 @@ WRITTEN = {  # what can be read in the picture
     "boundary": ["Decision boundary: 2 of 3 points right"],
     "confusion": ["6 of 8 right (75.00%)", "taken for", *NAMES, "75", "25", "100", "50"],
     "curves": ["train 0.4000", "test 0.4100", "train 0.8600", "test 0.8623", "epoch"],
-    "gradients": ["Gradient flow", "0.weight 1.0e-03", "0.bias 2.0e-03", "1.weight 4.0e-02", "epoch"],
+    "gradients": ["Gradient flow", "hidden weights 0.001", "hidden biases 0.002", "output weights 0.04", "epoch"],
     "learning_rates": ["Loss at growing learning rates", "learning rate", "loss"],
     "mistakes": ["The surest of 2 mistakes", "✗ dog 80%", "is cat", "✗ cat 80%", "is bird"],
     "predictions": ["6 of 8 right", "cat 80%", "✗ dog 80%", "is cat", "✗ cat 80%", "is bird"],
@@ -145,9 +146,9 @@ def test_the_surest_mistakes_come_first(tmp_path: Path) -> None:
 
 
 def test_lines_of_text_do_not_touch() -> None:
-    assert plots._apart([1.0, 5.0], 2.0) == [1.0, 5.0]
-    assert plots._apart([4.0, 3.0], 2.0) == [4.5, 2.5]
-    low, middle, high = sorted(plots._apart([1.0, 1.0, 1.5], 1.0))
+    assert plots.apart([1.0, 5.0], 2.0) == [1.0, 5.0]
+    assert plots.apart([4.0, 3.0], 2.0) == [4.5, 2.5]
+    low, middle, high = sorted(plots.apart([1.0, 1.0, 1.5], 1.0))
     assert middle - low >= 0.99 and high - middle >= 0.99
 
 
@@ -227,3 +228,123 @@ def test_rates_without_losses(tmp_path: Path) -> None:
 def test_a_profile_without_lines(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected at least one row, and most from 1, got 0 and 24"):
         plots.profile([], tmp_path / "p.png")
+
+
+def written(draw: Callable[[Path], Path], folder: Path) -> str:
+    """The SVG of a plot, its letters as letters."""
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        return draw(folder / "picture.svg").read_text()
+
+
+def texts(picture: str) -> list[str]:
+    return re.findall(r"<text[^>]*>([^<]*)</text>", picture)
+
+
+def test_a_dead_layer_is_zero_on_a_line_of_its_own(tmp_path: Path) -> None:
+    """Its sizes are numbers, and their names do not lie on each other."""
+    rows = [{"epoch": e, "0.weight": 0.0, "0.bias": 0.0, "1.weight": 0.01, "1.bias": 0.02} for e in range(3)]
+    picture = written(lambda path: plots.gradients(rows, path), tmp_path)
+    assert {"hidden weights 0", "hidden biases 0", "output weights 0.01", "0"} <= {
+        text.strip() for text in texts(picture)
+    }
+    assert "nan" not in picture
+    heights = [float(y) for y in re.findall(r'<text[^>]* y="(\S+)"[^>]*> (?:hidden|output)', picture)]
+    heights = heights or [float(y) for y in re.findall(r"translate\(\S+ (\S+)\)[^>]*> (?:hidden|output)", picture)]
+    assert len(heights) == 4 and min(np.diff(sorted(heights))) > 8
+    dead = [{"epoch": e, "0.weight": 0.0, "1.weight": 0.0} for e in range(3)]
+    assert "output weights 0" in written(lambda path: plots.gradients(dead, path), tmp_path)
+
+
+@pytest.mark.parametrize(("epochs", "ticks"), [(20, {"5", "10", "15", "20"}), (200, {"25", "50", "200"} - {"25"})])
+def test_epochs_are_whole_numbers(epochs: int, ticks: set[str], tmp_path: Path) -> None:
+    rows = [{"epoch": e + 1, "loss": 1 / (e + 1), "accuracy": 0.5} for e in range(epochs)]
+    found = texts(written(lambda path: plots.curves(rows, path), tmp_path))
+    assert ticks <= set(found) and not {"2.5", "7.5"} & set(found)
+    flow = [{"epoch": e, "0.weight": 0.5} for e in range(epochs + 1)]
+    assert ticks <= set(texts(written(lambda path: plots.gradients(flow, path), tmp_path)))
+
+
+def test_a_confusion_matrix_of_many_classes_has_room(tmp_path: Path) -> None:
+    k = 47
+    labels = np.arange(k)
+    picture = written(lambda path: plots.confusion(labels, labels, [f"class {i}" for i in labels], path), tmp_path)
+    found = texts(picture)
+    assert [found.count(f"class {i}") for i in labels] == [2] * k and found.count("100") == k
+    width = float(re.findall(r'width="([\d.]+)pt"', picture)[0])
+    assert width / k > 12  # points, for numbers of 7
+
+
+AWKWARD = [
+    "US$ and CA$",
+    "a rather long name of a class, number 1",
+    "a rather long name of a class, number 2",
+    "кот <&>",
+]
+
+
+@pytest.mark.parametrize("name", ["confusion", "predictions"])
+def test_names_of_classes_are_shown_as_they_stand(name: str, tmp_path: Path) -> None:
+    draw: dict[str, Callable[[Path], Path]] = {
+        "confusion": lambda path: plots.confusion(np.arange(4), np.arange(4), AWKWARD, path),
+        "predictions": lambda path: plots.predictions(IMAGES[:4], np.arange(4), np.eye(4), AWKWARD, path),
+    }
+    found = [text.removesuffix(" 100%") for text in texts(written(draw[name], tmp_path))]
+    assert "US$ and CA$" in found and "кот &lt;&amp;&gt;" in found
+    long = [text for text in found if text.startswith("a rat")]
+    assert {text[-2:] for text in long} == {" 1", " 2"} and max(map(len, long)) <= 24
+
+
+def test_letters_that_no_font_has_are_replaced_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["cat", "\N{EGYPTIAN HIEROGLYPH A001}\U000f0000"]  # the second letter is in private use
+    with pytest.warns(UserWarning, match="no font on this machine has all letters of .*; a number stands for it"):
+        picture = written(lambda path: plots.confusion(np.arange(2), np.arange(2), names, path), tmp_path)
+    assert texts(picture).count("class 1") == 2
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "count"), [(1e-9, 1.0, 4), (0.02, 0.3, 3), (0.0031, 0.0042, 3), (3.0, 3.0, 0), (1e-300, 1e300, 3)]
+)
+def test_a_log_axis_has_numbers_between_its_ends(low: float, high: float, count: int) -> None:
+    """Within one decade, too, where powers of ten alone would leave it without any."""
+    ticks = log_ticks(low, high)
+    assert count <= len(ticks) <= 10 and all(low <= tick <= high * 1.001 for tick in ticks)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        *((0.027, "0.027"), (0.1, "0.1"), (3.14159, "3.1"), (250.0, "250"), (12345.0, "12,000"), (2e-5, "2×10⁻⁵")),
+        *((1e-5, "10⁻⁵"), (-0.0, "0"), (np.nan, "nan"), (np.inf, "inf"), (7.0, "7"), (9.99e9, "10¹⁰")),
+    ],
+)
+def test_numbers_are_written_as_people_do(value: float, text: str) -> None:
+    assert short_number(value) == text
+
+
+def test_epochs_before_and_after_a_resume_are_all_there(tmp_path: Path) -> None:
+    """A test set, or a parameter, that joined later leaves a gap, and no epoch out."""
+    rows = [
+        {"epoch": 1, "loss": 0.9},
+        {"epoch": 2, "loss": 0.7, "test_loss": 0.8, "accuracy": 0.6},
+        {"epoch": 3, "loss": 0.6},
+    ]
+    found = texts(written(lambda path: plots.curves(rows, path), tmp_path))
+    assert {"1", "2", "3"} <= set(found) and "accuracy" in found
+    flow = [{"epoch": 0, "a.weight": 0.1}, {"epoch": 1, "a.weight": 0.1, "b.gain": 0.2}]
+    assert " b gain 0.2" in texts(written(lambda path: plots.gradients(flow, path), tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["0.weight", "1.weight"], ["hidden weights", "output weights"]),
+        (["0.weight", "1.bias", "2.weight"], ["hidden 1 weights", "hidden 2 biases", "output weights"]),
+        (["layers.0.weight", "layers.1.weight"], ["hidden weights", "output weights"]),
+        (["hidden.weight", "read_out.bias"], ["hidden weights", "read out biases"]),
+        (["weight", "running_mean"], ["weights", "running mean"]),
+    ],
+)
+def test_layers_are_called_by_name(names: list[str], words: list[str], tmp_path: Path) -> None:
+    flow = [{"epoch": 0, **dict.fromkeys(names, 0.5)}]
+    found = texts(written(lambda path: plots.gradients(flow, path), tmp_path))
+    assert all(f" {word} 0.5" in found for word in words)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from viz.maths.notation import Term, number, plain, write
+from viz.maths.letters import plain
+from viz.maths.notation import Term, number, write
 
 
 @pytest.mark.parametrize(
@@ -14,7 +15,7 @@ from viz.maths.notation import Term, number, plain, write
         (1e6, "1e6"),
         (-1.25e-8, "−1.25e−8"),
         (0.1, "0.1"),
-        (-0.0, "−0"),
+        (-0.0, "0"),
         (float("nan"), "nan"),
         (float("-inf"), "−inf"),
     ],

@@ -99,7 +99,7 @@ def test_without_matplotlib_a_picture_has_the_fonts_of_the_machine(
 
 @pytest.mark.parametrize("name", ["picture.jpg", "picture", "svg"])
 def test_another_format_is_refused(name: str, node: Value, tmp_path: Path) -> None:
-    message = f"render: expected a path that ends in .svg, .png or .pdf, got {str(tmp_path / name)!r}"
+    message = f"render: expected a path that ends in .svg, .png, .pdf or .tex, got {str(tmp_path / name)!r}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         viz.render(node, tmp_path / name)
 
@@ -178,7 +178,8 @@ def test_a_notebook_gets_the_reason_where_there_is_no_picture(
     end = Value(1.0)
     for _ in range(1000):
         end = -end
-    assert "draw the part near the root with depth=499" in str(end._repr_svg_())
+    assert "draw the part near the root with depth=499" in viz.svg(end)
+    assert str(end._repr_svg_()).count('class="edge"') == 60
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     picture = str(node._repr_svg_())
     assert "install &#x27;twograd[see]&#x27;" in picture

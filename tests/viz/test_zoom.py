@@ -1,5 +1,7 @@
 """Zoom: the scalar graph behind an element of a tensor has the tensor's numbers and its gradients."""
 
+import sys
+
 import numpy as np
 import pytest
 from viz_samples import NO_COUNTERPART, vector_nodes
@@ -12,7 +14,7 @@ from vector import Tensor, nn
 from viz.nodes import in_order
 
 
-@pytest.mark.parametrize("name", sorted(set(vector.op.OPS) - NO_COUNTERPART))
+@pytest.mark.parametrize("name", sorted(set(vector.ops.OPS) - NO_COUNTERPART))
 def test_every_element_of_every_op_has_its_number_and_gradients(name: str) -> None:
     node = vector_nodes()[name]
     for index in np.ndindex(node.shape):
@@ -67,7 +69,6 @@ def test_the_loss_has_the_gradients_of_the_tensors() -> None:
     _, logits, loss = network()
     value = viz.zoom(loss, largest=10)
     assert value.data == pytest.approx(loss.item(), rel=1e-12)
-    value.backward()
     bias = {node.label: node.grad for node in in_order([value]) if node.label.startswith("1.bias")}
     assert bias == pytest.approx({f"1.bias[{i}]": g for i, g in enumerate(logits.inputs[1].grad)}, rel=1e-9)
 
@@ -115,3 +116,39 @@ def test_only_tensors_are_zoomed() -> None:
 
 def test_negative_indices_count_from_the_end() -> None:
     assert viz.zoom(Tensor([[1.0, 2.0]], "x"), (0, -1)).label == "x[0,1]"
+
+
+def test_zoom_carries_the_gradients_of_the_whole_graph() -> None:
+    """Also those of the products inside a matrix product, which no tensor has; and no old ones of another graph."""
+    hidden, _, _ = network()
+    at = int(np.argmax(hidden.data * (hidden.grad != 0)))
+    neuron = viz.zoom(hidden, (0, at), largest=6)
+    assert neuron.grad == hidden.grad[0, at] != 0
+    found = {node.label: node.grad for node in in_order([neuron])}
+    weight = hidden.inputs[0].inputs[0].inputs[1]
+    row = next(int(label.partition("[")[2].partition(",")[0]) for label in found if label.startswith("0.weight"))
+    assert found[f"0.weight[{row},{at}]"] == weight.grad[row, at]
+    products = [node for node in in_order([neuron]) if node.op and node.op.name == "multiply"]
+    assert len(products) == 6 and {product.grad for product in products} == {neuron.grad}
+    small = vector.mean(
+        vector.softmax(Tensor([[0.5, -1.0]], "x") @ Tensor([[1.0, 2.0], [3.0, 4.0]], "W"), axis=-1) ** 2
+    )
+    small.backward()
+    carried, own = viz.zoom(small), viz.zoom(small)
+    scalar.optim.SGD([x for x in in_order([own]) if x.op is None and x.requires_grad], 0.1).zero_grad()
+    own.backward()
+    assert [x.grad for x in in_order([carried])] == pytest.approx([x.grad for x in in_order([own])], rel=1e-12)
+    fresh = viz.zoom(vector.tanh(weight @ np.ones((128, 1))), (0, 0))
+    assert {node.grad for node in in_order([fresh])} == {0.0}
+
+
+def test_a_tensor_without_a_label_goes_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    W = Tensor([[1.0, 2.0]])
+    monkeypatch.setattr(sys.modules["__main__"], "W", W, raising=False)
+    monkeypatch.setattr(sys.modules["__main__"], "_3", W, raising=False)
+    out = W * 2.0
+    assert viz.formula(viz.zoom(out, (0, 1))).text == "L = W[0,1] * 2"
+    assert "<B>W</B>" in viz.draw(out).source and "W × 2" in viz.draw(out).source
+    named = Tensor([1.0], "mine")
+    monkeypatch.setattr(sys.modules["__main__"], "other", named, raising=False)
+    assert "other" not in viz.draw(named).source

@@ -37,6 +37,24 @@ def build(program: Program, title: str) -> tuple[Program, Callable[..., Any]]:
     return Program(program.calls, program.inputs, program.outputs, *written, source.plan.memory), source.run
 
 
+def timed(program: Program, run: Callable[..., Any], clock: Callable[[], int]) -> tuple[Callable[..., Any], list[int]]:
+    """The program's function with a look at the clock around each line, and where it writes what the clock said."""
+    head, *_ = program.source.splitlines()
+    count = len(program.lines)
+    body = ["    _times[0] = _clock()\n"]
+    for i, line in enumerate(program.lines):
+        statement = line[0]
+        if statement.startswith("return "):
+            body.append(f"    _result = {statement.removeprefix('return ')}\n    _times[{i + 1}] = _clock()\n")
+        else:
+            body.append(f"    {statement}\n    _times[{i + 1}] = _clock()\n")
+    times = [0] * (count + 1)
+    names = {**run.__globals__, "_times": times, "_clock": clock}
+    exec("".join([f"{head}\n", *body, "    return _result\n"]), names)
+    by_line: Callable[..., Any] = names[head.removeprefix("def ").partition("(")[0]]
+    return by_line, times
+
+
 def without_examples(program: Program) -> Program:
     """The same program without the arrays that differ from replay to replay."""
     roots = {x.root for call in program.calls for x in (*call.reads, *call.outs)}

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..runtime.blas import ProductUpdate
+from .codegen import timed
 from .ir import Call, Program
 from .passes.exact import is_random
 
@@ -98,24 +99,6 @@ def traffic(call: Call) -> int:
     return sum(x.nbytes for x in (*call.reads, call.out))
 
 
-def timed(program: Program, run: Callable[..., Any]) -> tuple[Callable[..., Any], list[int]]:
-    """The program's function with a look at the clock around each line, and where it writes what the clock said."""
-    head, *_ = program.source.splitlines()
-    count = len(program.lines)
-    body = ["    _times[0] = _clock()\n"]
-    for i, line in enumerate(program.lines):
-        statement = line[0]
-        if statement.startswith("return "):
-            body.append(f"    _result = {statement.removeprefix('return ')}\n    _times[{i + 1}] = _clock()\n")
-        else:
-            body.append(f"    {statement}\n    _times[{i + 1}] = _clock()\n")
-    times = [0] * (count + 1)
-    names = {**run.__globals__, "_times": times, "_clock": clock}
-    exec("".join([f"{head}\n", *body, "    return _result\n"]), names)
-    by_line: Callable[..., Any] = names[head.removeprefix("def ").partition("(")[0]]
-    return by_line, times
-
-
 @contextmanager
 def put_back(program: Program, inputs: Sequence[Any]) -> Iterator[None]:
     """Leave the arrays that a program writes to, and the generators it draws from, as they are."""
@@ -139,7 +122,7 @@ def put_back(program: Program, inputs: Sequence[Any]) -> Iterator[None]:
 def profile(title: str, program: Program, run: Callable[..., Any], inputs: Any, step: Any, repeat: int) -> Profile:
     """Run a program `repeat` times by the line and, in turn, by `step`, a function without arguments; medians."""
     with put_back(program, inputs), np.errstate(all="ignore"):
-        by_line, times = timed(program, run)
+        by_line, times = timed(program, run, clock)
         rounds, whole = [], []
         for _ in range(repeat):
             by_line(*inputs)

@@ -48,6 +48,7 @@ class Layer(Guarded):
         if name in self._buffers and (not isinstance(value, Tensor) or value.requires_grad):
             raise TypeError(f"Layer: expected a constant tensor for the buffer {name!r}; write into it by .data[...] =")
         super().__setattr__(name, value)
+        label(value, name)
 
     def register_buffer(self, name: str, value: Any) -> None:
         """Hold a copy of an array, a number or a Tensor as the attribute `name`, a constant Tensor that is saved with
@@ -134,9 +135,9 @@ def parts_of(x: Any) -> Iterable[Named] | None:
     return ((str(i), part) for i, part in enumerate(x)) if isinstance(x, (list, tuple)) else None
 
 
-def directly_in(layer: Layer, prefix: str = "") -> list[Named]:
-    """What a layer holds by dotted name, in order, with what is in its lists, tuples and dicts in their place; plain
-    numbers, texts and arrays left out."""
+def directly_in(layer: Any, prefix: str = "") -> list[Named]:
+    """What a layer, a list or a dict holds by dotted name, in order, with what is in its lists, tuples and dicts in
+    their place; plain numbers, texts and arrays left out."""
     found: list[Named] = []
     seen: set[int] = set()
     left: list[Named] = [(prefix, layer)]
@@ -167,18 +168,18 @@ class Found(NamedTuple):
         return {id(vars(x)[name]) for x in self.layers for name in x._buffers if name in vars(x)}
 
 
-def search(root: Layer) -> Found:
-    """Find all that is in a layer."""
+def search(root: Any, name: str = "") -> Found:
+    """Find all that is in a layer, or in what an attribute of that name holds."""
     found = Found([], [], [])
     seen: set[int] = set()
-    left: list[tuple[str, Any, Layer]] = [("", root, root)]
+    left: list[tuple[str, Any, Any]] = [(name, root, root)]
     while left:
         name, x, holder = left.pop()
         if id(x) in seen:
             continue
         seen.add(id(x))
-        if isinstance(x, Layer):
-            found.layers.append(x)
+        if isinstance(x, Layer) or (x is root and parts_of(x) is not None):
+            found.layers.extend([x] if isinstance(x, Layer) else [])
             left += reversed([(part, y, x) for part, y in directly_in(x, name)])
         elif leaf(x):
             found.tensors.append((name, x))
@@ -215,6 +216,14 @@ def has_tensors(x: Any) -> bool:
             seen.add(id(x))
             left += vars(x).values() if isinstance(x, Layer) else (part for _, part in parts_of(x) or ())
     return False
+
+
+def label(x: Any, name: str) -> None:
+    """Give the tensors in an attribute their names in the whole for labels, "hidden.weight" for "weight"; a label of a
+    user's own stays."""
+    for path, tensor in search(x, name).tensors if type(x) not in PLAIN else ():
+        if not tensor.label or path.endswith(f".{tensor.label}"):
+            tensor.label = path
 
 
 # --- training or not --------------------------------------------------------------------------------------------------

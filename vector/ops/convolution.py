@@ -21,6 +21,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..op import array, arrays, function, op, primitive
 from ..runtime.matmul import SHARED, helpers_for
+from ..runtime.memory import scratch
 from ..runtime.threads import parallel_for
 from .elementwise import add
 from .products import matmul
@@ -87,7 +88,7 @@ def columns(
     (top, bottom), (left, right) = padding
     full = h + top + bottom, w + left + right
     each = tuple(map(steps, full, size, stride, dilation))
-    padded = block = np.empty(0)
+    padded = np.empty(0)
     for part in tiles(n, math.prod((*each, *size, c)) * x.itemsize):
         some = x[part]
         if size == stride == (1, 1) and full == (h, w):
@@ -95,14 +96,14 @@ def columns(
             continue
         if full != (h, w):
             if len(padded) != len(some):
-                padded = np.zeros((len(some), *full, c), x.dtype)
+                padded = scratch("padded", (len(some), *full, c), x.dtype)
+                padded.fill(0.0)
             padded[:, top : top + h, left : left + w] = some
             some = padded
         view = windows(some, size, stride, dilation)
         if c <= FEW:  # in rows of so few elements numpy would take an age: make the transpose
             view = view.transpose(3, 4, 5, 0, 1, 2)
-        if block.shape != view.shape:
-            block = np.empty(view.shape, x.dtype)
+        block = scratch("columns", view.shape, x.dtype)
         np.copyto(block, view)
         wide = math.prod(size) * c
         yield part, block.reshape(wide, -1).T if c <= FEW else block.reshape(-1, wide)
@@ -168,9 +169,11 @@ def convolved_input(x, y, size, padding, stride, dilation, out=None):
         some, result = x[shares[i]], out[shares[i]]
         for tile in tiles(len(some), math.prod((*each, *kernel, c)) * out.itemsize):
             g = some[tile]
-            products = np.matmul(y.reshape(-1, y.shape[3]), g.reshape(-1, y.shape[3]).T)
-            products = products.reshape(*kernel, c, len(g), *each)
-            whole = np.zeros((c, len(g), h + top + bottom, w + left + right), out.dtype)
+            products = scratch("columns", (*kernel, c, len(g), *each), out.dtype)
+            rows = y.reshape(-1, y.shape[3])
+            np.matmul(rows, g.reshape(-1, y.shape[3]).T, out=products.reshape(len(rows), -1))
+            whole = scratch("padded", (c, len(g), h + top + bottom, w + left + right), out.dtype)
+            whole.fill(0.0)
             for (_, *key), at in zip(places(each, kernel, stride, dilation), np.ndindex(kernel), strict=True):
                 whole[..., *key] += products[at]
             result[tile] = whole[:, :, top : top + h, left : left + w].transpose(1, 2, 3, 0)
@@ -457,25 +460,31 @@ def largest(x, size, stride, out=None):
 
 def tied(x: np.ndarray, top: np.ndarray, size: Pair, stride: Pair) -> tuple[list[np.ndarray], np.ndarray]:
     """For each element of a window where it is the largest, and how many are: NaN where the largest is, which then all
-    of them are."""
-    places, nan = [part == top for part in met(x, size, stride)], np.isnan(top)
-    counts = np.zeros(top.shape, np.uint8 if len(places) < 256 else np.intp)
+    of them are. Both are there until the next call."""
+    parts, nan = met(x, size, stride), np.equal(top, top, out=scratch("nan", top.shape, bool))
+    np.logical_not(nan, out=nan)
+    places = [*scratch("places", (len(parts), *top.shape), bool)]
+    for part, place in zip(parts, places, strict=True):
+        np.equal(part, top, out=place)
+    counts = scratch("counts", top.shape, np.uint8 if len(places) < 256 else np.intp)
+    counts.fill(0)
     some = nan.any()
     for place in places:
         if some:
             place |= nan
         counts += place.view(np.uint8)
-    number = counts.astype(x.dtype)
+    number = scratch("number", top.shape, x.dtype)
+    np.copyto(number, counts)
     if some:
         number[nan] = np.nan
     return places, number
 
 
 def chosen(places: list[np.ndarray], x: np.ndarray) -> Iterator[np.ndarray]:
-    """x at each of the places, 0 elsewhere: by a product, where 0 times x is 0, since numpy takes twice as long to
-    choose."""
-    finite = np.isfinite(x).all()
-    return (x * place if finite else np.where(place, x, 0.0) for place in places)
+    """x at each of the places, 0 elsewhere, one after the other: by a product, where 0 times x is 0, since numpy takes
+    twice as long to choose."""
+    finite, out = np.isfinite(x).all(), scratch("chosen", x.shape, x.dtype)
+    return (np.multiply(x, place, out=out) if finite else np.where(place, x, 0.0) for place in places)
 
 
 @op(lambda g, images, top, size, stride: max_chosen_(g, plain(images), plain(top), size, stride))
@@ -491,7 +500,8 @@ def given_to_largest(x, images, top, size, stride, out=None):
     if out is None:
         out = np.empty(images.shape, x.dtype)
     out.fill(0.0)
-    for part, mine in zip(met(out, size, stride), chosen(places, x / number), strict=True):
+    shares = chosen(places, np.divide(x, number, out=number))
+    for part, mine in zip(met(out, size, stride), shares, strict=True):
         part += mine
     return out
 

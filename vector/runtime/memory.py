@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Iterable
 from itertools import accumulate
 from typing import Any
@@ -17,6 +19,23 @@ def allocate(size: int) -> np.ndarray:
     raw = np.empty(size + ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start : start + size]
+
+
+HELD = 2**24  # bytes that a thread keeps for one use
+held = threading.local()
+
+
+def scratch(use: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An array of arbitrary numbers in the memory that this thread keeps for a `use`, until the next call for the same
+    use. Fresh memory of a megabyte takes the system longer to give than to fill."""
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    if size > HELD:
+        return np.empty(shape, dtype)
+    kept: dict[str, np.ndarray] = held.__dict__
+    if use not in kept or kept[use].nbytes < size:
+        kept[use] = allocate(size)
+    return np.ndarray(shape, dtype, kept[use])
 
 
 def aligned(x: Any) -> np.ndarray:

@@ -169,9 +169,10 @@ def cores() -> int:
 
 @contextmanager
 def use_threads(number: int | None = None) -> Iterator[None]:
-    """Inside, so many threads share a large matrix product (None: one a core), and BLAS runs on one; afterwards all is
-    as before. Both are the whole process's: of blocks in several Python threads the newest decides, and the last to end
-    puts it back. Raises ValueError for less than one thread.
+    """Inside, so many threads share a large matrix product (None: one a core), and BLAS runs on one, every BLAS that is
+    loaded, such as scipy's beside numpy's; afterwards all is as before. Both are the whole process's: of blocks in
+    several Python threads the newest decides, and the last to end puts it back. Raises ValueError for less than one
+    thread.
     """
     global threads
     from threadpoolctl import threadpool_limits  # only when asked for: it looks through all loaded libraries

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from viz.maths.letters import LINE, wrapped
 from viz.maths.notation import Term, code, latex, numeral, scientific, stated
 from viz.maths.steps import gradient_name, names, numbering
 from viz.maths.symbolic import Name, Symbolic, constant, derive
@@ -172,7 +173,7 @@ def _product(factors: Sequence[Name]) -> Name:
 def _total(terms: Sequence[Name]) -> Name:
     """A sum, a line for each of its terms."""
     texts, formulas = [term.code.text for term in terms], [term.latex.text for term in terms]
-    return Name(Term("\n+ ".join(texts)), Term(" \\\\\n&\\quad + ".join(formulas)))
+    return Name(Term("\n+ ".join(texts)), Term(f"{LINE}&\\quad + ".join(formulas)))
 
 
 def _exactly(value: float) -> Name:
@@ -183,7 +184,7 @@ def _exactly(value: float) -> Name:
 
 
 def _formula(texts: Sequence[str], formulas: Sequence[str]) -> Formula:
-    if len(formulas) == 1:
-        return Formula(texts[0], formulas[0].replace("&", "", 1) if "&=" in formulas[0] else formulas[0])
-    body = " \\\\\n".join(formulas)
-    return Formula("\n".join(texts), f"\\begin{{aligned}}\n{body}\n\\end{{aligned}}")
+    lines = [wrapped(line) for formula in formulas for line in formula.split(LINE)]
+    if len(lines) == 1 and LINE not in lines[0]:
+        return Formula(texts[0], lines[0].replace("&", "", 1) if "&=" in lines[0] else lines[0])
+    return Formula("\n".join(texts), f"\\begin{{aligned}}\n{LINE.join(lines)}\n\\end{{aligned}}")

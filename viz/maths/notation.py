@@ -9,6 +9,8 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from viz.maths.letters import escaped
+
 __all__ = [
     "CODE",
     "REST",
@@ -19,9 +21,8 @@ __all__ = [
     "literal",
     "number",
     "numeral",
-    "plain",
+    "operand",
     "stated",
-    "symbol",
     "write",
 ]
 
@@ -65,7 +66,12 @@ def write(name: str, args: Sequence[Term], params: Mapping[str, Any] | None = No
     ('a²', 'leaky_relu(a, slope=0.01)')
     >>> write("sqrt", [a]).text, write("abs", [write("subtract", [a, b])]).text
     ('√a', '|a − b|')
+    >>> write("where", [a, b], {"condition": True}).text
+    'where(True, a, b)'
     """
+    if name == "where" and len(args) == 2 and "condition" in (params or {}):
+        condition = _short(str((params or {})["condition"]))
+        return Term(f"where({', '.join(_merged([condition, *(arg.text for arg in args)]))})")
     given = [_argument(key, value) for key, value in (params or {}).items() if value is not None]
     if not given:
         if len(args) == 2 and name in INFIX:
@@ -127,9 +133,7 @@ def latex(name: str, args: Sequence[Term], params: Mapping[str, Any] | None = No
     """
     if len(args) == 2 and name in TEX and name != "divide" and not params:
         return _infix(TEX, name, args, loose=name in ("add", "multiply"))
-    given = [
-        rf"\mathrm{{{_escaped(key)}}}={_escaped(_short(repr(v)))}" for key, v in (params or {}).items() if v is not None
-    ]
+    given = [_setting(key, value) for key, value in (params or {}).items() if value is not None]
     match name, list(args):
         case "negative", [x]:
             return Term(f"-{x.within(PRODUCT)}" if not x.text.startswith("-") else f"-({x.text})", SUM)
@@ -147,7 +151,11 @@ def latex(name: str, args: Sequence[Term], params: Mapping[str, Any] | None = No
             return Term(rf"\l{name}{{{x.text}}}\r{name}")
         case "abs", [x]:
             return Term(rf"\left|{x.text}\right|")
-    operator = TEX_NAMES.get(name, rf"\operatorname{{{_escaped(name)}}}")
+        case "where", [x, y] if "condition" in (params or {}):
+            condition = escaped(_short(str((params or {})["condition"])))
+            rows = rf"{x.text} & \text{{if {condition}}} \\ {y.text} & \text{{otherwise}}"
+            return Term(rf"\begin{{cases}} {rows} \end{{cases}}", 0)
+    operator = TEX_NAMES.get(name, rf"\operatorname{{{escaped(name)}}}")
     return Term(f"{operator}({', '.join(_merged([arg.text for arg in args] + given))})")
 
 
@@ -172,6 +180,17 @@ def _argument(key: str, value: Any) -> str:
     return f"{key}={text}" if len(text) <= 12 else REST.text
 
 
+def _setting(key: str, value: Any) -> str:
+    """A setting in LaTeX."""
+    if isinstance(value, float):
+        shown = scientific(numeral(value)).text
+    elif isinstance(value, int) and not isinstance(value, bool):
+        shown = str(value)
+    else:
+        shown = rf"\text{{{escaped(_short(repr(value)))}}}"
+    return rf"\mathrm{{{escaped(key)}}}={shown}"
+
+
 def _short(text: str) -> str:
     return text if len(text) <= 24 else REST.text
 
@@ -182,7 +201,7 @@ def number(value: float, *, signed: bool = False) -> str:
     >>> number(-6.0), number(24.70408), number(1.25e-8), number(0.5, signed=True)
     ('−6', '24.7', '1.25e−8', '+0.5')
     """
-    value = float(value)
+    value = float(value) + 0.0  # of the two zeros the one without a sign
     short = f"{value:.0f}" if value.is_integer() and abs(value) < 1e6 else f"{value:.4g}"
     mantissa, e, exponent = short.partition("e")
     short = f"{mantissa}e{int(exponent)}" if e else short
@@ -195,7 +214,7 @@ def decimal(value: float) -> str:
     >>> decimal(-3), decimal(0.1 + 0.2), decimal(2 / 3e9)
     ('-3.0', '0.3', '6.66667e-10')
     """
-    return repr(float(f"{float(value):.6g}"))
+    return repr(float(f"{float(value):.6g}") + 0.0)
 
 
 def literal(value: float) -> Term:
@@ -212,36 +231,32 @@ def numeral(value: float, digits: int = 6) -> Term:
 
 def scientific(term: Term) -> Term:
     r"""A plain-text number in LaTeX: ``2e-07`` as 2 \cdot 10^{-7}, which binds like a product."""
+    sign, digits = ("-", term.text[1:]) if term.text.startswith("-") else ("", term.text)
+    if digits in ("inf", "nan"):
+        return Term(rf"{sign}\infty" if digits == "inf" else r"\text{nan}", term.tightness)
     mantissa, e, exponent = term.text.partition("e")
     return Term(rf"{mantissa} \cdot 10^{{{int(exponent)}}}", PRODUCT) if e else term
 
 
-GREEK = {
-    *("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu"),
-    *("nu", "xi", "pi", "rho", "sigma", "tau", "phi", "chi", "psi", "omega"),
+BINDS = {
+    **dict.fromkeys('=<>&~!:;,?"≤≥≠→', 0),
+    **dict.fromkeys("+-−±", SUM),
+    **dict.fromkeys("*/×÷·∙⋅%@", PRODUCT),
+    **dict.fromkeys("^√∛²³⁻", POWER),
 }
 
 
-def symbol(label: str) -> str:
-    r"""A name in LaTeX: one letter as it is, digits lowered, Greek letters, and words upright.
+def operand(label: str) -> int:
+    """How tightly a label binds as it is written: as the loosest sign in it does that stands in no brackets.
 
-    >>> symbol("x"), symbol("w12"), symbol("theta"), symbol("50% off")
-    ('x', 'w_{12}', '\\theta', '\\text{50\\% off}')
+    >>> [Term(label, operand(label)).within(PRODUCT) for label in ("w[i-1]", "x*w", "x*w + b")]
+    ['w[i-1]', 'x*w', '(x*w + b)']
     """
-    letters = label.rstrip("0123456789")
-    if letters in GREEK or (len(letters) == 1 and letters.isascii() and letters.isalpha()):
-        base = rf"\{letters}" if letters in GREEK else letters
-        return base + (f"_{{{label[len(letters) :]}}}" if label != letters else "")
-    return rf"\text{{{_escaped(label)}}}"
-
-
-def _escaped(text: str) -> str:
-    """Escape `text` for LaTeX."""
-    special = {"\\": r"\backslash ", "~": r"\sim ", "^": r"\wedge ", "…": r"\ldots "}
-    return "".join(f"${special[c]}$" if c in special else rf"\{c}" if c in "{}$&#_%" else c for c in text)
-
-
-def plain(label: str) -> str:
-    """A label on one line: white space collapsed, and � for what cannot be printed."""
-    line = " ".join(label.split())
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
+    depth, tightness = 0, ATOM
+    for char in label:
+        depth += (char in "([{") - (char in ")]}")
+        if depth < 0:
+            return 0
+        if not depth:
+            tightness = min(tightness, BINDS.get(char, ATOM))
+    return tightness if not depth else 0

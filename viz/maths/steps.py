@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from viz.maths.notation import ATOM, Term, code, decimal, latex, number, numeral, plain, scientific, stated, symbol
+from viz.maths.letters import plain, symbol
+from viz.maths.notation import ATOM, Term, code, decimal, latex, number, numeral, operand, scientific, stated
 from viz.maths.symbolic import Name, Symbolic, constant, derive
 from viz.nodes import Node, backward_steps, in_order, is_constant, norm
 
@@ -133,8 +134,8 @@ def gradient_name(root: Name, node: Name) -> Name:
 
 def _label(label: str, times: int) -> Name:
     short = label if len(label) <= WIDTH else label[: WIDTH - 1] + "…"
-    mark = f"[{times}]" if times > 1 else ""
-    return Name(Term(short + mark, ATOM if _is_word(short) else 0), Term(symbol(short) + mark))
+    names = Term(short, operand(short)), Term(symbol(short), operand(short))
+    return Name(*names) if times == 1 else Name(*(Term(f"{name.within(ATOM)}[{times}]") for name in names))
 
 
 def _is_word(text: str) -> bool:

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from viz.maths.notation import ATOM, POWER, REST, Term, code, latex, numeral, scientific, stated, symbol
+from viz.maths.letters import symbol
+from viz.maths.notation import ATOM, POWER, REST, Term, code, latex, numeral, scientific, stated
 from viz.nodes import apply_rules, evaluate
 
 __all__ = ["Name", "Symbolic", "constant", "derive"]
@@ -27,7 +28,7 @@ class Name(NamedTuple):
 
 def constant(value: float) -> Name:
     """The expression for a plain number: ``2``, not ``2.0``."""
-    value = float(value)
+    value = float(value) + 0.0
     text = f"{value:.0f}" if value.is_integer() and abs(value) < 1e6 else numeral(value).text
     term = Term(text, POWER if text.startswith("-") else ATOM)
     return Name(term, scientific(term))
@@ -91,6 +92,12 @@ class Symbolic:
     def __rtruediv__(self, x: Any) -> Symbolic:
         return self._binary("divide", operator.truediv, x, self)
 
+    def __pow__(self, y: Any) -> Symbolic:
+        return self._binary("power", np.power, self, y)
+
+    def __rpow__(self, x: Any) -> Symbolic:
+        return self._binary("power", np.power, x, self)
+
     def __neg__(self) -> Symbolic:
         return Symbolic.lift(-self.data) if self.fixed else Symbolic(-self.data, _named("negative", [self]))
 
@@ -103,7 +110,7 @@ class Symbolic:
             return Symbolic.lift(data)
         if name == "multiply" and x.fixed and x.data == 1:
             return y
-        if name in ("multiply", "divide") and y.fixed and y.data == 1:
+        if name in ("multiply", "divide", "power") and y.fixed and y.data == 1:
             return x
         return Symbolic(data, _named(name, [x, y]))
 
@@ -200,12 +207,34 @@ def _named(op: str, xs: Sequence[Symbolic], params: Any = None) -> Name:
 
 
 def derive(node: Any, g: Any, out: Any, xs: Sequence[Any], needed: Sequence[bool]) -> list[Symbolic | None]:
-    """The gradient of each input by the rules of `node`'s op, for an upstream gradient `g`; None if not needed."""
+    """The gradient of each input by the rules of `node`'s op, for an upstream gradient `g`; None if not needed.
+
+    A rule of a user's own that takes plain numbers only, as `math.cosh` does, gives the number of the local derivative
+    in place of its formula.
+    """
     params = dict(getattr(node, "params", None) or {})
+    symbols = dict(params)
     for key, value in params.items():
         if isinstance(value, np.ndarray):  # written by its name; arrays of bools are conditions
-            params[key] = (
+            symbols[key] = (
                 Condition(value, key) if value.dtype == bool else Symbolic(value, Name(Term(key), Term(symbol(key))))
             )
-    slopes = apply_rules(node.op, g, out, xs, params, needed)
+    try:
+        slopes = apply_rules(node.op, g, out, xs, symbols, needed)
+    except Exception:  # whatever a rule does with what is no number; a fault of its own comes once more below
+        slopes = _in_numbers(node.op, g, out, xs, params, needed)
     return [Symbolic.lift(slope) if need else None for slope, need in zip(slopes, needed, strict=True)]
+
+
+def _in_numbers(op: Any, g: Any, out: Any, xs: Sequence[Any], params: Any, needed: Sequence[bool]) -> list[Any]:
+    """What the rules make of numbers alone: the upstream gradient times the local derivative, which has no formula."""
+    upstream, numbers = g.data, [x.data for x in xs]
+    amounts = apply_rules(op, upstream, out.data, numbers, params, needed)
+    if any(np.ndim(x) for x in (out.data, *numbers)):
+        return [amount if need else None for amount, need in zip(amounts, needed, strict=True)]
+    slopes = apply_rules(op, 1.0, out.data, numbers, params, needed)
+    named = [
+        Symbolic(slope, Name(numeral(slope), scientific(numeral(slope)))) if need else None
+        for slope, need in zip(slopes, needed, strict=True)
+    ]
+    return [slope and Symbolic(amount, (g * slope).name) for slope, amount in zip(named, amounts, strict=True)]

@@ -3,17 +3,23 @@
 import html
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import graphviz
 
-__all__ = ["FORMATS", "Picture", "element", "image", "sentence"]
+__all__ = ["CELL", "FORMATS", "Picture", "element", "image", "sentence", "tidy"]
 
 FORMATS = {"svg": [], "png": ["-Gdpi=192"], "pdf": []}  # twice the screen's 96 dots an inch: sharp when enlarged
+
+CELL = 100_000  # characters: more makes a notebook slow to open and to save
+CARD = re.compile(r'<path (?P<paint>fill="#\w+" stroke="#\w+"(?: stroke-width="\d+")?) d="(?P<path>M[^"]*)"/>')
 
 PATIENCE = 60  # seconds: some thousand nodes with edges all over take Graphviz longer than a person waits
 
@@ -46,19 +52,51 @@ FONTS = """<?xml version="1.0"?>
 
 
 class Picture(graphviz.Digraph):
-    """A graph that a notebook shows by the same Graphviz as `viz.render`, with or without a `dot` on the machine."""
+    """A graph that a notebook shows by the same Graphviz as `viz.render`, with or without a `dot` on the machine.
+
+    Where a cell could not hold it, `smaller`, if there is one, gives an element to show in its place, with a note.
+    """
+
+    smaller: Callable[[str], str] | None = None
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None, **_: object) -> dict[str, str]:
         try:
-            return {"image/svg+xml": element(self.source)}
+            picture = tidy(element(self.source))
         except RuntimeError as reason:
             return {"image/svg+xml": sentence(str(reason))}
+        if len(picture) > CELL:
+            size = f"{len(picture) // 1000:,} kB"
+            note = f"The whole picture, {size}, is too much for a cell: viz.render writes it to a file"
+            picture = self.smaller(note) if self.smaller else sentence(note)
+        return {"image/svg+xml": picture}
 
 
 def element(source: str) -> str:
-    """The picture of DOT text as an ``<svg>`` element. Raises as `image` does."""
+    """The picture of DOT text as an ``<svg>`` element, without what Graphviz says again at every card. It has the names
+    of nodes and edges as titles. Raises as `image` does.
+    """
     text = image(source, "svg").decode()
-    return text[text.index("<svg") :]
+    text = re.sub(r"<!-- .* -->\n| xml:space=\"preserve\"", "", text[text.index("<svg") :])
+    text = re.sub(r'(?<=")(-?\d+)\.00(?=")', r"\1", CARD.sub(_short, text))
+    font = re.search(r' font-family="[^"]*"', text)
+    return text.replace(font[0], "").replace(" xmlns=", f"{font[0]} xmlns=", 1) if font else text
+
+
+def tidy(svg: str) -> str:
+    """An element without titles, which browsers show as tooltips."""
+    return re.sub(r"<title>.*</title>\n", "", svg)
+
+
+def _short(card: re.Match[str]) -> str:
+    """The frame of a card, of lines and arcs where Graphviz writes sixteen points."""
+    places = [float(number) for number in re.findall(r"-?[\d.]+", card["path"])]
+    (left, right), (top, bottom) = ((min(axis), max(axis)) for axis in (places[0::2], places[1::2]))
+    r = min(9.0, (bottom - top) / 3)
+    across, down = right - left - 2 * r, bottom - top - 2 * r
+    corners = [f"a{r:.4g},{r:.4g} 0 0 1 {x}{r:.4g},{y}{r:.4g}" for x, y in (("", ""), ("-", ""), ("-", "-"), ("", "-"))]
+    sides = [f"h{across:.6g}", f"v{down:.6g}", f"h{-across:.6g}", f"v{-down:.6g}"]
+    parts = "".join(side + corner for side, corner in zip(sides, corners, strict=True))
+    return f'<path {card["paint"]} d="M{left + r:g},{top:g}{parts}z"/>'
 
 
 def sentence(text: str) -> str:
@@ -93,6 +131,12 @@ def image(source: str, form: str) -> bytes:
             raise RuntimeError(
                 f"render: Graphviz had no picture after {PATIENCE} seconds; draw a part, by depth= or collapse="
             ) from None
+    if shrunk := re.search(rb"Scaling by ([\d.]+) to fit", done.stderr):
+        percent = f"{float(shrunk[1]):.0%}"
+        warnings.warn(
+            f"render: the picture is larger than a PNG can be, and shrunk to {percent}; .svg and .pdf have no limit",
+            stacklevel=3,
+        )
     if done.returncode or not done.stdout:
         reason = done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"
         raise RuntimeError(f"render: Graphviz failed: {reason}")

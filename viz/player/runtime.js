@@ -146,7 +146,7 @@ function rounded(x, count) {
 
 // Six digits, as Python writes floats.
 function decimal(x) {
-  if (!Number.isFinite(x) || x === 0) return repr(x);
+  if (!Number.isFinite(x) || x === 0) return x === 0 ? "0.0" : repr(x);
   const { digits, power } = rounded(x, 6);
   return repr(Number(`${sign(x)}${digits[0]}.${digits.slice(1)}e${power}`));
 }
@@ -154,6 +154,7 @@ function decimal(x) {
 // Four digits to read at a glance, with a true minus sign: what stands on a card.
 function short(x, signed = false) {
   let text;
+  if (x === 0) x = 0;  // of the two zeros the one without a sign
   if (!Number.isFinite(x)) text = repr(x);
   else if (Number.isInteger(x) && Math.abs(x) < 1e6) text = sign(x) + String(Math.abs(x));
   else {
@@ -164,11 +165,11 @@ function short(x, signed = false) {
   return (signed && x > 0 ? "+" : "") + text.replaceAll("-", "−");
 }
 
-const numeral = (x) => term(decimal(x), sign(x) ? POWER : ATOM);
+const numeral = (x) => term(decimal(x), x < 0 ? POWER : ATOM);
 
 function constant(x) {
   const whole = Number.isInteger(x) && Math.abs(x) < 1e6;
-  return whole ? term(sign(x) + String(Math.abs(x)), sign(x) ? POWER : ATOM) : numeral(x);
+  return whole ? term(String(x + 0), x < 0 ? POWER : ATOM) : numeral(x);
 }
 
 function code(name, xs, given = []) {
@@ -234,7 +235,20 @@ const symbols = {
 
 // --- the graph: its forward and its backward pass, as frames ---
 
-const settingsOf = (node) => OPS[node.op].settings.map((key) => node.params[key]);
+const settingsOf = (node, values) => OPS[node.op].settings.map((key) => {
+  return key === "condition" && node.condition ? holds(node.condition, values) : node.params[key];
+});
+
+// Whether a condition holds now: a comparison of two operands, each a node, a plain number or an op on operands.
+function holds({ sign, x, y }, values) {
+  return numbers[sign](operand(x, values), operand(y, values));
+}
+
+function operand(x, values) {
+  if (typeof x === "number") return values[x];
+  if (!x.op) return x.value;
+  return OPS[x.op].forward(numbers, ...columns(OPS[x.op], x.inputs.map((each) => operand(each, values))), ...x.settings);
+}
 
 // The inputs of an op over sequences stand one after the other; here they are these sequences again.
 function columns(op, xs) {
@@ -249,11 +263,17 @@ function contributions(M, op, g, out, xs, settings) {
 // Every value and gradient, and a frame for each step of the forward and of the backward pass.
 // `given` maps the leaves that were changed to their numbers.
 function run(graph, given = {}) {
+  if (graph.recorded) return graph.recorded;  // an op has no translation
   const values = graph.nodes.map((node, i) => i in given ? given[i] : node.data);
   const start = { phase: "start", node: null, lines: [], touched: [] };
   const forward = forwardFrames(graph, values);
   const { gradients, frames } = backwardFrames(graph, values);
   return { values, gradients, frames: [start, ...forward, ...frames] };
+}
+
+// The value of an inner node.
+function valueAt(node, values) {
+  return OPS[node.op].forward(numbers, ...columns(OPS[node.op], node.inputs.map((k) => values[k])), ...settingsOf(node, values));
 }
 
 // Computes the values of the inner nodes.
@@ -262,7 +282,7 @@ function forwardFrames({ nodes }, values) {
   nodes.forEach((node, i) => {
     if (!node.op) return;
     const xs = node.inputs.map((k) => values[k]);
-    values[i] = OPS[node.op].forward(numbers, ...columns(OPS[node.op], xs), ...settingsOf(node));
+    values[i] = valueAt(node, values);
     const filled = node.inputs.map((k, j) => nodes[k].fixed ? constant(xs[j]) : numeral(xs[j]));
     const text = `${node.name} = ${code(node.op, filled, node.given).text} = ${decimal(values[i])}`;
     frames.push({ phase: "forward", node: i, lines: [text], touched: node.inputs, values: { [i]: values[i] } });
@@ -280,8 +300,9 @@ function backwardFrames({ nodes, steps, root }, values) {
   for (const i of steps) {
     const node = nodes[i], g = gradients[i], lines = [], amounts = [], totals = {}, touched = [];
     if (node.op) {
+      const settings = settingsOf(node, values);
       const by = (M, table, g) => {
-        return contributions(M, OPS[node.op], g, table[i], node.inputs.map((k) => table[k]), settingsOf(node));
+        return contributions(M, OPS[node.op], g, table[i], node.inputs.map((k) => table[k]), settings);
       };
       const terms = by(numbers, values, g);
       const formulas = by(symbols, named, new Symbolic(g, term(node.d))).map(lift);

@@ -18,9 +18,13 @@ import inspect
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any
+
+import numpy as np
 
 __all__ = ["RUNTIME", "expression", "translate"]
 
@@ -36,24 +40,27 @@ def translate(ops: Iterable[Any]) -> str:
 
     Raises ValueError, naming the op and the line, for Python without a translation.
     """
-    wanted = [(_page(sys.modules[op.forward.__module__]), op.forward.__name__) for op in ops]
+    wanted: list[Any] = list(ops)  # ops, and helpers as pairs of a page and a name
     entries: dict[str, str] = {}
     helpers: dict[str, str] = {}
     while wanted:
-        page, name = wanted.pop()
-        block = page.blocks[name]
-        public = name.rstrip("_")
+        each = wanted.pop()
+        page, name = each if isinstance(each, tuple) else (_page_of(each), each.forward.__name__)
+        public = name.removesuffix("_")
         if name in helpers or public in entries:
             continue
         writer = _Writer(page)
         try:
+            block = page.blocks.get(name)
+            if block is None or not (isinstance(each, tuple) or page.is_op(block)):
+                raise _NoTranslation(None, "the source of its @op is not at hand")
             if page.is_op(block):
                 entries[public] = writer.op(block)
             else:
                 helpers[name] = writer.function(block)
         except _NoTranslation as problem:
             raise ValueError(f"translate: {public}: {problem}") from None
-        wanted += [(page, called) for called in sorted(writer.called)]
+        wanted += [*((page, called) for called in sorted(writer.called)), *writer.ops.values()]
     lines = [f"function {name}{text}" for name, text in sorted(helpers.items())]
     lines += ["const OPS = {", *(f"  {json.dumps(name)}: {text}," for name, text in sorted(entries.items())), "};"]
     return "\n".join(lines) + "\n"
@@ -65,24 +72,57 @@ def expression(source: str) -> str:
 
 
 class _NoTranslation(ValueError):
-    def __init__(self, node: ast.AST) -> None:
-        super().__init__(f"no JavaScript for line {getattr(node, 'lineno', 0)}: {ast.unparse(node)}")
+    def __init__(self, node: ast.AST | None, why: str = "") -> None:
+        where = f"no JavaScript for line {getattr(node, 'lineno', 0)}: {ast.unparse(node)}" if node else ""
+        super().__init__("; ".join(filter(None, [where, why])))
 
 
 class _Page:
-    """The functions of a module by name, and its constants: numbers, and tuples of numbers."""
+    """The functions of a module by name, its constants, numbers and tuples of numbers, its other names, and the ops of
+    the engine."""
 
-    def __init__(self, blocks: Mapping[str, ast.FunctionDef], names: Mapping[str, Any]) -> None:
-        self.blocks = blocks
-        self.constants = {name: x for name, x in names.items() if type(x) in (float, tuple)}
+    def __init__(
+        self, blocks: Mapping[str, ast.FunctionDef], names: Mapping[str, Any], ops: Mapping[str, Any] | None = None
+    ) -> None:
+        self.blocks, self.names, self.ops = blocks, names, ops or {}
+        self.constants = {name: x for name, x in names.items() if type(x) in (int, float, tuple)}
 
     def is_op(self, block: ast.FunctionDef) -> bool:
         return self.decorator(block) is not None
 
     def decorator(self, block: ast.FunctionDef) -> ast.Call | None:
-        """The ``@op(...)`` above a block, if there is one."""
+        """The ``@op(...)`` or ``@scalar.op(...)`` above a block, if there is one."""
         calls = [each for each in block.decorator_list if isinstance(each, ast.Call)]
-        return next((call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "op"), None)
+        return next((call for call in calls if getattr(call.func, "id", getattr(call.func, "attr", "")) == "op"), None)
+
+    def meant(self, node: ast.expr) -> Any:
+        """What a name, or a name in a module, stands for on the page; None if it is not known."""
+        if isinstance(node, ast.Attribute):
+            module = self.meant(node.value)
+            return getattr(module, node.attr, None) if isinstance(module, ModuleType) else None
+        return self.names.get(node.id) if isinstance(node, ast.Name) else None
+
+
+def _page_of(op: Any) -> _Page:
+    """The page that an op stands on: the module of its forward, or the cells of a notebook."""
+    module = op.forward.__module__
+    table = getattr(sys.modules.get(type(op).__module__), "OPS", {})
+    if module != "__main__" and module in sys.modules:
+        page = _page(sys.modules[module])
+        return _Page(page.blocks, page.names, table)
+    names = op.forward.__globals__
+    functions = [getattr(x, "forward", x) for x in (op, *names.values())]
+    own = [f for f in functions if isinstance(f, FunctionType) and f.__module__ == module]
+    return _Page({f.__name__: block for f in reversed(own) if (block := _block(f))}, names, table)
+
+
+def _block(f: FunctionType) -> ast.FunctionDef | None:
+    """A function as it was written; None where its source is not at hand."""
+    try:
+        (block,) = ast.parse(textwrap.dedent(inspect.getsource(f))).body
+    except (OSError, TypeError, ValueError, SyntaxError):
+        return None
+    return block if isinstance(block, ast.FunctionDef) else None
 
 
 @functools.cache
@@ -97,6 +137,8 @@ class _Writer:
     def __init__(self, page: _Page) -> None:
         self.page = page
         self.called: set[str] = set()
+        self.ops: dict[str, Any] = {}  # called, of other pages
+        self.local: set[str] = set()  # parameters and other names of a function, which hide what the page calls so
 
     def op(self, block: ast.FunctionDef) -> str:
         """An op's entry: a forward of (M, inputs, settings) and rules of (M, g, out, inputs, settings).
@@ -121,6 +163,7 @@ class _Writer:
             case ast.Starred(value):
                 return f"...{self.expression(value)}"
             case ast.Lambda(args, body):
+                self.local = set(self.parameters(args))
                 text = self.expression(body)
             case ast.Name(name) if name in self.page.blocks:
                 args = self.page.blocks[name].args
@@ -141,6 +184,7 @@ class _Writer:
         return [arg.arg for arg in args.args]
 
     def body(self, block: ast.FunctionDef) -> str:
+        self.local = set(self.parameters(block.args))
         lines = [self.statement(line) for line in block.body]
         return f"{{ {' '.join(filter(None, lines))} }}"
 
@@ -153,12 +197,18 @@ class _Writer:
             case ast.Return(ast.expr() as value):
                 return f"return {self.expression(value)};"
             case ast.Assign([ast.Name(name)], value):
-                return f"const {name} = {self.expression(value)};"
+                text = f"const {name} = {self.expression(value)};"
+                self.local.add(name)
+                return text
             case ast.If(test, body, []):
                 return f"if ({self.truth(test)}) {{ {' '.join(map(self.statement, body))} }}"
-            case ast.Raise(ast.Call(func=ast.Name(kind))):
-                return f"throw new Error({json.dumps(kind)});"
+            case ast.Raise(ast.Call(ast.Name(), [ast.JoinedStr(parts)])):
+                return f"throw new Error({' + '.join(map(self.piece, parts))});"
         raise _NoTranslation(line)
+
+    def piece(self, part: ast.expr) -> str:
+        """A piece of an f-string."""
+        return self.expression(part.value if isinstance(part, ast.FormattedValue) else part)
 
     def expression(self, node: ast.expr) -> str:
         match node:
@@ -170,6 +220,9 @@ class _Writer:
                 return self.name(node)
             case ast.BinOp(left, operation, right) if type(operation) in ARITHMETIC:
                 return f"M.{ARITHMETIC[type(operation)]}({self.expression(left)}, {self.expression(right)})"
+            case ast.BinOp(left, ast.Pow(), right) if "power" in self.page.ops:
+                self.ops["power"] = self.page.ops["power"]
+                return f'M.call("power", {self.expression(left)}, {self.expression(right)})'
             case ast.UnaryOp(ast.USub(), value):
                 return f"M.negative({self.expression(value)})"
             case ast.UnaryOp(ast.Not(), value):
@@ -188,12 +241,15 @@ class _Writer:
             case ast.ListComp(element, [ast.comprehension(ast.Name(each), xs, [])]) | ast.GeneratorExp(
                 element, [ast.comprehension(ast.Name(each), xs, [])]
             ):
-                return f"{self.expression(xs)}.map(({each}) => {self.expression(element)})"
+                within = self.expression(xs)
+                self.local.add(each)
+                return f"{within}.map(({each}) => {self.expression(element)})"
             case ast.Subscript(value, ast.Slice(None, ast.expr() as end, None)):
                 return f"{self.expression(value)}.slice(0, {ast.unparse(end)})"
             case ast.Starred(value):
                 return f"...{self.expression(value)}"
             case ast.Lambda(args, body):
+                self.local |= set(self.parameters(args))
                 return f"({', '.join(self.parameters(args))}) => {self.expression(body)}"
             case ast.Subscript(value, ast.Constant(int() as at)):
                 return f"{self.expression(value)}[{at}]"
@@ -214,11 +270,18 @@ class _Writer:
             if self.page.is_op(self.page.blocks[func.id]):
                 return f"M.call({', '.join([json.dumps(func.id.rstrip('_')), *args])})"
             return f"{func.id}({', '.join(['M', *args])})"
+        meant = self.page.meant(func)
+        name = getattr(meant, "name", "")
+        if self.page.ops.get(name) is meant is not None and not (isinstance(func, ast.Name) and func.id in self.local):
+            self.ops[name] = meant
+            return f"M.call({', '.join([json.dumps(name), *args])})"
         return f"{self.name(func)}({', '.join(args)})"
 
     def name(self, node: ast.expr) -> str:
         """A local name as it is; a constant as its number; a function of Python or numpy from the runtime's table."""
         text = ast.unparse(node)
+        if text in self.local:
+            return text
         if text in self.page.constants:
             return json.dumps(self.page.constants[text])
         if isinstance(node, ast.Name) and text in self.page.blocks and not self.page.is_op(self.page.blocks[text]):
@@ -226,6 +289,10 @@ class _Writer:
             return text
         if text in KNOWN:
             return f"M[{json.dumps(text)}]"
-        if not isinstance(node, ast.Name) or hasattr(builtins, text):
-            raise _NoTranslation(node)
+        meant = self.page.meant(node)
+        known = f"np.{getattr(meant, '__name__', '')}"  # as numpy calls it, whatever it is called here
+        if known in KNOWN and meant is getattr(np, known[3:], None):
+            return f"M[{json.dumps(known)}]"
+        if not isinstance(node, ast.Name) or hasattr(builtins, text) or meant is not None:
+            raise _NoTranslation(node, f"{known} has one" if known in KNOWN else "")
         return text

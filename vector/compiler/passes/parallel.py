@@ -102,7 +102,7 @@ def parallelize(program: Program) -> Program:
         after = islice(found, i + 1, i + 1 + REACH)
         followers, others = ([], []) if start is None else Search(product, start).follow(after)
         end = i + 1 + len(followers) + len(others)
-        product, apart = keep_apart(product, [*followers, *others])
+        product, apart = keep_apart(product, [*[product] * product.writes, *followers, *others])
         found[i:end] = [*apart, *others, Region(product, followers, start or 0)]
     return in_parts(program, found)
 

@@ -1,0 +1,1 @@
+"""The playground: a page where anyone types an expression and plays it."""
