@@ -12,6 +12,8 @@ import numpy as np
 from .op import number
 from .value import Value
 
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop", "clip_norm", "clip_value"]
+
 # Added to a running sum at each step, so that where no gradient comes any more it does not fade into the subnormal
 # numbers, which many processors take a hundred times longer for; far below the last bit of any other sum.
 FLOOR = 2.0**20 * sys.float_info.min

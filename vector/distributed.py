@@ -33,6 +33,8 @@ from .op import recorded_in
 from .runtime.threads import cores, machine_cores
 from .tensor import Tensor
 
+__all__ = ["Alone", "Ranks"]
+
 T = TypeVar("T")
 PERIOD = 0.5  # seconds between two looks at who waits where
 THE_END = "its end"
@@ -61,9 +63,11 @@ class Alone:
         """What each rank has `more`, in order, on every rank. Raises RuntimeError, naming the ranks, where x is not
         the same on all."""
         found = self.gather(what, (x, more))
-        if any(y != x for y, _ in found):
-            came = by_rank({i: y for i, (y, _) in enumerate(found)})
-            raise RuntimeError(f"expected {what} to be the same on all ranks, got {came}")
+        xs = [y for y, _ in found]
+        if any(y != x for y in xs):
+            if isinstance(x, dict):  # only what differs
+                xs = [{key: y[key] for key in y if any(y[key] != other.get(key) for other in xs)} for y in xs]
+            raise RuntimeError(f"expected {what} to be the same on all ranks, got {by_rank(dict(enumerate(xs)))}")
         return [y for _, y in found]
 
     def once(self, what: str, f: Callable[[], T]) -> T:
@@ -117,8 +121,9 @@ class Ranks(Alone):
         self._at = 0, ""  # the number of exchanges, and which one this rank is in
         self._ended = threading.Event()
         self._here = self.world.Split_type(MPI.COMM_TYPE_SHARED).size  # ranks on this machine
+        self._watch = threading.Thread(target=Watch(self).run, name="ranks", daemon=True)
         if self.size > 1:
-            threading.Thread(target=Watch(self).run, name="ranks", daemon=True).start()
+            self._watch.start()
         atexit.register(self.leave)
         where = self.gather("the processes", (socket.gethostname(), os.getpid()))
         self.processes = [f"rank {i} is process {process} on {host}" for i, (host, process) in enumerate(where)]
@@ -204,6 +209,8 @@ class Ranks(Alone):
         except RuntimeError as problem:
             self.fail(str(problem))
         self._ended.set()
+        if self.size > 1:
+            self._watch.join()  # before MPI is gone
 
 
 class Watch:

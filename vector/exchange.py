@@ -19,6 +19,8 @@ from .nn.hidden import name_of
 from .op import Op
 from .training import Sequential
 
+__all__ = ["from_torch", "load_safetensors", "save_safetensors", "to_onnx", "to_torch"]
+
 # --- safetensors ------------------------------------------------------------------------------------------------------
 
 

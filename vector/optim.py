@@ -16,15 +16,30 @@ import numpy as np
 from .epoch import Guarded
 from .op import array, number
 from .runtime.memory import side_by_side
-from .schedules import Plateau as Plateau
-from .schedules import Schedule as Schedule
-from .schedules import constant as constant
-from .schedules import cosine as cosine
-from .schedules import exponential as exponential
-from .schedules import linear as linear
-from .schedules import one_cycle as one_cycle
-from .schedules import stepped as stepped
+from .schedules import Plateau, Schedule, constant, cosine, exponential, linear, one_cycle, stepped
 from .tensor import Tensor
+
+__all__ = [
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Average",
+    "Grouped",
+    "Lion",
+    "Optimizer",
+    "Plateau",
+    "RMSprop",
+    "Schedule",
+    "clip_norm",
+    "clip_value",
+    "constant",
+    "cosine",
+    "exponential",
+    "linear",
+    "one_cycle",
+    "stepped",
+]
 
 
 def states(arrays: Iterable[Any], labels: Iterable[str]) -> tuple[Tensor, ...]:

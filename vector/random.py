@@ -22,6 +22,8 @@ from .held import held
 from .op import floating
 from .tensor import Tensor
 
+__all__ = ["bernoulli", "normal", "permutation", "uniform"]
+
 GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
 
 

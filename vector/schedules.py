@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 Schedule = Callable[[int], float]
+"""The learning rate at each step, which are counted from 0."""
 
 
 def constant(lr: float) -> Schedule:

@@ -64,7 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say("\n".join(map(str, viz.steps(root))) if given.steps else table(root))
         for path in paths:
             try:
-                say(str(save(root, path, {"depth": given.depth, "max_nodes": given.max_nodes})))
+                with warnings.catch_warnings(record=True) as told:  # of a picture that had to be shrunk
+                    warnings.simplefilter("always", UserWarning)
+                    say(str(save(root, path, {"depth": given.depth, "max_nodes": given.max_nodes})))
+                for warning in told:
+                    print(f"viz: {warning.message}", file=sys.stderr)
             except OSError as problem:
                 raise ValueError(f"cannot write {path}: {problem.strerror}") from None
             except ValueError as problem:

@@ -26,10 +26,10 @@ __all__ = [
     "legible",
     "log_ticks",
     "new_figure",
-    "people",
     "quiet_frame",
     "save",
     "shades",
+    "short_number",
     "shortened",
 ]
 
@@ -79,10 +79,10 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
 # --- numbers --------------------------------------------------------------------------------------------------------
 
 
-def people(value: float, digits: int = 2) -> str:
+def short_number(value: float, digits: int = 2) -> str:
     """A number as people write it.
 
-    >>> people(0.027), people(3.1e-6), people(1e-5), people(0.0), people(1234.5)
+    >>> short_number(0.027), short_number(3.1e-6), short_number(1e-5), short_number(0.0), short_number(1234.5)
     ('0.027', '3.1×10⁻⁶', '10⁻⁵', '0', '1,200')
     """
     if value == 0 or not math.isfinite(value):

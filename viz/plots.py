@@ -29,10 +29,10 @@ from viz.axes import (
     legible,
     log_ticks,
     new_figure,
-    people,
     quiet_frame,
     save,
     shades,
+    short_number,
     shortened,
 )
 
@@ -121,7 +121,7 @@ def gradients(history: Sequence[Mapping[str, float]], path: str | os.PathLike[st
         style = ("o" if len(epochs) <= DOTTED else "") + ("-" if name.endswith("weight") else "--")
         axes.plot(epochs, drawn, style, color=line, linewidth=2, markersize=4)
         known = drawn[~np.isnan(drawn)]
-        ends.append((np.log10(known[-1] if known.size else zero), f" {called} {people(sizes[name][-1])}", ink))
+        ends.append((np.log10(known[-1] if known.size else zero), f" {called} {short_number(sizes[name][-1])}", ink))
     epoch_ticks(axes, epochs)
     low, high = np.log10(axes.get_ylim())
     gap = 0.25 / height * (high - low)
@@ -139,7 +139,7 @@ def _size_axis(axes: Axes, sizes: np.ndarray) -> float:
     low, high = (positive.min(), positive.max()) if positive.size else (1.0, 1.0)
     axes.set_yscale("log")
     zero, room = low / max(10.0, (high / low) ** 0.2), max(1.02, (high / low) ** 0.06)
-    ticks = {tick: people(tick, 4) for tick in log_ticks(low / room, high * room)} if positive.size else {}
+    ticks = {tick: short_number(tick, 4) for tick in log_ticks(low / room, high * room)} if positive.size else {}
     dead = bool(np.any(sizes == 0)) or not positive.size
     bottom, top = (zero / room if dead else low) / room, high * room * room
     axes.set_ylim(*(bottom, top) if positive.size else (zero / 10, zero * 10))
@@ -223,11 +223,16 @@ def learning_rates(rates: Sequence[float], losses: Sequence[float], path: str | 
     axes.plot(rates, smooth, color=BLUE.border, linewidth=2.0)
     axes.axvline(best, color=ORANGE.border, linewidth=1.0)
     axes.annotate(
-        f" {people(best)}", (best, 1.0), xycoords=("data", "axes fraction"), va="top", fontsize=9, color=ORANGE.ink
+        f" {short_number(best)}",
+        (best, 1.0),
+        xycoords=("data", "axes fraction"),
+        va="top",
+        fontsize=9,
+        color=ORANGE.ink,
     )
     axes.set_xscale("log")
     ticks = log_ticks(min(rates), max(rates))
-    axes.set_xticks(ticks, [people(tick) for tick in ticks])
+    axes.set_xticks(ticks, [short_number(tick) for tick in ticks])
     axes.set_xticks([], minor=True)
     axes.set_xlabel("learning rate", fontsize=9, color=QUIET)
     axes.set_title("loss", loc="left", fontsize=10, color=QUIET)

@@ -4,8 +4,9 @@
     python examples/fashion_mnist/scaling.py --torch PYTHON      which has PyTorch, if this one has not
 
 Each network takes the same steps from the same weights in every process that runs it; who gets other losses is
-disqualified. A turn is a launch of its own; turns alternate, and each times many short blocks of steps: the quickest
-tells what the program takes, the median what it took on this machine with all that was running beside it.
+disqualified. A turn is a launch of its own. Turns alternate, and each times many steps one by one: the quickest tells
+what the program takes, the median what it took with all that was running beside it. Where ranks take turns on a
+processor, steps are timed in blocks, since a single one may find that the others have done their part already.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from viz.console import run, say
 
 ROOT = Path(__file__).resolve().parents[2]
 LR, COMPARED, TOLERANCE = 0.05, 10, 1e-4  # losses of so many steps, which may differ by rounding, relatively
-LEAST, BLOCK = 4, 0.004  # steps of a block at least, and its seconds
+BLOCK, SECONDS = 8, 1.0  # steps of a block where ranks take turns on a processor, and seconds of a turn, about
 MESSAGES = [1, 1_000, 10_000, 101_771, 669_707]  # float32 numbers
 
 
@@ -93,17 +94,16 @@ def network(case: Case) -> nn.Sequential:
 
 
 def begun(step: Callable[[], float]) -> dict[str, Any]:
-    """The first losses, and how many steps a block is to have."""
+    """The first losses, and about how many steps go into a turn."""
     losses = [step() for _ in range(COMPARED)]
     begin = time.perf_counter()
     for _ in range(20):
         step()
-    count = max(LEAST, round(20 * BLOCK / (time.perf_counter() - begin)))
-    return {"losses": losses, "count": count}
+    return {"losses": losses, "steps": min(2000, max(40, round(20 * SECONDS / (time.perf_counter() - begin))))}
 
 
-def blocks(step: Callable[[], float], count: int, number: int = 100) -> list[float]:
-    """Seconds a step, in blocks of so many."""
+def timed(step: Callable[[], float], number: int, count: int = 1) -> list[float]:
+    """Seconds a step, in blocks of `count`."""
     seconds = []
     for _ in range(number):
         begin = time.perf_counter()
@@ -113,11 +113,16 @@ def blocks(step: Callable[[], float], count: int, number: int = 100) -> list[flo
     return seconds
 
 
+def block(ranks: int) -> int:
+    """How many steps to time at once."""
+    return 1 if ranks <= (os.cpu_count() or 1) else BLOCK
+
+
 def measure(step: Callable[[], float], ranks: Alone) -> dict[str, Any]:
     """What there is to know of a program: all ranks time the same number of steps."""
-    found = begun(step)
-    count = ranks.gather("steps a block", found["count"])[0]
-    return {"losses": found["losses"], "seconds": blocks(step, count)}
+    found, count = begun(step), block(ranks.size)
+    number = ranks.gather("the steps of a turn", found["steps"])[0] // count
+    return {"losses": found["losses"], "seconds": timed(step, number, count)}
 
 
 def ours(case: Case, ranks: Alone, threads: int = 1) -> dict[str, Any]:
@@ -170,10 +175,10 @@ def theirs(case: Case, rank: int, size: int, port: int, threads: int = 1) -> dic
 
     found = begun(step)
     found["losses"] = [whole(x) for x in found["losses"]]
-    count = torch.tensor(found["count"])
+    number = torch.tensor(found["steps"])
     if size > 1:
-        torch.distributed.broadcast(count, 0)
-    found["seconds"] = blocks(step, int(count))
+        torch.distributed.broadcast(number, 0)
+    found["seconds"] = timed(step, int(number) // block(size), block(size))
     if size > 1:
         torch.distributed.destroy_process_group()
     return found
@@ -191,7 +196,7 @@ def messages(ranks: Ranks) -> dict[str, Any]:
             seconds.append(time.perf_counter() - begin)
         found[n] = seconds
     x, y = np.ones((2, MESSAGES[-2]), np.float32)
-    adding = blocks(lambda: np.add(x, y, out=x)[0], 20, 20)
+    adding = timed(lambda: np.add(x, y, out=x)[0], 200)
     return {"seconds": found, "gamma": min(adding) / x.nbytes}
 
 
@@ -200,23 +205,23 @@ def overlap(case: Case, ranks: Ranks) -> dict[str, list[float]]:
     afterwards, or what the other layers have while the first layer's is computed."""
     rows, (m, n) = case.batch // ranks.size, case.widths[:2]
     x, g = np.ones((m, rows), np.float32), np.ones((rows, n), np.float32)
-    block, total = np.zeros(case.numbers, np.float32), np.zeros(case.numbers, np.float32)
-    first, comm = block[: m * n].reshape(m, n), ranks.world
+    given, total = np.zeros((2, case.numbers), np.float32)
+    first, comm = given[: m * n].reshape(m, n), ranks.world
 
     def after() -> float:
         np.matmul(x, g, out=first)
-        comm.Allreduce(block, total)
+        comm.Allreduce(given, total)
         return 0.0
 
     def meanwhile() -> float:
-        request = comm.Iallreduce(block[m * n :], total[m * n :])
+        request = comm.Iallreduce(given[m * n :], total[m * n :])
         np.matmul(x, g, out=first)
-        comm.Allreduce(block[: m * n], total[: m * n])
+        comm.Allreduce(given[: m * n], total[: m * n])
         request.Wait()
         return 0.0
 
     with use_threads(1):
-        turns = [(blocks(after, LEAST, 1), blocks(meanwhile, LEAST, 1)) for _ in range(200)]
+        turns = [(timed(after, 1), timed(meanwhile, 1)) for _ in range(500)]
     return {"after": [x for a, _ in turns for x in a], "meanwhile": [x for _, b in turns for x in b]}
 
 
@@ -308,7 +313,7 @@ def constants(sizes: Sequence[int]) -> tuple[Network, str]:
 
 
 def measured_table(found: dict[Any, list[dict[str, Any]]], here: Network, rows: dict[Case, dict[int, float]]) -> str:
-    """Microseconds a step, least and median of all blocks, beside the prediction."""
+    """Microseconds a step, least and median, beside the prediction."""
     lines = ["| network, whole batch | ranks | ours | predicted | PyTorch DDP, gloo |", "|---|---|---|---|---|"]
     for (case, what, n), answers in found.items():
         seconds = [x for answer in answers for x in answer["seconds"]]

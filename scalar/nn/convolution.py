@@ -16,7 +16,7 @@ Size = int | tuple[int, int]
 class Conv2D(Layer):
     """Convolution of images: a small kernel moves over the image, and each filter f weighs all that it meets there:
 
-    y[i][j][f] = activation(sum of x[i + a][j + b][c] W[a][b][c][f] over a, b and c, + bias[f])
+        y[i][j][f] = activation(sum of x[i + a][j + b][c] W[a][b][c][f] over a, b and c, + bias[f])
 
     size      how many rows a and columns b the kernel has
     stride    how far it moves on from place to place: x[i * stride + a]
@@ -60,8 +60,8 @@ class Conv2D(Layer):
         self.activation = activate(activation)
 
     def __call__(self, x: Any) -> Any:
-        """An image [h][w][channels] to one of [h'][w'][filters]; a batch image by image. Raises ValueError for another
-        number of channels, and where the kernel is larger than the image."""
+        """An image `[h][w][channels]` to one of `[h'][w'][filters]`; a batch image by image. Raises ValueError for
+        another number of channels, and where the kernel is larger than the image."""
         return samplewise(self.convolve, x, depth=3)
 
     def convolve(self, image: Any) -> list[Any]:

@@ -56,8 +56,8 @@ class BatchNorm(Norm):
         self.register_buffer("variance", [1.0] * features)
 
     def __call__(self, xs: Any) -> Any:
-        """A batch [n][...][features] to one of the same shape. Raises ValueError for a batch of one number a feature in
-        training."""
+        """A batch `[n][...][features]` to one of the same shape. Raises ValueError for a batch of one number a feature
+        in training."""
         self.check(xs)
         means, variances = self.of_batch(xs) if self.training else (self.mean, self.variance)
         roots = [sqrt(v + self.eps) for v in variances]

@@ -58,7 +58,7 @@ class Recurrent(Layer):
         self.recurrent_bias = parameter(rng.uniform(-limit, limit, wide), "recurrent_bias")
 
     def __call__(self, x: Any) -> Any:
-        """A sequence [steps][n_in] to the states [steps][n_hidden], or with `last` to the last of them; a batch
+        """A sequence `[steps][n_in]` to the states `[steps][n_hidden]`, or with `last` to the last of them; a batch
         sequence by sequence."""
         return samplewise(self.read, x, depth=2)
 
@@ -138,9 +138,9 @@ class MultiHeadAttention(Layer):
         self.output = Dense(width, width, seed=None if seed is None else seed + 1, bias=bias)
 
     def __call__(self, x: Any, mask: Any = None) -> Any:
-        """A sequence [places][width] to the same shape; a batch sequence by sequence. `mask`, bools [places][places],
-        is true where the place of a row may take from that of a column. Raises ValueError for other shapes, and where
-        a place may take from none."""
+        """A sequence `[places][width]` to the same shape; a batch sequence by sequence. `mask`, bools
+        `[places][places]`, is true where the place of a row may take from that of a column. Raises ValueError for other
+        shapes, and where a place may take from none."""
         return samplewise(functools.partial(self.attend, mask=mask), x, depth=2)
 
     def attend(self, xs: Sequence[Any], mask: Any = None) -> list[Any]:

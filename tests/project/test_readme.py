@@ -86,9 +86,3 @@ def test_semantics(engine, row):
     expected = [eval(x, {"inf": math.inf, "NaN": math.nan}) for x in slopes.split(",")]
     got = [0.0 + float(x) for x in (out.data, *gradients)]  # without the sign of a zero
     np.testing.assert_equal(got, [*numbers(value), *expected])
-
-
-def test_names_in_links_exist():
-    for page, text in PAGES.items():
-        for path in re.findall(r"\]\((?!http)([^)#]+)\)", text):
-            assert (ROOT / page.parent / path).exists(), f"{page}: {path}"

@@ -7,10 +7,11 @@ A task that ends well leaves FOLDER/TASK-RANK.npz. Those that end badly do so on
 
 from __future__ import annotations
 
-import functools
 import os
+import shutil
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,23 +71,34 @@ def fit(name: str, ranks: Alone = ALONE, **more: Any) -> dict[str, Any]:
     return {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history}
 
 
-def resumed(folder: Path, name: str, ranks: Alone) -> dict[str, Any]:
-    """Train as `name` says, in two runs with a checkpoint within an epoch between them."""
-    path, steps = folder / f"{name}-{ranks.size}.ckpt", []
+def half(path: Path, name: str, ranks: Alone = ALONE) -> None:
+    """Train as `name` says until the middle of the second epoch, with a checkpoint after each step."""
 
     class Stop(Exception):
         pass
 
     def stop(row: dict[str, float]) -> None:
-        steps.append(row)
-        if len(steps) == 8:
+        if row["step"] == 8:
             raise Stop
 
     try:
         fit(name, ranks, checkpoint=path, every=1, on_step=stop)
     except Stop:
-        return fit(name, ranks, checkpoint=path)
+        return
     raise AssertionError
+
+
+def resumed(folder: Path, name: str, ranks: Alone) -> dict[str, Any]:
+    """Train as `name` says, in two runs. The checkpoint in between stays."""
+    path = folder / f"{name}-half.ckpt"
+    half(path, name, ranks)
+    ranks.once("a copy", lambda: shutil.copy(path, folder / "on.ckpt"))
+    return fit(name, ranks, checkpoint=folder / "on.ckpt")
+
+
+def taken(folder: Path, name: str, ranks: Alone) -> dict[str, Any]:
+    """Go on from the checkpoint of one process."""
+    return fit(name, ranks, checkpoint=folder / "alone.ckpt")
 
 
 def own_loop(name: str, ranks: Ranks) -> dict[str, Any]:
@@ -149,7 +161,8 @@ def main(folder: Path, tasks: list[str]) -> None:
         name, _, how = task.partition(".")
         if how == "badly":
             end_badly(name, ranks, folder)
-        done = {"own": own_loop, "resumed": functools.partial(resumed, folder), "": fit}[how](name, ranks)
+        how_to = {"own": own_loop, "resumed": partial(resumed, folder), "taken": partial(taken, folder), "": fit}
+        done = how_to[how](name, ranks)
         checkpoint.save(folder / f"{task}-{ranks.rank}.npz", done)
 
 

@@ -94,7 +94,9 @@ def bounds(name, n):
 def folder(request, tmp_path_factory, mpiexec):
     """What so many ranks leave when they have done all tasks."""
     path = tmp_path_factory.mktemp("ranks")
-    done, _ = launch(mpiexec, request.param, path, *NAMES, "plain.own", "page.own", "plain.resumed", "dropout.resumed")
+    tasks.half(path / "alone.ckpt", "plain")
+    more = "plain.own", "page.own", "plain.resumed", "dropout.resumed", "plain.taken"
+    done, _ = launch(mpiexec, request.param, path, *NAMES, *more)
     assert done.returncode == 0, done.stderr
     return request.param, path
 
@@ -149,14 +151,17 @@ def test_a_run_goes_on_with_the_same_bits(folder, name):
 
 
 def test_a_checkpoint_goes_on_with_another_number_of_ranks(folder):
-    """Here with one, from the end of the second epoch."""
+    """From the middle of the second epoch, with one in place of several, and with several in place of one."""
     n, path = folder
-    state = checkpoint.load(path / f"plain-{n}.ckpt")
-    assert state["run"]["step"] > 0
-    first, on = left(folder, "plain")[0], tasks.fit("plain", checkpoint=path / f"plain-{n}.ckpt")
-    assert same(first, on)  # it was at its end
-    parameters, error = bounds("plain", n)
-    assert all(close(first["model"][p.label], on["model"][p.label], e) for p, e in zip(parameters, error, strict=True))
+    first, fewer = left(folder, "plain")[0], tasks.fit("plain", checkpoint=path / "plain-half.ckpt")
+    more, *others = left(folder, "plain.taken")
+    assert all(same(more, other) for other in others)
+    (parameters, one), (_, several) = bounds("plain", 1), bounds("plain", n)
+    for p, e, f in zip(parameters, one, several, strict=True):
+        assert close(first["model"][p.label], fewer["model"][p.label], e + f)
+        assert close(first["model"][p.label], more["model"][p.label], e + f)
+    for rows in zip(first["history"], fewer["history"], more["history"], strict=True):
+        assert all(row == pytest.approx(rows[0], rel=1e-12) for row in rows)
 
 
 @pytest.mark.slow
@@ -182,7 +187,7 @@ BADLY = {
     "sums": "rank 1 is at the first of the sum of 3 float64, rank 0 is at the weights after 20 steps",
     "frozen": "rank 1 is at the first of the sum of 49 float64, rank 0 is at the sum of 54 float64",
     "drifts": "the weights after 20 steps to be the same on all ranks, got rank 1 has .* rank 0 has",
-    "data": "what fit is given to be the same on all ranks, got rank 1 has",
+    "data": "what fit is given to be the same on all ranks, got rank 1 has {'data': '[^']*'}, rank 0 has",
     "weights": "the weights and the optimizer's state to be the same on all ranks, got rank 1 has",
 }
 QUICK = {"killed", "frozen"}
@@ -199,7 +204,7 @@ def test_ranks_that_end_badly(name, mpiexec, tmp_path):
         assert re.search(rf"PID {process}|(?i:rank) 1 .*PID", said), said
     else:
         assert re.search(BADLY[name], said), said
-    assert seconds < 20  # most of it is Python's start
+    assert seconds < 60  # of 10,000 epochs; most of it is the start of Python on a busy machine
     if name not in ("data", "weights"):
         state = checkpoint.load(tmp_path / "run.ckpt")
         assert state["run"]["step"] >= 19

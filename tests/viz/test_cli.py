@@ -162,3 +162,12 @@ def test_the_playground_is_written_by_a_command(tmp_path: Path, capsys: pytest.C
     for arguments in (["--playground"], ["--playground", "-o", "page.svg"], ["--playground", "-o", "a.html", "a*b"]):
         assert main(arguments) == 2
     assert "expected one page to write, as in --playground -o playground.html" in capsys.readouterr().err
+
+
+def test_a_picture_that_is_shrunk_is_told_on_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["+".join(["a"] * 250), "a=1", "-o", str(tmp_path / "long.png")]) == 0
+    told = capsys.readouterr().err
+    assert (
+        told.startswith("viz: render: the picture is larger than a PNG can be, and shrunk to ")
+        and told.count("\n") == 1
+    )

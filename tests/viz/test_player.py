@@ -250,7 +250,7 @@ def test_a_notebook_shows_the_player_in_its_cell(tmp_path: Path) -> None:
     frame = shown._repr_html_()
     reader = Reader()
     reader.feed(frame)
-    assert reader.tags == ["iframe"] and len(frame) < 100_000
+    assert reader.tags == ["iframe"] and len(frame) < 30_000
     path = shown.save(tmp_path / "page.html")
     assert path.read_text(encoding="utf-8") == shown.html
     with pytest.raises(ValueError, match=r"expected a path that ends in \.html"):

@@ -354,3 +354,18 @@ def test_the_theme_can_be_chosen(player) -> None:
         assert player.find_element(By.ID, "theme").accessible_name == f"Theme: {name}"
         colours.append(player.execute_script(ground))
     assert colours[0] == colours[2] != colours[1]
+
+
+def test_a_cell_of_a_notebook_plays(browser, tmp_path: Path) -> None:
+    root, _ = expression()
+    root.label = "é <b>"
+    cell = tmp_path / "cell.html"
+    cell.write_text(f"<!doctype html><meta charset=utf-8>{viz.play(root)._repr_html_()}", encoding="utf-8")
+    browser.get(cell.as_uri())
+    browser.switch_to.frame(0)
+    result = WebDriverWait(browser, 10).until(lambda page: page.find_elements(By.ID, "result"))[0]
+    assert WebDriverWait(browser, 10).until(lambda page: result.text) == f"é <b> = {decimal(root.data)}"
+    browser.find_element(By.ID, "last").click()
+    assert "step 9 of 9" in browser.find_element(By.ID, "count").text
+    browser.switch_to.default_content()
+    assert browser.get_log("browser") == []

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from viz import plots
-from viz.axes import log_ticks, people
+from viz.axes import log_ticks, short_number
 
 matplotlib = pytest.importorskip("matplotlib")
 NAMES = ("cat", "dog", "bird")
@@ -318,7 +318,7 @@ def test_a_log_axis_has_numbers_between_its_ends(low: float, high: float, count:
     ],
 )
 def test_numbers_are_written_as_people_do(value: float, text: str) -> None:
-    assert people(value) == text
+    assert short_number(value) == text
 
 
 def test_epochs_before_and_after_a_resume_are_all_there(tmp_path: Path) -> None:

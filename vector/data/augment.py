@@ -11,7 +11,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+__all__ = ["Augmentation", "cutout", "mirror", "shift"]
+
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+"""Gives a batch of images changed at random, by a generator."""
 
 
 def shift(pixels: int) -> Augmentation:

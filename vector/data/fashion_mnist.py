@@ -23,6 +23,7 @@ from .download import File, Source, find, load_arrays
 CLASS_NAMES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
+"""What the labels 0 to 9 mean."""
 SOURCE = Source(
     title="Fashion-MNIST",
     name="fashion_mnist",

@@ -45,6 +45,7 @@ EMNIST_CLASSES = {
     "bymerge": "0123456789" + LETTERS + "abdefghnqrt",
     "byclass": "0123456789" + LETTERS + LETTERS.lower(),
 }
+"""What the labels of each split of EMNIST mean, in order."""
 
 
 class Images(NamedTuple):

@@ -54,10 +54,11 @@ def collapse(roots: Sequence[Node], order: Sequence[Node], patterns: Patterns, n
 
 
 class Layers(NamedTuple):
-    """What to fold: the layers of `models`, of an engine's `nn`, or without any all in the graph; or their neurons."""
+    """What to fold: the layers of `models`, of an engine's `nn`, or without any all in the graph; or their neurons, if
+    they are not more than so many."""
 
     models: Sequence[Any] = ()
-    neurons: bool = False
+    neurons: int = 0
 
 
 def fold(roots: Sequence[Node], order: Sequence[Node], layers: Layers, names: Mapping[int, str]) -> list[Node]:
@@ -72,7 +73,7 @@ def fold(roots: Sequence[Node], order: Sequence[Node], layers: Layers, names: Ma
     home: dict[int, str] = {}
     for node in order:
         if node.op is None:
-            layer = _layer(node.label, layers.neurons)
+            layer = _layer(node.label, layers.neurons > 0)
             if layer and (id(node) in named if layers.models else not is_constant(node)):
                 home[id(node)] = layer
             continue
@@ -82,6 +83,8 @@ def fold(roots: Sequence[Node], order: Sequence[Node], layers: Layers, names: Ma
             home[id(node)] = (owners or above).pop()
     if not home:
         raise ValueError("draw: expected layers whose parameters are in the graph, found none to fold")
+    if layers.neurons and len(set(home.values())) > layers.neurons:
+        raise ValueError(f"draw: expected at most {layers.neurons} neurons to fold, found more")
     outside = {id(root) for root in roots}
     for node in order:
         outside |= {id(x) for x in node.inputs if home.get(id(x)) != home.get(id(node))}

@@ -90,7 +90,7 @@ def overview(root: Node | Sequence[Node], note: str = "", theme: str = "light") 
     each, and what is still too large is cut off some steps from `root`.
     """
     roots = _checked_roots(root)
-    ways: list[dict[str, Any]] = [{}, {"collapse": Layers(neurons=True)}, {"collapse": Layers()}]
+    ways: list[dict[str, Any]] = [{}, {"collapse": Layers(neurons=CARDS)}, {"collapse": Layers()}]
     for options in [*ways, {"depth": deepest(roots, CARDS)}, {"depth": 0}]:
         try:
             graph = draw(roots, theme=theme, max_nodes=CARDS, **options)

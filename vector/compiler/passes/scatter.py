@@ -35,7 +35,7 @@ def place_parts(program: Program) -> Program:
         if not is_sum(call, made) or (above is not None and is_sum(above, made) and readers[call.out] == 1):
             continue  # no sum, or a part of a larger one
         parts = leaves(call, made, readers)
-        count = marks(parts) if len(parts) > 1 and call.out.size <= LARGE else np.array([2])
+        count = marks(parts) if parts and call.out.size <= LARGE else np.array([2])
         if count.max(initial=0) > 1:
             continue  # two of them have an element in common
         gone.add(call)
@@ -46,8 +46,6 @@ def place_parts(program: Program) -> Program:
             instead.setdefault(at[part], []).append(new)
         if gaps:
             instead[min(at[part] for part in parts)].insert(0, Call(np.copyto, (0.0,), {}, call.out))
-    if not gone:
-        return program
     calls = [new for i, call in enumerate(program.calls) for new in (call, *instead.get(i, ())) if new not in gone]
     return eliminate_dead_code(rewrite(program, calls, {}))
 
