@@ -352,16 +352,17 @@ def half_batches(f: Callable[..., Any]) -> Verdict:
 
 
 def most(answer: Any) -> Verdict:
-    """The most that eight sigmoids, one after the other, can hand on."""
+    """The most that six sigmoids, one after the other, can hand on."""
     hints = {
-        2.0: "factors along a path are multiplied, not added: 1/4 to the power of 8",
-        0.25: "that is one sigmoid; there are eight of them",
-        0.5**8: "the steepest slope is s * (1 - s) at s = 0.5, which is 0.25",
-        0.25**7: "that is seven sigmoids; there are eight",
+        1.5: "factors along a path are multiplied, not added: 1/4 to the power of 6",
+        0.25: "that is one sigmoid; there are six of them",
+        0.5**6: "the steepest slope is s * (1 - s) at s = 0.5, which is 0.25",
+        0.25**5: "that is five sigmoids; there are six",
+        0.25**7: "that is seven sigmoids; there are six",
         1.0: "the slope of sigmoid is s * (1 - s), never more than 0.25",
     }
-    right = "Right. About 0.000015: of a gradient of 1 this is the most that gets through."
-    return verdict(right, lambda: expect("most", answer, 0.25**8, hints, "multiply the largest slope by itself"))
+    right = "Right. A gradient of 1 comes down to 0.00024 at best."
+    return verdict(right, lambda: expect("most", answer, 0.25**6, hints, "multiply the largest slope by itself"))
 
 
 def dead(answer: Any, rows: list[list[Value]]) -> Verdict:
@@ -434,11 +435,9 @@ def forward(f: Callable[..., Any], x: Any, layers: Any, logits: list[Value]) -> 
         out = call(f, x, *layers)
         if not hasattr(out, "op"):
             raise Mistake(f"`forward` returns a {type(out).__name__}, so there is no graph: compute with the tensors")
-        if out.shape != (10,):
-            raise Mistake(
-                f"The result has shape {out.shape}, not (10,): 784 numbers times a matrix (784, 128) are 128 numbers"
-            )
-        right = np.array([z.data for z in logits])
+        if out.shape != (1, 10):
+            raise Mistake(f"The result has shape {out.shape}, not (1, 10): (1, 784) @ (784, 128) has shape (1, 128)")
+        right = np.array([[z.data for z in logits]])
         w1, b1, w2, b2, image = (each.data for each in (*layers, x))
         mistakes = {
             "the hidden layer has no relu": (image @ w1 + b1) @ w2 + b2,
@@ -450,6 +449,6 @@ def forward(f: Callable[..., Any], x: Any, layers: Any, logits: list[Value]) -> 
         if np.allclose(out.data, right, rtol=1e-9, atol=1e-9):
             return
         reason = next((why for why, wrong in mistakes.items() if np.allclose(out.data, wrong)), "compare the formula")
-        raise Mistake(f"The first output is {out.data[0]:.6f} and should be {right[0]:.6f}: {reason}")
+        raise Mistake(f"The first output is {out.data[0, 0]:.6f} and should be {right[0, 0]:.6f}: {reason}")
 
     return verdict("Right. Two lines of arrays compute what 103,000 nodes did.", test)
