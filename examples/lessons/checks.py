@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from scalar import Value, grad, mse, nn, optim, topological_order
+from scalar import Value, grad, mse, nn, optim
 
 NOTE = '<div style="border-left: 4px solid {0}; background: {0}1a; padding: 0.5em 1em; max-width: 50em">{1}</div>'
 GREEN, ORANGE = "#15803d", "#d97706"
@@ -111,7 +111,7 @@ def slope(slope: Any) -> Verdict:
 
 
 LOCAL = "that is the local derivative alone; multiply it by what arrives at the node, its own gradient"
-OTHER = "for a product it is the *other* factor, times what arrives"
+OTHER = "for a product it is the other factor, times what arrives"
 BY_HAND: dict[str, tuple[float, Hints]] = {
     "dL_de": (-4.0, {2.0: f"that is e itself; {OTHER}"}),
     "dL_dd": (2.0, {-4.0: f"that is d itself; {OTHER}", -8.0: "that is L, a value and no gradient"}),
@@ -147,7 +147,7 @@ def my_backward(f: Callable[[Value], Any]) -> Verdict:
     """A backward pass over sums and products: `f(L)` returns a dict with the gradient of each node."""
     a, b, d, x = (Value(v, n) for v, n in zip((3.0, -2.0, -4.0, 3.0), "abdx", strict=True))
     product = "a product hands `g` times the other factor's `data` to each input"
-    other = "each factor gets the *other* factor's number"
+    other = "each factor gets the other factor's number"
     arriving = "multiply the other factor by what arrives, `g`"
     total = "a sum hands on what arrives, `g`, to both its inputs"
     several = "x is used three times: add to its gradient with `+=`; `=` forgets what came before"
@@ -178,7 +178,8 @@ def spelled_out(f: Callable[[Value], Any]) -> Verdict:
     """tanh written with `exp`."""
 
     def test() -> None:
-        out, t = call(f, Value(0.5)), math.tanh(0.5)
+        x, t = Value(0.5), math.tanh(0.5)
+        out = call(f, x)
         if not isinstance(out, Value):
             raise Mistake(
                 f"`{f.__name__}` returns a {type(out).__name__}, so there is no graph: use scalar's `exp` on `x` itself"
@@ -189,7 +190,7 @@ def spelled_out(f: Callable[[Value], Any]) -> Verdict:
             math.tanh(1.0): "the exponent is twice what it should be",
         }
         expect(f"{f.__name__}(0.5)", out, t, hints, "write (e^2x - 1) / (e^2x + 1)")
-        if not same(grad(out, next(n for n in topological_order(out) if n.requires_grad)), 1 - t * t):
+        if not same(grad(out, x), 1 - t * t):
             raise Mistake(f"`{f.__name__}` has the right value and a wrong gradient: use `x` itself, not `x.data`")
 
     return verdict("Right. Five kinds of op make one tanh.", test)
@@ -381,7 +382,7 @@ def dead(answer: Any, rows: list[list[Value]]) -> Verdict:
         if found == right:
             return
         if found == {j for j, column in enumerate(columns) if not all(column)}:
-            raise Mistake(f"{sorted(found)} are off for *some* point. Dead is what is off for *every* point: use `all`")
+            raise Mistake(f"{sorted(found)} are off for some point. Dead is what is off for every point: use `all`")
         if found == alive:
             raise Mistake(f"{sorted(found)} are the ones that live: their output is above 0 somewhere")
         if found == {j for j, column in enumerate(columns) if not column[0]}:
@@ -402,7 +403,7 @@ def revived(activation: Any, losses: Any) -> Verdict:
             return
         reasons = {
             "relu": "its slope below 0 is 0, so no gradient reaches the neurons, and the network is a constant",
-            "leaky_relu": "its slope below 0 is 0.01: the neurons are alive, and so slow that 200 steps change nothing",
+            "leaky_relu": "its slope below 0 is 0.01: the neurons are alive, and so slow that 100 steps change nothing",
         }
         reason = reasons.get(activation, "its slope at -2 is too small; try another")
         raise Mistake(f"With `{activation}` the loss went from {losses[0]:.3f} to {losses[-1]:.3f}: {reason}")
