@@ -52,6 +52,11 @@ def test_the_lessons_run_with_their_solutions() -> None:
     assert [text[0] for text in said] == ["✗", "✓"] * sum(len(solutions(path)) for path in NOTEBOOKS), said
     assert not [text for text in said if text[0] == "✗" and "..." not in text]
     assert max(map(size, cells)) < MOST
+    printed = "\n".join(each["stdout"] for cell in cells for each in outputs(cell) if "stdout" in each)
+    (before, after), *_ = re.findall(r"^loss before (\S+), after (\S+)$", printed, re.MULTILINE)
+    assert float(before) == pytest.approx(float(after), abs=1e-3) and float(after) > 0.3  # the bug did harm that stays
+    assert re.search(r"^learning rate 0.8: loss \S+, [56] of 6 neurons are dead$", printed, re.MULTILINE)
+    assert int(re.findall(r"^vector +\S+ µs +([\d,]+) ×$", printed, re.MULTILINE)[0].replace(",", "")) > 20
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
