@@ -170,5 +170,5 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))  # what is described and played is what stands here
     folder = Path(*sys.argv[1:2] or [ROOT / "build"])
     assemble(folder)
-    command = [sys.executable, "-m", "zensical", "build", "--strict", "-f", "mkdocs.yml"]
+    command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict", "-f", "mkdocs.yml"]
     sys.exit(subprocess.run(command, cwd=folder, check=False).returncode)

@@ -26,13 +26,14 @@ from viz.maths.steps import Frame, steps
 from viz.nodes import Node
 from viz.picture.draw import draw, overview
 from viz.picture.render import render, svg
-from viz.player.page import play
+from viz.player.page import Player, play
 from viz.zoom import zoom
 
 __all__ = [
     "Formula",
     "Frame",
     "Node",
+    "Player",
     "derivative",
     "draw",
     "formula",
