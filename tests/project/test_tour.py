@@ -5,44 +5,26 @@ that may differ in the last digits from one machine to another.
 """
 
 import json
-import os
 import re
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
+from notebooks import ROOT, outputs, run, size
 
-ROOT = Path(__file__).parents[2]
 TOUR = ROOT / "examples" / "tour.ipynb"
 
 
-def run() -> Any:
-    """The notebook, executed by this Python."""
-    import nbformat
-    from nbclient import NotebookClient
-
-    notebook = nbformat.read(TOUR, as_version=4)
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    client = NotebookClient(
-        notebook,
-        timeout=120,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(ROOT)}},
-        coalesce_streams=True,  # what a cell prints comes in as many pieces as there were moments
-    )
-    client.create_kernel_manager()
-    client.km.kernel_cmd = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    client.execute(env=os.environ | {"PYTHONPATH": path, "JUPYTER_PLATFORM_DIRS": "1"})
-    return notebook
+def tour() -> Any:
+    """The notebook, run."""
+    nbformat = pytest.importorskip("nbformat", reason="no nbformat to read the notebook with")
+    return run(nbformat.read(TOUR, as_version=4))
 
 
 def shown(cell: Any, numbers: bool) -> list[Any]:
     """What a cell shows: its text, whole or, without `numbers`, its beginning without them."""
     found = []
-    for output in cell["outputs"]:
-        data = {"stdout": output["text"]} if output["output_type"] == "stream" else output["data"]
-        texts = {kind: "".join(text) for kind, text in data.items() if kind != "text/plain" or len(data) == 1}
+    for data in outputs(cell):
+        texts = {kind: text for kind, text in data.items() if kind != "text/plain" or len(data) == 1}
         if picture := texts.pop("image/svg+xml", ""):  # what it says: where it stands is for Graphviz to choose
             texts["picture"] = " ".join(re.findall(r"<text[^>]*>([^<]*)<", picture))
         found.append(texts if numbers else {kind: re.sub(r"[\d.e+−-]+", "", text)[:20] for kind, text in texts.items()})
@@ -51,16 +33,16 @@ def shown(cell: Any, numbers: bool) -> list[Any]:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_tour_shows_what_it_is_stored_with() -> None:
-    pytest.importorskip("nbclient", reason="no nbclient to run the notebook with")
     stored = [cell for cell in json.loads(TOUR.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
-    for before, now in zip(stored, [cell for cell in run()["cells"] if cell["cell_type"] == "code"], strict=True):
+    for before, now in zip(stored, [cell for cell in tour()["cells"] if cell["cell_type"] == "code"], strict=True):
         exact = "machine" not in before["metadata"].get("tags", [])
         assert shown(now, exact) == shown(before, exact), "".join(before["source"])
         assert before["outputs"] or "import" in "".join(before["source"])
+        assert size(now) < 100_000
 
 
 if __name__ == "__main__":
-    notebook = run()
+    notebook = tour()
     for cell in notebook["cells"]:
         cell["metadata"].pop("execution", None)
         for output in cell.get("outputs", []):
