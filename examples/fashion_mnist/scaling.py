@@ -241,7 +241,7 @@ def worker(words: Sequence[str]) -> None:
         programs["overlap"] = functools.partial(overlap, case)
         found, first = programs[what](ranks=ranks), ranks.first
     if first:
-        print(json.dumps(found))
+        say(json.dumps(found))
 
 
 def rows_of(case: Case) -> list[int]:

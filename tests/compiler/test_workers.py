@@ -471,7 +471,7 @@ PRODUCTS = {  # shapes, dtypes, and whether threads share the product
     "two stacks": ((8, 100, 100), (8, 100, 100), "ff", True),
     "a stack times one of one": ((8, 100, 100), (1, 100, 100), "ff", False),
     "a matrix times a stack": ((400, 100), (8, 100, 100), "ff", False),
-    "stacks of stacks": ((2, 8, 100, 100), (100, 100), "ff", False),
+    "stacks of stacks": ((2, 8, 100, 100), (100, 100), "ff", True),
     "of two dtypes": ((8, 100, 100), (100, 100), "fd", False),
 }
 

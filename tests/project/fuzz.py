@@ -149,7 +149,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 def read_image(path: Path) -> None:
     if str(ROOT / "examples" / "fashion_mnist") not in sys.path:
-        sys.path.append(str(ROOT / "examples" / "fashion_mnist"))
+        sys.path.insert(0, str(ROOT / "examples" / "fashion_mnist"))
     import predict
 
     try:

@@ -14,7 +14,7 @@ from viz.console import run, say
 
 RACE = "fashion_mnist/race.py"
 PROGRAMS = ["tiny_expression.py", "moons.py", "compare_engines.py", "speed.py", TRAIN, PREDICT, RACE]
-PROGRAMS.append("fashion_mnist/judge_photographs.py")
+PROGRAMS += [f"fashion_mnist/{name}.py" for name in ("judge_photographs", "scaling")]
 PROGRAMS += [f"names_gpt/{name}.py" for name in ("compare", "look", "race", "train")]
 SHORT = [  # no options
     f"short/{name}.py" for name in ("class_weights", "convnet", "gru", "minimize", "own_layer", "regression")

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from example_runs import command, run
+from example_runs import command, importing, run
 from gpts import FOLDER, NUMBERS, TENSORS, Gpt, Sizes
 
 from vector import checkpoint
@@ -16,7 +16,8 @@ from vector import checkpoint
 
 def program(name: str) -> SimpleNamespace:
     """A program of the folder as a module of its own: other examples have one of the same name."""
-    return SimpleNamespace(**runpy.run_path(str(FOLDER / f"{name}.py")))
+    with importing(FOLDER):
+        return SimpleNamespace(**runpy.run_path(str(FOLDER / f"{name}.py")))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from example_runs import command, run
+from example_runs import command, importing, run
 from gpts import FOLDER, TENSORS, Gpt, Sizes, weights_of
 
 import vector
@@ -21,7 +21,8 @@ ALPHABET = "\n<abcdehilmrt"
 
 @pytest.fixture(scope="module")
 def look() -> SimpleNamespace:
-    return SimpleNamespace(**runpy.run_path(str(FOLDER / "look.py")))
+    with importing(FOLDER):
+        return SimpleNamespace(**runpy.run_path(str(FOLDER / "look.py")))
 
 
 def model_of(layers: int) -> Gpt:

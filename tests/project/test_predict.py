@@ -5,12 +5,12 @@ import os
 import re
 import struct
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from example_runs import EXAMPLES, PREDICT, TRAIN, command, environment, run
+from example_runs import EXAMPLES, PREDICT, TRAIN, command, environment, importing, run
 from fuzz import png
 
 from vector.datasets import CLASS_NAMES, fashion_mnist_sample
@@ -63,9 +63,9 @@ def test_what_the_model_sees_is_written(model: Path, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def read_image(monkeypatch: pytest.MonkeyPatch) -> Reader:
-    monkeypatch.syspath_prepend(EXAMPLES / "fashion_mnist")
-    return importlib.import_module("predict").read_image
+def read_image() -> Iterator[Reader]:
+    with importing(EXAMPLES / "fashion_mnist"):
+        yield importlib.import_module("predict").read_image
 
 
 def test_every_kind_of_grey_is_the_same_grey(tmp_path: Path, read_image: Reader) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from example_runs import EXAMPLES, importing
 
-FOLDER = Path(__file__).parents[2] / "examples/fashion_mnist"
+FOLDER = EXAMPLES / "fashion_mnist"
 OURS = ["ours", "ours-exact", "ours-eager", "byhand", "byhand-careful"]
 IMPOSTOR = """
 import sys
@@ -27,12 +28,12 @@ racers.main(*sys.argv[1:])
 
 
 @pytest.fixture
-def race(monkeypatch: pytest.MonkeyPatch):
+def race():
     """examples/fashion_mnist/race.py as a module."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-    import race
+    with importing(FOLDER):
+        import race
 
-    return race
+        yield race
 
 
 def run_race(tmp_path: Path, *arguments: object) -> str:
@@ -111,8 +112,9 @@ def test_by_hand_and_careful(race, n: int) -> None:
 
 @pytest.fixture
 def task(race, tmp_path: Path):
-    race.write_data(tmp_path, "sample", [16])
-    return race.Task(str(tmp_path), 8, 16, "sgd", 0.1)
+    task = race.Task(str(tmp_path), 8, 16, "sgd", 0.1)
+    race.write_data(tmp_path, "sample", [task])
+    return task
 
 
 def test_an_impostor_is_convicted_and_a_breakdown_told(race, task, tmp_path: Path, monkeypatch) -> None:

@@ -1,9 +1,12 @@
-"""The examples as a reader runs them, each in a process of its own."""
+"""The examples as a reader runs them, each in a process of its own, or as modules."""
 
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TRAIN, PREDICT = "fashion_mnist/train.py", "fashion_mnist/predict.py"
@@ -23,3 +26,21 @@ def run(folder: Path, *words: str, code: int = 0) -> subprocess.CompletedProcess
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr, done.stderr
     return done
+
+
+KNOWN: dict[Path, dict[str, ModuleType]] = {}  # by folder the modules that were imported from it
+
+
+@contextmanager
+def importing(folder: Path) -> Iterator[None]:
+    """Inside, modules are imported from an example's folder first, whatever other folders call theirs."""
+    names = {path.stem for path in folder.glob("*.py")}
+    outside = {name: sys.modules.pop(name) for name in names & sys.modules.keys()}
+    sys.modules.update(KNOWN.get(folder, {}))
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        KNOWN[folder] = {name: sys.modules.pop(name) for name in names & sys.modules.keys()}
+        sys.modules.update(outside)

@@ -1,15 +1,11 @@
 """The GPT of examples/names_gpt, for tests."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
+from example_runs import EXAMPLES, importing
 
-FOLDER = Path(__file__).parents[2] / "examples/names_gpt"
-if str(FOLDER) not in sys.path:
-    sys.path.append(str(FOLDER))  # last: other examples have a train.py, too
-
-from model import NUMBERS, TENSORS, Engine, Gpt, Sizes, first_weights  # noqa: E402
+FOLDER = EXAMPLES / "names_gpt"
+with importing(FOLDER):
+    from model import NUMBERS, TENSORS, Engine, Gpt, Sizes, first_weights
 
 Example = tuple[np.ndarray, np.ndarray]
 
