@@ -211,7 +211,8 @@ def ours_over(task: Task) -> Epochs:
     use_our_threads()
     images, labels = task.data
     step = compile(our_step(task), exact=False)
-    some = cycle([task.order[i : i + 32] for i in range(0, len(task.order), 32)])
+    order = task.order
+    some = cycle([order[i : i + 32] for i in range(0, len(order), 32)])
 
     def train(count: int) -> Any:
         rows = next(some)
