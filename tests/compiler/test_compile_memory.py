@@ -29,7 +29,8 @@ def test_replays_do_not_grow(optimizer, no_collector, monkeypatch):
     step.verify_next()
     run(100_000 - 6_000)
     grown = resident() - before
-    assert grown < 1_000_000, f"{grown} bytes more in memory after 100,000 replays"
+    # An object a replay would be 3 MB and more; a third of that comes and goes with the recordings that verify.
+    assert grown < 2_500_000, f"{grown} bytes more in memory after 100,000 replays"
     assert step.traces == 2 and step.verified > 5
 
 
