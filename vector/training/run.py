@@ -114,18 +114,19 @@ class Run:
         seen = min(behind * batches.batch_size, len(batches.images))  # by all ranks
         bar = progress_bar(len(batches), behind, f"epoch {number + 1}/{self.epochs}", progress and on_terminal())
         self.plan()
+        first, alone = number * len(batches), self.ranks.size == 1
         for batch in itertools.islice(batches, behind, None):
             if schedule is not None:
                 optimizer.lr = schedule(self.step)
             value, outputs = step(*batch)
             mean, y = value.item(), batch[1]
-            require_finite(mean, number + 1, self.step - number * len(batches) + 1)
-            rows = batches.rows(self.step - number * len(batches))
+            require_finite(mean, number + 1, self.step - first + 1)
+            rows = batches.rows(self.step - first)
             self.step += 1
             self.loss += mean * rows
-            own = batches.own(rows)
-            for name, metric in self.metrics.items() if own.start < own.stop else ():
-                self.sums[name] += total(metric, outputs.data, y)
+            if alone or batches.has_rows(rows):
+                for name, metric in self.metrics.items():
+                    self.sums[name] += total(metric, outputs.data, y)
             seen += rows
             if self.on_step is not None:
                 self.on_step({"step": self.step, "loss": mean})
