@@ -77,19 +77,23 @@ class Profile:
         yield f"{max(self.step - self.seconds, 0.0) / total:6.1%}  around the lines: arguments, guards, results"
 
 
+def multiplies(call: Call) -> bool:
+    """Whether a call multiplies matrices: its last two arguments."""
+    return call.function in (np.matmul, np.dot) or isinstance(call.function, ProductUpdate)
+
+
 def kind_of(call: Call | None) -> str:
     """What sort of line a call is."""
     if call is None:
         return OTHER
-    functions = {c.function for c in call.statements}
-    if any(f in (np.matmul, np.dot) or isinstance(f, ProductUpdate) for f in functions):
+    if any(map(multiplies, call.statements)):
         return PRODUCT
     return ELEMENTS if all(c.elementwise for c in call.statements) else OTHER
 
 
 def operations(call: Call) -> int:
     """The floating-point operations of a product, or of a call that goes element by element; else 0."""
-    if call.function in (np.matmul, np.dot) or isinstance(call.function, ProductUpdate):
+    if multiplies(call):
         return 2 * call.out.size * call.args[-2].shape[-1]
     return call.out.size if call.elementwise and call.function is not np.copyto else 0
 

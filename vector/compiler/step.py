@@ -239,15 +239,15 @@ class CompiledStep:
             raise ValueError(f"over: expected arrays with a row for each of at least one step, got {shapes}")
         batches = [*zip(*([x[i, ...] for i in range(len(x))] for x in arrays), strict=True)]
         rows: list[Any] = []  # of the arrays that each step returns
-        while len(rows) < len(batches):
-            result = self(*batches[len(rows)])
+        while (i := len(rows)) < len(batches):
+            result = self(*batches[i])
             rows.append([x.data for x in flatten(result) if isinstance(x, Tensor)])
-            replay, left = self.current, batches[len(rows) :]
-            if replay is not None and left and mode.usual and not self.lock.locked():
+            replay, i = self.current, i + 1
+            if replay is not None and i < len(batches) and mode.usual and not self.lock.locked():
                 with self.lock:
                     number = replay.due - replay.count - 2
-                    if number > 0 and replay.takes(left[0]) and replay.guards.unchanged():
-                        rows += replay.replay_all(left[:number])
+                    if number > 0 and replay.takes(batches[i]) and replay.guards.unchanged():
+                        rows += replay.replay_all(batches[i : i + number])
         columns = map(np.array, zip(*rows, strict=True))
         return replace(result, lambda x: RETURNED(next(columns)) if isinstance(x, Tensor) else x)
 

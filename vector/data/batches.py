@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 
-EVERY = slice(None)  # rows, where there are no parts
-
-
 class Batches:
     """Iterate over a data set in shuffled batches, without copying it; each `iter()` begins the next epoch.
 
@@ -118,8 +115,8 @@ class Batches:
         buffer = np.empty((min(self.batch_size, len(order)), *self.images.shape[1:]), self.images.dtype)
         for i in range(len(self)):
             whole = order[i * self.batch_size : (i + 1) * self.batch_size]
-            own = EVERY if self.part is None else self.own(len(whole))
-            taken = own if own is EVERY or own.start < own.stop else slice(0, 1)
+            own = self.own(len(whole))
+            taken = own if own.start < own.stop else slice(0, 1)
             rows = whole if self.augment is not None else whole[taken]
             images = np.take(self.images, rows, axis=0, out=buffer[: len(rows)], mode="clip")
             batch = images.astype(self.dtype)
@@ -127,7 +124,7 @@ class Batches:
                 np.multiply(batch, self.scale, out=batch, dtype=self.dtype)
             if self.augment is not None:
                 batch = apply(self.augment, batch, np.random.default_rng([self.seed, epoch, i]))[taken]
-            labels = self.labels[whole if own is EVERY else whole[taken]].astype(np.int64 if exact else self.dtype)
+            labels = self.labels[whole[taken]].astype(np.int64 if exact else self.dtype)
             yield (batch, labels, *self._counts(whole, own, taken))
 
     def _counts(self, whole: np.ndarray, own: slice, taken: slice) -> tuple[np.ndarray, ...]:

@@ -38,6 +38,7 @@ def routine(name: str, dtype: np.dtype[Any]) -> Callable[..., None] | None:
     return None
 
 
+@functools.cache
 def numpys_library() -> ctypes.CDLL | None:
     """The OpenBLAS that numpy has loaded: of several the one in numpy's own folder."""
     from threadpoolctl import ThreadpoolController  # only when asked for: it looks through all loaded libraries

@@ -68,8 +68,8 @@ class Accumulation:
     def factors(self, product: Call) -> tuple[Var, Var]:
         """The factors of a product, without the zeros that a column and a row were padded with for numpy."""
         x, y = product.reads
-        plain = self.unpadded(x), self.unpadded(y)
-        return (x, y) if None in plain else plain  # type: ignore[return-value]
+        column, row = self.unpadded(x), self.unpadded(y)
+        return (x, y) if column is None or row is None else (column, row)
 
     def unpadded(self, x: Var) -> Var | None:
         """Of rows that are padded with zeros, or of these transposed, what is padded; else None."""
