@@ -6,6 +6,7 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -146,18 +147,6 @@ class Sequential(Layer):
         if held_out is not None:
             self.batches(*held_out, batch_size, shuffle=False)  # raises for what does not fit
         metrics = metrics_for(loss, batches.labels) if metrics is None else metrics
-        names = [f"test_{name}" for name in ("loss", *metrics)]
-
-        def evaluate() -> dict[str, float]:
-            if held_out is None:
-                return {}
-            n = len(held_out[0])
-            own = slice(n * ranks.rank // ranks.size, n * (ranks.rank + 1) // ranks.size)
-            images, labels = held_out[0][own], held_out[1][own]
-            means = self.evaluate(images, labels, loss, metrics=metrics) if len(labels) else (0.0,) * len(names)
-            found = ranks.gather("the validation", [x * (len(labels) / n) for x in means])
-            return {name: sum(x) for name, x in zip(names, zip(*found, strict=True), strict=True)}
-
         run = Run(self, optimizer, batches, epochs, schedule, checkpoint, every, metrics, on_epoch, on_step, ranks)
         step = self.train_step(optimizer, loss, ranks, weights is not None)
         if compile:
@@ -165,8 +154,19 @@ class Sequential(Layer):
 
             step = RecordedStep(step)
         with use_threads(ranks.threads() if threads is None else threads), in_mode(self, training=True):
-            run.train(step, evaluate, progress and ranks.first)
+            run.train(step, partial(self._validate, held_out, loss, metrics, ranks), progress and ranks.first)
         return run.history
+
+    def _validate(self, held_out: Any, loss: Any, metrics: Mapping[str, Metric], ranks: Alone) -> dict[str, float]:
+        """The mean loss and metrics over what is held out, test_loss and so on; each rank evaluates its part."""
+        if held_out is None:
+            return {}
+        names, n = [f"test_{name}" for name in ("loss", *metrics)], len(held_out[0])
+        own = slice(n * ranks.rank // ranks.size, n * (ranks.rank + 1) // ranks.size)
+        images, labels = held_out[0][own], held_out[1][own]
+        means = self.evaluate(images, labels, loss, metrics=metrics) if len(labels) else (0.0,) * len(names)
+        found = ranks.gather("the validation", [x * (len(labels) / n) for x in means])
+        return {name: sum(x) for name, x in zip(names, zip(*found, strict=True), strict=True)}
 
     def train_step(
         self, optimizer: Optimizer, loss: Callable[..., Any], ranks: Alone = ALONE, weights: bool = False
