@@ -7,7 +7,6 @@ from recorded import always
 
 from vector.compiler import passes
 from vector.compiler.ir import check
-from vector.compiler.passes import at_once
 from vector.compiler.step import CompiledStep
 from vector.runtime import matmul, threads
 
@@ -38,7 +37,8 @@ def only_replays() -> Iterator[None]:
 @pytest.fixture
 def workers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """BLAS's own threads share nothing, as where numpy has another BLAS."""
-    monkeypatch.setattr(at_once, "parts_at_once", lambda x, y: 1)
+    monkeypatch.setattr(matmul, "routine", lambda name, dtype: None)
+    monkeypatch.setattr(matmul, "batch_for", lambda *layouts: None)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from programs import record
 from recorded import always, same
 
 import vector
+from vector import nn
 from vector.compiler.passes import multiply_at_once
 from vector.runtime import blas, matmul, threads
 from vector.runtime.blas import Moving, ProductsAtOnce, ProductUpdate
@@ -115,6 +116,97 @@ def test_blas_has_one_thread_again_whatever_happens(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         multiply(3)
     assert said == [2, 1, 4, 1] and not threads.turn.locked()
+
+
+# --- stacks -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def all_shared(two_cores):
+    matmul.batch_for.cache_clear()
+    yield
+    matmul.batch_for.cache_clear()
+
+
+def tiles(dtype="float32", stacked=False, t=3):
+    rng = np.random.default_rng(0)
+    return rng.random((t, 70, 200)).astype(dtype), rng.random((t, 200, 150) if stacked else (200, 150)).astype(dtype)
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_stack_is_shared_with_the_bits_of_numpy(dtype, stacked, all_shared, monkeypatch):
+    monkeypatch.setattr(matmul, "SHARED", 1_000_000)
+    x, y = tiles(dtype, stacked)
+    x[0, 0, 0] = np.nan
+    said = []
+    monkeypatch.setattr(
+        ProductsAtOnce,
+        "__call__",
+        lambda self, *args, call=ProductsAtOnce.__call__: said.append(args[0]) or call(self, *args),
+    )
+    for number in (1, 2, 3, 2):
+        out = np.full((3, 70, 150), np.nan, dtype)
+        with threads.use_threads(number):
+            assert matmul.shared_matmul(x, y, out) is out
+        assert same(out, np.matmul(x, y))
+    assert said == [1, 2, 1]
+
+
+def test_numbers_that_are_too_large_are_treated_as_the_caller_wants(all_shared, monkeypatch):
+    monkeypatch.setattr(matmul, "SHARED", 1_000_000)
+    x, y = tiles()
+    x[1] = 1e38
+    with threads.use_threads(2):
+        for large in (x, np.roll(x, 1, axis=0)):  # in the caller's part or in another
+            with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+                matmul.shared_matmul(large, y, np.empty((3, 70, 150), "f"))
+            with np.errstate(over="ignore"):
+                assert same(matmul.shared_matmul(large, y, np.empty((3, 70, 150), "f")), np.matmul(large, y))
+
+
+def test_which_stacks_blas_shares(two_cores):
+    def able(x, y, **more):
+        out = np.empty((*x.shape[:2], y.shape[-1]), x.dtype)
+        return matmul.shared_by_blas(x, y, out)
+
+    x, y = tiles(t=8)
+    assert able(x, y) and able(x, np.stack([y] * 8)) and able(x.mT.copy().mT, y)
+    assert not able(x[:1], y) and not able(x[:3], y) and not able(x, y[None])  # one; together too small; two kinds
+    assert not able(x[:, ::7], y) and not able(x, y.astype(float)) and not able(x[:, :, ::2], y[::2])
+    assert not able(x.astype(np.float16), y.astype(np.float16))
+
+
+def test_a_recorded_step_shares_stacks_as_they_are(all_shared):
+    x, y = tiles(t=8)
+    w = vector.Tensor(y)
+    step = vector.compile(lambda x: vector.Tensor(np.matmul(x, w.data) * 2.0))
+    results = []
+    for number in (1, 2):
+        with threads.use_threads(number):
+            results += [step(x).data, step(x).data]
+    assert all(same(results[0], other) for other in results[1:])
+    assert "shared_matmul(x, array, out=t)" in str(step.program)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_training_by_any_number_of_threads_gives_the_same_bits(dtype, exact, all_shared):
+    rng = np.random.default_rng(0)
+    x, labels = rng.random((256, 300)).astype(dtype), rng.integers(0, 10, 256)
+    results = []
+    for number, recorded in itertools.product((1, 2, 3), (True, False)[: 1 + exact]):
+        layers = [nn.Dense(a, b, "relu", seed=a, dtype=dtype) for a, b in ((300, 128), (128, 1000), (1000, 10))]
+        model = nn.Sequential(*layers)
+        step = model.train_step(vector.optim.SGD(model.parameters(), 0.1), vector.cross_entropy)
+        step = vector.compile(step, exact=exact) if recorded else step
+        with threads.use_threads(number):
+            losses = [step(x, labels)[0].item() for _ in range(5)]
+        results.append([np.array(losses), *(p.data for p in model.parameters())])
+        if recorded:
+            text = str(step.program)
+            assert text.count("shared_matmul(" if exact else "(helpers") >= 4, text
+    assert all(same(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True))
 
 
 # --- the pass ---------------------------------------------------------------------------------------------------------

@@ -288,7 +288,7 @@ def test_a_program_is_let_go_with_its_step(eager):
         gc.enable()
 
 
-def test_large_products_that_come_in_between_are_cut_too(monkeypatch):
+def test_large_products_that_come_in_between_are_cut_too(workers_alone, monkeypatch):
     """What updates a weight begins with its gradient, before which the gradients of the layers below are computed."""
     monkeypatch.setattr(matmul, "machine_cores", lambda: 2)
     make, calls = training("adam", sizes=(300, 256, 256, 10), n=256)

@@ -100,9 +100,10 @@ MODULES = {
     "vector/compiler/passes/fuse_updates.py": ["fuse_updates", "exact_passes readme", "compile fit"],
     "vector/compiler/passes/parallel.py": ["regions parallel", "workers", "compile fit"],
     "vector/compiler/passes/accumulate.py": ["accumulate", "fuse_updates parallel", "codegen readme"],
+    "vector/compiler/passes/at_once.py": ["at_once", "codegen workers"],
     "vector/compiler/passes/scatter.py": ["scatter", "exact_passes"],
     "vector/compiler/profile.py": ["profile"],
-    "vector/runtime/blas.py": ["accumulate"],
+    "vector/runtime/blas.py": ["accumulate at_once"],
     "vector/runtime/matmul.py": ["workers vector", "parallel regions", "fit compile"],
     "vector/runtime/threads.py": ["workers parallel", "vector fit", "compile long"],
 }

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..runtime.blas import ProductUpdate
+from ..runtime.matmul import shared_matmul
 from .codegen import timed
 from .ir import Call, Program
 from .passes.exact import is_random
@@ -79,7 +80,7 @@ class Profile:
 
 def multiplies(call: Call) -> bool:
     """Whether a call multiplies matrices: its last two arguments."""
-    return call.function in (np.matmul, np.dot) or isinstance(call.function, ProductUpdate)
+    return call.function in (np.matmul, np.dot, shared_matmul) or isinstance(call.function, ProductUpdate)
 
 
 def kind_of(call: Call | None) -> str:

@@ -185,7 +185,7 @@ class ProductsAtOnce:
     spinning: they keep their processors busy for some milliseconds after a product.
     """
 
-    def __init__(self, sign: float | None, products: Sequence[tuple[Any, Any, np.ndarray]]) -> None:
+    def __init__(self, sign: float | None, products: Sequence[tuple[Any, Any, Any]]) -> None:
         self.sign, self.products = sign, products
         self.__name__ = {None: "multiply", 1.0: "add_products", -1.0: "subtract_products"}[sign]
         self.given: tuple[Any, ...] = ()  # what BLAS is told
@@ -224,7 +224,7 @@ class ProductsAtOnce:
         batch: Any = routine("gemm_batch", dtype)
         self.function, self.set_threads = batch, thread_setter()
         size, (_, number) = batch.argtypes[-2], LETTERS[dtype]
-        outs = sorted(map(byte_bounds, arrays[2::3]))
+        outs = sorted(byte_bounds(x) for x in operands[2::3] if isinstance(x, np.ndarray))  # others are new
         self.outs[:] = outs[:1]  # where they begin and end: those one after the other as one
         for begin, end in outs[1:]:
             last = self.outs[-1]

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import threads
-from .blas import routine, thread_setter
-from .threads import autotuner_for, machine_cores, parallel_for
+from .blas import Moving, ProductsAtOnce, routine, takes, thread_setter
+from .threads import Autotuner, autotuner_for, machine_cores, parallel_for
 
 SMALL, LARGE = 1_000_000, 32_000_000  # multiply-adds: up to which a product is small, from which on it is large
 WAKE = 1_500_000  # multiply-adds of 4 bytes that the caller gets done until a worker is awake
 SHARED = 8_000_000  # the same, from which on a worker saves more time than it takes to wake it
 PART = 1_500_000  # multiply-adds that one of BLAS's own threads takes: they spin, so that less is worth it
+TOO_SMALL = 1_000_000  # multiply-adds of a product that OpenBLAS, to 0.3.31, cannot compute as one of several
 
 
 def tiled(x: Any, y: Any) -> Any:
@@ -81,19 +83,27 @@ def helpers_for(total: int, parts: int, *size: Any) -> int:
 
 def parts_at_once(x: Any, y: Any) -> int:
     """In how many parts BLAS's own threads compute a product of matrices (n, k) and (k, m), if there is a function for
-    that: 1 for all that is small. OpenBLAS 0.3.31 and older cannot compute several of at most a million multiply-adds.
-    """
+    that: 1 for all that is small."""
     if routine("gemm_batch", y.dtype) is None or thread_setter() is None:
         return 1
     return max(1, min(machine_cores(), math.prod(x.shape) * y.shape[1] // PART))
 
 
 def shared_matmul(x: Any, y: Any, out: Any) -> Any:
-    """np.matmul of a stack x (t, n, k) and y (k, m) or (t, k, m), which the threads share where that is quicker.
+    """np.matmul of a stack x (t, n, k) and y (k, m) or (t, k, m), which the threads share where that is quicker: those
+    of BLAS, or workers.
 
     Each computes some of the t products, whole, so that their number changes nothing in the results.
     """
     total = work(x, y)
+    batch = batch_for(threading.get_ident(), *layout(x), *layout(y), *layout(out))
+    if batch is not None:
+        helpers = min(threads.threads - 1, len(x) - 1)
+        if helpers and batch.autotuner.advice():
+            batch.products(helpers, x, y, out)
+            if math.isfinite(np.vdot(out, out)):
+                return out
+        return np.matmul(x, y, out=out)  # which says what is too large a number
     helpers = helpers_for(total, len(x), x.shape, x.strides, y.shape, y.strides)
     if not helpers:
         return np.matmul(x, y, out=out)
@@ -104,6 +114,47 @@ def shared_matmul(x: Any, y: Any, out: Any) -> Any:
 
     parallel_for(part, len(tiles), helpers)
     return out
+
+
+class Layout(NamedTuple):
+    """How an array lies in memory."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+layout = operator.attrgetter(*Layout._fields)
+
+
+class Batch(NamedTuple):
+    """The products of a stack, for BLAS's threads at one time, and whether that is quicker."""
+
+    products: ProductsAtOnce
+    autotuner: Autotuner
+
+
+@functools.lru_cache(maxsize=1024)
+def batch_for(thread: int, *layouts: Any) -> Batch | None:
+    """The batch of one Python thread for a stack, a matrix or stack, and results of these layouts; None where BLAS's
+    threads cannot share them, or it is not worth while."""
+    x, y, out = (Layout(*layouts[i : i + 3]) for i in (0, 3, 6))
+    if not shared_by_blas(x, y, out):
+        return None
+    of_y = (lambda i: lambda y: y[i]) if len(y.shape) == 3 else (lambda i: lambda y: y)
+    products = [
+        (Moving(0, operator.itemgetter(i)), Moving(1, of_y(i)), Moving(2, operator.itemgetter(i)))
+        for i in range(x.shape[0])
+    ]
+    return Batch(ProductsAtOnce(None, products), Autotuner())
+
+
+def shared_by_blas(x: Any, y: Any, out: Any) -> bool:
+    """Whether BLAS's threads can share the products of a stack (t, n, k) and (k, m) or (t, k, m), and it is worth it:
+    arrays, or their layouts."""
+    (t, n, k), m = x.shape, y.shape[-1]
+    able = t > 1 and y.shape[:-2] in ((), (t,)) and routine("gemm_batch", y.dtype) is not None and takes(x, y, out)
+    return able and n * k * m > TOO_SMALL and thread_count(x, y) > 1
 
 
 @functools.cache

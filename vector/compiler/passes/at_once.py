@@ -1,4 +1,4 @@
-"""A pass: BLAS's own threads share large products, and each computes its part whole."""
+"""Passes: BLAS's own threads share large products, and each computes its part whole."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...runtime.blas import ProductsAtOnce, ProductUpdate, takes
-from ...runtime.matmul import parts_at_once
+from ...runtime.matmul import parts_at_once, shared_by_blas, shared_matmul
 from ..alias import cut, may_overlap, reshaped
 from ..ir import Call, Program, Var, rewrite
 
@@ -19,9 +19,24 @@ def multiply_at_once(program: Program) -> Program:
     loose = {call.out.root for call in program.calls if not call.into}  # which lie otherwise at each replay
     for call in program.calls:
         operands = matrices(call, loose)
-        count = parts_at_once(*operands[:2]) if operands else 1
-        calls += at_once(call, operands, count) or [call] if count > 1 else [call]
+        parts = at_once(call, operands, parts_at_once(*operands[:2])) if operands else []
+        calls += parts or [call]
     return rewrite(program, calls, {})
+
+
+def share_stacks(program: Program) -> Program:
+    """Let BLAS's threads share products of stacks as they are, such as tiles of rows."""
+    return rewrite(program, [shared(call) for call in program.calls], {})
+
+
+def shared(call: Call) -> Call:
+    """The call, of a function that lets threads share it where they can."""
+    if call.function is not np.matmul or call.kwargs or call.writes or not call.into or len(call.out.shape) != 3:
+        return call
+    x, y = call.args
+    apart = not any(may_overlap(v.root, call.out.root) for v in (x, y))
+    able = apart and len(x.shape) == 3 and shared_by_blas(x, y, call.out)
+    return Call(shared_matmul, call.args, {}, call.out) if able else call
 
 
 def matrices(call: Call, loose: Container[Var]) -> tuple[Var, ...]:
@@ -46,14 +61,12 @@ def as_matrix(x: Any) -> Var | None:
     if len(x.shape) == 2:
         return x
     t, n, k = x.shape
-    if x.base is not None and x.view[0] is np.reshape and x.base.shape == (t * n, k):
-        return x.base
     return reshaped(x, (t * n, k)) if x.strides[0] == n * x.strides[1] else None
 
 
 def at_once(call: Call, operands: Sequence[Var], count: int) -> list[Call]:
     """The product in `count` parts: of the rows of a weight, each with its columns of x, which are then added; else of
-    the longer side of the result. None for less than eight lines a part."""
+    the longer side of the result. None for one part, or less than eight lines in each."""
     x, y, out = operands
     if count == 2 and reads_a_large_weight(x, y, out) and not call.writes:
         outs = [Var("result", np.empty(out.shape, out.dtype)) for _ in range(count)]
