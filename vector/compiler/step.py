@@ -13,7 +13,7 @@ import operator
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -106,29 +106,22 @@ class Replay:
         if every:
             self.due = min(self.due, self.count - self.count % every + every)
 
-    def replay(self, inputs: Any) -> Any:
-        """Take one step. The tensors' gradients are left as the step would have left them."""
+    def replay(self, inputs: Any) -> tuple[Any, ...]:
+        """Take one step. Returns the arrays of its result; the tensors' gradients are left as the step would have left
+        them."""
         self.count += 1
         if self.accumulated:
             self.accumulate()
         for tensor, after in self.left:
             tensor._grad = after
-        arrays = self.run(*inputs)
+        arrays: tuple[Any, ...] = self.run(*inputs)
+        return arrays
+
+    def result(self, arrays: tuple[Any, ...]) -> Any:
+        """What the step returns, for the arrays of it."""
         if self.single and type(arrays[0]) is ndarray:
             return RETURNED(arrays[0])
         return returned(self.program.outputs, arrays)
-
-    def replay_all(self, batches: Iterable[tuple[Any, ...]]) -> list[Any]:
-        """Take a step for each batch. Returns the arrays of each step's results."""
-        if self.accumulated:
-            self.accumulate()  # from then on they are the program's own
-        for tensor, after in self.left:
-            tensor._grad = after
-        run, rows = self.run, []
-        for batch in batches:
-            self.count += 1
-            rows.append(run(*batch))
-        return rows
 
     def accumulate(self) -> None:
         """Let gradients that go on from step to step start from what the tensors have."""
@@ -237,17 +230,12 @@ class CompiledStep:
         if len(lengths) != 1 or 0 in lengths:
             shapes = [getattr(x, "shape", type(x).__name__) for x in arrays]
             raise ValueError(f"over: expected arrays with a row for each of at least one step, got {shapes}")
-        batches = [*zip(*([x[i, ...] for i in range(len(x))] for x in arrays), strict=True)]
-        rows: list[Any] = []  # of the arrays that each step returns
-        while (i := len(rows)) < len(batches):
-            result = self(*batches[i])
-            rows.append([x.data for x in flatten(result) if isinstance(x, Tensor)])
-            replay, i = self.current, i + 1
-            if replay is not None and i < len(batches) and mode.usual and not self.lock.locked():
-                with self.lock:
-                    number = replay.due - replay.count - 2
-                    if number > 0 and replay.takes(batches[i]) and replay.guards.unchanged():
-                        rows += replay.replay_all(batches[i : i + number])
+        first, *others = zip(*([x[i, ...] for i in range(len(x))] for x in arrays), strict=True)
+        result = self(*first)
+        rows, known = [arrays_of(result)], None
+        for batch in others:
+            known, row = self.replayed(batch, known) or (None, arrays_of(self(*batch)))
+            rows.append(row)
         columns = map(np.array, zip(*rows, strict=True))
         return replace(result, lambda x: RETURNED(next(columns)) if isinstance(x, Tensor) else x)
 
@@ -283,11 +271,9 @@ class CompiledStep:
         array was replaced after the recording, when the step no longer does what was recorded (then StaleRecording,
         which has its `result`), and when two threads run the step at once.
         """
-        replay = self.current
-        if replay is not None and not named and mode.usual and not self.lock.locked():
-            with self.lock:  # an interrupt between acquire() and try would leave it locked
-                if replay.count + 1 < replay.due and replay.takes(args) and replay.guards.unchanged():
-                    return replay.replay(args)
+        if not named and (found := self.replayed(args)):
+            replay, arrays = found
+            return replay.result(arrays)
         if mode.store is not EAGER or mode.check is not None:  # part of another recorded step, or checked for anomalies
             return self.step(*args, **named)
         if self.lock.locked():
@@ -301,9 +287,23 @@ class CompiledStep:
             self.check(replay, arguments)
             if replay.count + 1 >= replay.due:
                 return self.record_again(replay, arguments)
-            result = replay.replay(arguments.inputs)
+            result = replay.result(replay.replay(arguments.inputs))
             replay.donate(arguments)
             return result
+
+    def replayed(self, args: tuple[Any, ...], known: Replay | None = None) -> tuple[Replay, tuple[Any, ...]] | None:
+        """Take a step by the recording used last. Returns this recording and the arrays of the step's result; None, and
+        takes no step, where it is not one for these arguments, a captured value may have changed, or the step is due to
+        run as Python. `known` is a recording that took arguments like these, since when nothing else has run.
+        """
+        replay = self.current
+        if replay is not None and mode.usual and not self.lock.locked():
+            with self.lock:  # an interrupt between acquire() and try would leave it locked
+                if replay.count + 1 < replay.due and (
+                    replay is known or (replay.takes(args) and replay.guards.unchanged())
+                ):
+                    return replay, replay.replay(args)
+        return None
 
     def check(self, replay: Replay, arguments: Arguments) -> None:
         """Raises RecordingError where a captured value is not as it was."""
@@ -435,6 +435,11 @@ def check_tensors(tensors: dict[Tensor, Tensor], tracer: Tracer) -> None:
         else:
             continue
         refuse(what, INSTEAD)
+
+
+def arrays_of(result: Any) -> tuple[Any, ...]:
+    """The arrays of the tensors in what a step returned."""
+    return tuple([x.data for x in flatten(result) if isinstance(x, Tensor)])
 
 
 def flatten(structure: Any) -> list[Any]:

@@ -49,4 +49,5 @@ def total(metric: Metric, outputs: np.ndarray, targets: np.ndarray) -> float:
     values = np.asarray(metric(outputs, targets))
     if not values.ndim:
         return float(values) * len(outputs)
-    return float(values.sum()) / (values.size / len(values))
+    sum_of_all = np.count_nonzero(values) if values.dtype == bool else values.sum()  # the former is much faster
+    return float(sum_of_all) / (values.size / len(values))

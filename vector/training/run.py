@@ -10,7 +10,7 @@ import os
 import sys
 import weakref
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 OnEpoch = Callable[[dict[str, float]], Any]
 OnStep = Callable[[dict[str, float]], Any]
+Step = Callable[..., Sequence[np.ndarray]]
+"""Takes a step with the arrays of a batch, and returns the arrays of the loss and the outputs."""
 OTHER = "give fit what it was made with (model, optimizer, data, batch_size, seed, schedule), or another path"
 
 
@@ -92,7 +94,7 @@ class Run:
         if path is not None:
             self.resume(path)
 
-    def train(self, step: Any, evaluate: Callable[[], dict[str, float]], progress: bool) -> None:
+    def train(self, step: Step, evaluate: Callable[[], dict[str, float]], progress: bool) -> None:
         """Take all epochs that are left, with what `evaluate` gives in the row of each; a recorded step is told between
         them that anything may have changed."""
         while len(self.history) < self.epochs and not self.stopped:
@@ -105,7 +107,7 @@ class Run:
                 step.next_epoch(self.on_epoch is not None)
             self.save()
 
-    def epoch(self, step: Callable[..., Any], progress: bool) -> dict[str, float]:
+    def epoch(self, step: Step, progress: bool) -> dict[str, float]:
         """Take the steps that the epoch has left. Returns its row, which is not yet in the history."""
         batches, optimizer, schedule = self.batches, self.optimizer, self.schedule
         number = len(self.history)
@@ -118,15 +120,15 @@ class Run:
         for batch in itertools.islice(batches, behind, None):
             if schedule is not None:
                 optimizer.lr = schedule(self.step)
-            value, outputs = step(*batch)
-            mean, y = value.item(), batch[1]
+            loss, outputs = step(*batch)
+            mean = loss.item()
             require_finite(mean, number + 1, self.step - first + 1)
             rows = batches.rows(self.step - first)
             self.step += 1
             self.loss += mean * rows
             if alone or batches.has_rows(rows):
                 for name, metric in self.metrics.items():
-                    self.sums[name] += total(metric, outputs.data, y)
+                    self.sums[name] += total(metric, outputs, batch[1])
             seen += rows
             if self.on_step is not None:
                 self.on_step({"step": self.step, "loss": mean})
@@ -299,6 +301,11 @@ class Run:
         self.settled = {name: float(run["sums"][name]) for name in self.metrics}
         self.sums = dict(self.settled if self.ranks.first else dict.fromkeys(self.metrics, 0.0))
         self.history, self.start = list(run["history"]), int(run["start"])
+
+
+def in_arrays(step: Callable[..., Sequence[Any]]) -> Step:
+    """A step that returns tensors, as one that returns their arrays."""
+    return lambda *batch: [x.data for x in step(*batch)]
 
 
 def require_finite(loss: float, epoch: int, batch: int) -> None:

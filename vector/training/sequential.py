@@ -24,7 +24,7 @@ from ..runtime.threads import use_threads
 from ..tensor import Tensor
 from .checkpoint import read, save
 from .metrics import Metric, metrics_for, total
-from .run import OnEpoch, OnStep, Run
+from .run import OnEpoch, OnStep, Run, in_arrays
 
 
 class Sequential(Layer):
@@ -153,6 +153,8 @@ class Sequential(Layer):
             from .recorded import RecordedStep  # the compiler is loaded by who records
 
             step = RecordedStep(step)
+        else:
+            step = in_arrays(step)
         with use_threads(ranks.threads() if threads is None else threads), in_mode(self, training=True):
             run.train(step, partial(self._validate, held_out, loss, metrics, ranks), progress and ranks.first)
         return run.history
