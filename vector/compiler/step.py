@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import operator
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -106,22 +107,28 @@ class Replay:
         if every:
             self.due = min(self.due, self.count - self.count % every + every)
 
-    def replay(self, inputs: Any) -> tuple[Any, ...]:
-        """Take one step. Returns the arrays of its result; the tensors' gradients are left as the step would have left
-        them."""
+    def replay(self, inputs: Any) -> Any:
+        """Take one step. The tensors' gradients are left as the step would have left them."""
         self.count += 1
         if self.accumulated:
             self.accumulate()
         for tensor, after in self.left:
             tensor._grad = after
-        arrays: tuple[Any, ...] = self.run(*inputs)
-        return arrays
-
-    def result(self, arrays: tuple[Any, ...]) -> Any:
-        """What the step returns, for the arrays of it."""
+        arrays = self.run(*inputs)
         if self.single and type(arrays[0]) is ndarray:
             return RETURNED(arrays[0])
         return returned(self.program.outputs, arrays)
+
+    def replay_all(self, batches: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        """Take a step for each batch, and yield the arrays of its result."""
+        if self.accumulated:
+            self.accumulate()  # from then on they are the program's own
+        for tensor, after in self.left:
+            tensor._grad = after
+        run = self.run
+        for batch in batches:
+            self.count += 1
+            yield run(*batch)
 
     def accumulate(self) -> None:
         """Let gradients that go on from step to step start from what the tensors have."""
@@ -232,12 +239,30 @@ class CompiledStep:
             raise ValueError(f"over: expected arrays with a row for each of at least one step, got {shapes}")
         first, *others = zip(*([x[i, ...] for i in range(len(x))] for x in arrays), strict=True)
         result = self(*first)
-        rows, known = [arrays_of(result)], None
-        for batch in others:
-            known, row = self.replayed(batch, known) or (None, arrays_of(self(*batch)))
-            rows.append(row)
+        rows = [arrays_of(result), *self.each(others, self, still=True)]
         columns = map(np.array, zip(*rows, strict=True))
         return replace(result, lambda x: RETURNED(next(columns)) if isinstance(x, Tensor) else x)
+
+    def each(
+        self, batches: Iterable[tuple[Any, ...]], call: Callable[..., Any], still: bool
+    ) -> Iterator[tuple[Any, ...]]:
+        """Take a step for each batch, and yield the arrays of its result; `call` takes a step that is no replay.
+
+        Arguments and captured values are looked at before each step; where all is `still`, before the first and behind
+        each that runs as Python: nothing that changes a captured value may then run in between, and all batches are of
+        the same shapes, strides and dtypes.
+        """
+        left = iter(batches)
+        for batch in left:
+            replay = self.current
+            if replay is not None and mode.usual and not self.lock.locked():
+                with self.lock:
+                    number = replay.due - replay.count - 1
+                    if number > 0 and replay.takes(batch) and replay.guards.unchanged():
+                        more = itertools.islice(left, number - 1) if still else ()
+                        yield from replay.replay_all(itertools.chain([batch], more))
+                        continue
+            yield arrays_of(call(*batch))
 
     def profile(self, *args: Any, repeat: int = 100, **named: Any) -> Profile:
         """Say where the time of a step goes: take `repeat` steps with these arguments, by the line, and put all back
@@ -271,9 +296,11 @@ class CompiledStep:
         array was replaced after the recording, when the step no longer does what was recorded (then StaleRecording,
         which has its `result`), and when two threads run the step at once.
         """
-        if not named and (found := self.replayed(args)):
-            replay, arrays = found
-            return replay.result(arrays)
+        replay = self.current
+        if replay is not None and not named and mode.usual and not self.lock.locked():
+            with self.lock:  # an interrupt between acquire() and try would leave it locked
+                if replay.count + 1 < replay.due and replay.takes(args) and replay.guards.unchanged():
+                    return replay.replay(args)
         if mode.store is not EAGER or mode.check is not None:  # part of another recorded step, or checked for anomalies
             return self.step(*args, **named)
         if self.lock.locked():
@@ -287,23 +314,9 @@ class CompiledStep:
             self.check(replay, arguments)
             if replay.count + 1 >= replay.due:
                 return self.record_again(replay, arguments)
-            result = replay.result(replay.replay(arguments.inputs))
+            result = replay.replay(arguments.inputs)
             replay.donate(arguments)
             return result
-
-    def replayed(self, args: tuple[Any, ...], known: Replay | None = None) -> tuple[Replay, tuple[Any, ...]] | None:
-        """Take a step by the recording used last. Returns this recording and the arrays of the step's result; None, and
-        takes no step, where it is not one for these arguments, a captured value may have changed, or the step is due to
-        run as Python. `known` is a recording that took arguments like these, since when nothing else has run.
-        """
-        replay = self.current
-        if replay is not None and mode.usual and not self.lock.locked():
-            with self.lock:  # an interrupt between acquire() and try would leave it locked
-                if replay.count + 1 < replay.due and (
-                    replay is known or (replay.takes(args) and replay.guards.unchanged())
-                ):
-                    return replay, replay.replay(args)
-        return None
 
     def check(self, replay: Replay, arguments: Arguments) -> None:
         """Raises RecordingError where a captured value is not as it was."""

@@ -6,7 +6,7 @@ A metric is a function of outputs (n, ...) and targets, both plain arrays, that 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,9 @@ def absolute_error(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return np.abs(outputs - targets)
 
 
+COUNTS = (accuracy, binary_accuracy)
+
+
 def metrics_for(loss: Callable[..., Any], targets: np.ndarray) -> dict[str, Metric]:
     """The metrics that fit a task, by name: of a loss of classes the accuracy, of one of differences the mean absolute
     error; of any other the accuracy where the targets are class numbers, else none."""
@@ -49,5 +52,14 @@ def total(metric: Metric, outputs: np.ndarray, targets: np.ndarray) -> float:
     values = np.asarray(metric(outputs, targets))
     if not values.ndim:
         return float(values) * len(outputs)
-    sum_of_all = np.count_nonzero(values) if values.dtype == bool else values.sum()  # the former is much faster
-    return float(sum_of_all) / (values.size / len(values))
+    return float(values.sum()) / (values.size / len(values))
+
+
+def totals(metric: Metric, outputs: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> list[float]:
+    """The total of each of several batches of one size; where samples are counted one by one, by one call for all."""
+    x, y = outputs[0], targets[0]
+    one_by_one = x.ndim > 1 and y.shape in (x.shape, x.shape[:-1]) and any(metric is count for count in COUNTS)
+    if len(outputs) == 1 or not one_by_one:
+        return [total(metric, x, y) for x, y in zip(outputs, targets, strict=True)]
+    values = metric(np.concatenate(outputs), np.concatenate(targets)).reshape(len(outputs), -1)
+    return [count / (values.shape[1] / len(x)) for count in values.sum(axis=1).tolist()]

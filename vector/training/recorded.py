@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..compiler import CompiledStep, StaleRecording
-from ..compiler.step import arrays_of
+from .run import Step
 
 
-class RecordedStep:
+class RecordedStep(Step):
     """A step that is recorded anew where it does something else than its recording, and goes on as Python where that
-    happens again at once. Returns the plain arrays of the tensors that the step returns."""
+    happens again at once."""
 
     def __init__(self, step: Callable[..., Any]) -> None:
-        self.python, self.recorded = step, CompiledStep(step)
+        super().__init__(step)
+        self.recorded = CompiledStep(step)
         self.called_back, self.anew, self.plain = False, False, False
 
-    def __call__(self, *batch: Any) -> tuple[np.ndarray, ...]:
+    def each(self, batches: Iterable[tuple[Any, ...]], still: bool) -> Iterator[Sequence[np.ndarray]]:
+        """Take a step for each batch, replayed or as Python."""
+        return self.recorded.each(batches, self, still)
+
+    def __call__(self, *batch: Any) -> Any:
         """One step. Warns where steps before it may be wrong, and where it will not be recorded any more."""
         if self.plain:
-            return arrays_of(self.python(*batch))
-        if found := self.recorded.replayed(batch):
-            return found[1]
+            return self.step(*batch)
         try:
-            result = self.recorded(*batch)
+            return self.recorded(*batch)
         except StaleRecording as stale:
             self.plain = self.anew and not stale.confirmed
             self.anew = True
@@ -35,8 +38,7 @@ class RecordedStep:
                 warn(f"goes on without recording, as its step changes from call to call: {stale}")
             elif stale.replayed and not (stale.asked and self.called_back):
                 warn(f"recorded its step anew: {stale}")
-            result = stale.result
-        return arrays_of(result)
+            return stale.result
 
     def next_epoch(self, called_back: bool) -> None:
         """Between two epochs, with or without a call of `on_epoch`, anything may have changed: look."""
@@ -46,4 +48,4 @@ class RecordedStep:
 
 
 def warn(what: str) -> None:
-    warnings.warn(f"fit: {what}", RuntimeWarning, stacklevel=5)
+    warnings.warn(f"fit: {what}", RuntimeWarning, stacklevel=6)
