@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 
-TOGETHER = 2**18  # bytes of batches that are gathered at once, as long as they fit: about what a core's cache keeps
+TOGETHER = 2**17  # bytes of batches that are gathered at once: they stay in a cache until they are used
 
 
 class Batches:
@@ -23,7 +23,8 @@ class Batches:
     others in the dtype. `scale=None` keeps the images' values, for images that are scaled already. With `weights`, one
     for each image, a batch has them as a third array. `augment`, one of vector.data.augment or several in a list,
     changes the images of each batch. The last batch of an epoch may be shorter, unless `drop_last`. `len()` is the
-    number of batches in an epoch. Arrays may be larger than memory, as np.memmap has them.
+    number of batches in an epoch. Arrays may be larger than memory, as np.memmap has them. Of small batches some are
+    gathered at once, up to 128 KB, and are parts of one array.
 
     With `part=(i, n)`, a batch has only the i-th of n parts of its rows, whose sizes differ by at most 1. A third array
     says what the part's mean counts in that of the whole batch: its share of the rows, (); or with weights, in their

@@ -32,9 +32,6 @@ def absolute_error(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return np.abs(outputs - targets)
 
 
-COUNTS = (accuracy, binary_accuracy)
-
-
 def metrics_for(loss: Callable[..., Any], targets: np.ndarray) -> dict[str, Metric]:
     """The metrics that fit a task, by name: of a loss of classes the accuracy, of one of differences the mean absolute
     error; of any other the accuracy where the targets are class numbers, else none."""
@@ -56,10 +53,11 @@ def total(metric: Metric, outputs: np.ndarray, targets: np.ndarray) -> float:
 
 
 def totals(metric: Metric, outputs: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> list[float]:
-    """The total of each of several batches of one size; where samples are counted one by one, by one call for all."""
+    """The total of each of several batches of one size; an accuracy by one call for all, as it looks at each sample by
+    itself and counts."""
     x, y = outputs[0], targets[0]
-    one_by_one = x.ndim > 1 and y.shape in (x.shape, x.shape[:-1]) and any(metric is count for count in COUNTS)
-    if len(outputs) == 1 or not one_by_one:
+    alike = y.shape == x.shape and (metric is accuracy or metric is binary_accuracy)
+    if len(outputs) == 1 or x.ndim < 2 or not (alike or (metric is accuracy and y.shape == x.shape[:-1])):
         return [total(metric, x, y) for x, y in zip(outputs, targets, strict=True)]
     values = metric(np.concatenate(outputs), np.concatenate(targets)).reshape(len(outputs), -1)
     return [count / (values.shape[1] / len(x)) for count in values.sum(axis=1).tolist()]
