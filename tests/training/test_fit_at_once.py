@@ -10,10 +10,10 @@ from recorded import OPTIMIZERS, same
 import vector
 from vector import nn, optim
 from vector.checkpoint import load
-from vector.errors import RecordingError
 from vector.compiler.step import Replay
-from vector.data.batches import Batches
 from vector.data.augment import mirror
+from vector.data.batches import Batches
+from vector.errors import RecordingError
 from vector.training import recorded, run
 from vector.training.metrics import absolute_error, accuracy, binary_accuracy, total, totals
 
@@ -58,6 +58,16 @@ def counted(monkeypatch, owner, name):
     return calls
 
 
+def by_hand(job):
+    """The state after two epochs, in a loop that is not `fit`'s."""
+    batches = Batches(X, Y, SIZE, seed=3)
+    step = job.model.train_step(job.optimizer, vector.cross_entropy)
+    for i, batch in enumerate(itertools.chain(batches, batches)):
+        job.optimizer.lr = FALL(i)
+        step(*batch)
+    return job.state()
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_many_steps_at_once_are_the_steps_one_by_one(optimizer, monkeypatch):
     looks = counted(monkeypatch, Replay, "takes")
@@ -74,6 +84,7 @@ def test_many_steps_at_once_are_the_steps_one_by_one(optimizer, monkeypatch):
         job = Job(optimizer)
         found[way] = repr(job.fit(**options)), job.state()
         looked[way], python[way] = len(looks), job.python
+    found["by hand"] = found["python"][0], by_hand(Job(optimizer))
     history, state = found.pop("at once")
     for way, (other, end) in found.items():
         assert (history == other, equal(dict(enumerate(state)), dict(enumerate(end)))) == (True, True), way
@@ -85,10 +96,11 @@ def test_a_loss_that_is_not_finite_in_the_midst_ends_there(monkeypatch):
     made, images = [], X.astype(np.float32) / 255
     monkeypatch.setattr(recorded, "CompiledStep", lambda f: made.append(vector.compile(f)) or made[-1])
     images[7] = np.nan
-    found = []
+    found, order = [], np.random.default_rng([3, 0]).permutation(N).tolist()
+    words = f"the loss is nan at epoch 1, batch {order.index(7) // SIZE + 1};"
     for options in ({}, {"on_step": nothing}, {"compile": False}):
         job = Job()
-        with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="loss is nan at epoch 1") as caught:
+        with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match=words) as caught:
             job.fit(images, schedule=FALL, **options)
         found.append((str(caught.value), *job.state()[:2], job.optimizer.lr))
     assert found[0][0] == found[1][0] == found[2][0]
@@ -124,7 +136,7 @@ def test_ctrl_c_in_the_midst_leaves_a_run_that_goes_on(at, tmp_path, monkeypatch
     assert equal(dict(enumerate(job.state())), dict(enumerate(expected[1])))
 
 
-@pytest.mark.parametrize("every", [1, 7, 64, 100])
+@pytest.mark.parametrize("every", [7, 64, 100])
 def test_checkpoints_in_the_midst_are_those_of_steps_one_by_one(every, tmp_path, monkeypatch):
     written, save = [], run.save
     monkeypatch.setattr(run, "save", lambda path, state: (save(path, state), written.append(path.read_bytes())))
@@ -163,34 +175,26 @@ def change_after(box, at, result=None):
 
 
 @pytest.mark.parametrize("where", ["schedule", "metric", "on_step", "augment", "optimizer"])
-@pytest.mark.parametrize("at", [1, 2, 3, 40, 150])
-def test_what_a_function_of_the_users_changes_is_never_overlooked(where, at):
+@pytest.mark.parametrize("at", [2, 3, 40, 150])
+def test_what_a_function_of_the_users_changes_is_never_overlooked(where, at, monkeypatch):
     box, job = {"rate": 1.0}, Job("sgd")
     change, calls = change_after(box, at, {"schedule": 0.05, "metric": 0.0}.get(where))
     options = {
         "schedule": {"schedule": change},
         "metric": {"metrics": {"own": change}},
         "on_step": {"on_step": change},
-        "augment": {"augment": [change]},
+        "augment": {"augment": change},
         "optimizer": {"schedule": FALL},
     }[where]
     if where == "optimizer":
         job.optimizer = Slow(job.model.parameters(), 0.01)
-        Slow.told, before = change, Slow.told
+        monkeypatch.setattr(Slow, "told", change)
 
     def loss(outputs, y):
         return vector.cross_entropy(outputs, y) * box["rate"]
 
-    before_step = where in ("schedule", "augment", "optimizer")
-    try:
-        if at == 1 and before_step:  # nothing is recorded yet
-            job.fit(loss=loss, epochs=1, **options)
-            return
-        with pytest.raises(RecordingError, match="cannot follow .box"):
-            job.fit(loss=loss, epochs=1, **options)
-    finally:
-        if where == "optimizer":
-            Slow.told = before
+    with pytest.raises(RecordingError, match=r"cannot follow .box"):
+        job.fit(loss=loss, epochs=1, **options)
     assert len(calls) == at
 
 

@@ -142,10 +142,11 @@ class Run:
         bar = progress_bar(len(batches), behind, f"epoch {number + 1}/{self.epochs}", progress and on_terminal())
         self.plan()
         left = self.prepared(itertools.islice(batches, behind, None))
-        while self.step < first + len(batches):
+        for batch in left:
             rows = batches.rows(self.step - first)
             counted = bool(self.metrics) and (alone or batches.has_rows(rows))
-            for loss, outputs in step.each(itertools.islice(left, self.together(first)), self.still):
+            together = itertools.chain([batch], itertools.islice(left, self.together(first) - 1))
+            for loss, outputs in step.each(together, self.still):
                 mean = loss.item()
                 if not math.isfinite(mean):
                     raise FloatingPointError(NOT_FINITE.format(mean, number + 1, self.step - first + 1))
