@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vector.data.augment import mirror
 from vector.datasets import Batches
 
 
@@ -63,6 +64,24 @@ def test_batches_are_fresh_arrays():
         numbers += 1
     np.testing.assert_array_equal(images, numbered(8)[0])
     np.testing.assert_array_equal(labels, numbered(8)[1])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"drop_last": True}, {"shuffle": False, "scale": None}, {"weights": np.arange(30.0)}, {"augment": mirror()}],
+)
+@pytest.mark.parametrize("size", [1, 4, 7, 30, 40])
+def test_batches_gathered_at_once_are_those_gathered_one_by_one(size, options, monkeypatch):
+    images, labels = numbered(30)
+    size = min(size, 30) if "drop_last" in options else size
+    once = list(Batches(images, labels, size, seed=1, **options))
+    monkeypatch.setattr("vector.data.batches.TOGETHER", 1)
+    alone = list(Batches(images, labels, size, seed=1, **options))
+    assert len(once) == len(alone)
+    for batch, other in zip(once, alone, strict=True):
+        assert len(batch) == len(other) == 2 + ("weights" in options)
+        for x, y in zip(batch, other, strict=True):
+            assert (x.shape, x.strides, x.dtype, x.tobytes()) == (y.shape, y.strides, y.dtype, y.tobytes())
 
 
 def test_epochs_differ_and_a_run_can_be_resumed():

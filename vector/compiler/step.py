@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import operator
 import os
 import threading
@@ -118,17 +119,16 @@ class Replay:
             return RETURNED(arrays[0])
         return returned(self.program.outputs, arrays)
 
-    def replay_all(self, batches: Iterable[tuple[Any, ...]]) -> list[Any]:
-        """Take a step for each batch. Returns the arrays of each step's results."""
+    def replay_all(self, batches: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        """Take a step for each batch, and yield the arrays of its result."""
         if self.accumulated:
             self.accumulate()  # from then on they are the program's own
         for tensor, after in self.left:
             tensor._grad = after
-        run, rows = self.run, []
+        run = self.run
         for batch in batches:
             self.count += 1
-            rows.append(run(*batch))
-        return rows
+            yield run(*batch)
 
     def accumulate(self) -> None:
         """Let gradients that go on from step to step start from what the tensors have."""
@@ -237,19 +237,32 @@ class CompiledStep:
         if len(lengths) != 1 or 0 in lengths:
             shapes = [getattr(x, "shape", type(x).__name__) for x in arrays]
             raise ValueError(f"over: expected arrays with a row for each of at least one step, got {shapes}")
-        batches = [*zip(*([x[i, ...] for i in range(len(x))] for x in arrays), strict=True)]
-        rows: list[Any] = []  # of the arrays that each step returns
-        while (i := len(rows)) < len(batches):
-            result = self(*batches[i])
-            rows.append([x.data for x in flatten(result) if isinstance(x, Tensor)])
-            replay, i = self.current, i + 1
-            if replay is not None and i < len(batches) and mode.usual and not self.lock.locked():
-                with self.lock:
-                    number = replay.due - replay.count - 2
-                    if number > 0 and replay.takes(batches[i]) and replay.guards.unchanged():
-                        rows += replay.replay_all(batches[i : i + number])
+        first, *others = zip(*([x[i, ...] for i in range(len(x))] for x in arrays), strict=True)
+        result = self(*first)
+        rows = [arrays_of(result), *self.each(others, self, still=True)]
         columns = map(np.array, zip(*rows, strict=True))
         return replace(result, lambda x: RETURNED(next(columns)) if isinstance(x, Tensor) else x)
+
+    def each(
+        self, batches: Iterable[tuple[Any, ...]], call: Callable[..., Any], still: bool
+    ) -> Iterator[tuple[Any, ...]]:
+        """Take a step for each batch, and yield the arrays of its result; `call` takes a step that is no replay.
+
+        Arguments and captured values are looked at before each step; where all is `still`, before the first and behind
+        each that runs as Python: nothing that changes a captured value may then run in between, and all batches are of
+        the same shapes, strides and dtypes.
+        """
+        left = iter(batches)
+        for batch in left:
+            replay = self.current
+            if replay is not None and mode.usual and not self.lock.locked():
+                with self.lock:
+                    number = replay.due - replay.count - 1
+                    if number > 0 and replay.takes(batch) and replay.guards.unchanged():
+                        more = itertools.islice(left, number - 1) if still else ()
+                        yield from replay.replay_all(itertools.chain([batch], more))
+                        continue
+            yield arrays_of(call(*batch))
 
     def profile(self, *args: Any, repeat: int = 100, **named: Any) -> Profile:
         """Say where the time of a step goes: take `repeat` steps with these arguments, by the line, and put all back
@@ -435,6 +448,11 @@ def check_tensors(tensors: dict[Tensor, Tensor], tracer: Tracer) -> None:
         else:
             continue
         refuse(what, INSTEAD)
+
+
+def arrays_of(result: Any) -> tuple[Any, ...]:
+    """The arrays of the tensors in what a step returned."""
+    return tuple([x.data for x in flatten(result) if isinstance(x, Tensor)])
 
 
 def flatten(structure: Any) -> list[Any]:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 
+TOGETHER = 2**17  # bytes of batches that are gathered at once: they stay in a cache until they are used
+
+
 class Batches:
     """Iterate over a data set in shuffled batches, without copying it; each `iter()` begins the next epoch.
 
@@ -20,7 +23,8 @@ class Batches:
     others in the dtype. `scale=None` keeps the images' values, for images that are scaled already. With `weights`, one
     for each image, a batch has them as a third array. `augment`, one of vector.data.augment or several in a list,
     changes the images of each batch. The last batch of an epoch may be shorter, unless `drop_last`. `len()` is the
-    number of batches in an epoch. Arrays may be larger than memory, as np.memmap has them.
+    number of batches in an epoch. Arrays may be larger than memory, as np.memmap has them. Of small batches some are
+    gathered at once, up to 128 KB, and are parts of one array.
 
     With `part=(i, n)`, a batch has only the i-th of n parts of its rows, whose sizes differ by at most 1. A third array
     says what the part's mean counts in that of the whole batch: its share of the rows, (); or with weights, in their
@@ -111,21 +115,34 @@ class Batches:
         return self._gather(order, epoch)
 
     def _gather(self, order: np.ndarray, epoch: int) -> Iterator[tuple[np.ndarray, ...]]:
+        """The batches of an epoch; of small ones several are gathered at once, and each is a part of that."""
+        size, number, several = self.batch_size, len(self), 1
+        if self.augment is None and self.part is None:
+            several = max(1, TOGETHER // (size * self.images[0].size * self.dtype.itemsize))
+        buffer = np.empty((min(several * size, len(order)), *self.images.shape[1:]), self.images.dtype)
+        for i in range(0, number, several):
+            rows = order[i * size : min(i + several, number) * size]
+            arrays = self._take(rows, buffer, epoch, i)
+            if several == 1:
+                yield arrays
+            else:
+                for start in range(0, len(rows), size):
+                    yield tuple([x[start : start + size] for x in arrays])
+
+    def _take(self, whole: np.ndarray, buffer: np.ndarray, epoch: int, i: int) -> tuple[np.ndarray, ...]:
+        """The batch of these rows, which is number i of an epoch, or several batches one after the other."""
         exact = self.labels.dtype.kind in "iu"
-        buffer = np.empty((min(self.batch_size, len(order)), *self.images.shape[1:]), self.images.dtype)
-        for i in range(len(self)):
-            whole = order[i * self.batch_size : (i + 1) * self.batch_size]
-            own = self.own(len(whole))
-            taken = own if own.start < own.stop else slice(0, 1)
-            rows = whole if self.augment is not None else whole[taken]
-            images = np.take(self.images, rows, axis=0, out=buffer[: len(rows)], mode="clip")
-            batch = images.astype(self.dtype)
-            if self.scale is not None:  # in two steps, each of which numpy does at full speed
-                np.multiply(batch, self.scale, out=batch, dtype=self.dtype)
-            if self.augment is not None:
-                batch = apply(self.augment, batch, np.random.default_rng([self.seed, epoch, i]))[taken]
-            labels = self.labels[whole[taken]].astype(np.int64 if exact else self.dtype)
-            yield (batch, labels, *self._counts(whole, own, taken))
+        own = self.own(len(whole))
+        taken = own if own.start < own.stop else slice(0, 1)
+        rows = whole if self.augment is not None else whole[taken]
+        images = np.take(self.images, rows, axis=0, out=buffer[: len(rows)], mode="clip")
+        batch = images.astype(self.dtype)
+        if self.scale is not None:  # in two steps, each of which numpy does at full speed
+            np.multiply(batch, self.scale, out=batch, dtype=self.dtype)
+        if self.augment is not None:
+            batch = apply(self.augment, batch, np.random.default_rng([self.seed, epoch, i]))[taken]
+        labels = self.labels[whole[taken]].astype(np.int64 if exact else self.dtype)
+        return (batch, labels, *self._counts(whole, own, taken))
 
     def _counts(self, whole: np.ndarray, own: slice, taken: slice) -> tuple[np.ndarray, ...]:
         """What stands behind a batch's images and labels."""

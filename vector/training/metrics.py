@@ -6,7 +6,7 @@ A metric is a function of outputs (n, ...) and targets, both plain arrays, that 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,3 +50,14 @@ def total(metric: Metric, outputs: np.ndarray, targets: np.ndarray) -> float:
     if not values.ndim:
         return float(values) * len(outputs)
     return float(values.sum()) / (values.size / len(values))
+
+
+def totals(metric: Metric, outputs: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> list[float]:
+    """The total of each of several batches of one size; an accuracy by one call for all, as it looks at each sample by
+    itself and counts."""
+    x, y = outputs[0], targets[0]
+    alike = y.shape == x.shape and (metric is accuracy or metric is binary_accuracy)
+    if len(outputs) == 1 or x.ndim < 2 or not (alike or (metric is accuracy and y.shape == x.shape[:-1])):
+        return [total(metric, x, y) for x, y in zip(outputs, targets, strict=True)]
+    values = metric(np.concatenate(outputs), np.concatenate(targets)).reshape(len(outputs), -1)
+    return [count / (values.shape[1] / len(x)) for count in values.sum(axis=1).tolist()]

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..compiler import CompiledStep, StaleRecording
+from .run import Step
 
 
-class RecordedStep:
+class RecordedStep(Step):
     """A step that is recorded anew where it does something else than its recording, and goes on as Python where that
     happens again at once."""
 
     def __init__(self, step: Callable[..., Any]) -> None:
-        self.python, self.recorded = step, CompiledStep(step)
+        super().__init__(step)
+        self.recorded = CompiledStep(step)
         self.called_back, self.anew, self.plain = False, False, False
+
+    def each(self, batches: Iterable[tuple[Any, ...]], still: bool) -> Iterator[Sequence[np.ndarray]]:
+        """Take a step for each batch, replayed or as Python."""
+        return self.recorded.each(batches, self, still)
 
     def __call__(self, *batch: Any) -> Any:
         """One step. Warns where steps before it may be wrong, and where it will not be recorded any more."""
         if self.plain:
-            return self.python(*batch)
+            return self.step(*batch)
         try:
             return self.recorded(*batch)
         except StaleRecording as stale:
@@ -40,4 +48,4 @@ class RecordedStep:
 
 
 def warn(what: str) -> None:
-    warnings.warn(f"fit: {what}", RuntimeWarning, stacklevel=5)
+    warnings.warn(f"fit: {what}", RuntimeWarning, stacklevel=6)

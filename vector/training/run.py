@@ -8,9 +8,10 @@ import itertools
 import math
 import os
 import sys
+import types
 import weakref
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,14 +22,36 @@ from ..nn.base import state_of
 from ..optim import Optimizer, Schedule
 from ..random import find_generators
 from .checkpoint import CheckpointError, load, save
-from .metrics import Metric, total
+from .metrics import Metric, totals
 
 if TYPE_CHECKING:
     from .sequential import Sequential
 
 OnEpoch = Callable[[dict[str, float]], Any]
 OnStep = Callable[[dict[str, float]], Any]
+NOT_FINITE = (
+    "fit: the loss is {} at epoch {}, batch {}; try a smaller learning rate, look for NaN in the images, or fit inside "
+    "`with vector.detect_anomaly():`, which names the op that it comes from"
+)
 OTHER = "give fit what it was made with (model, optimizer, data, batch_size, seed, schedule), or another path"
+AT_ONCE = 64  # steps, after which a recorded step compares its captured values again
+ROOM = 2**16  # bytes of outputs that wait for their metrics
+
+
+class Step:
+    """A training step, a function of a batch that returns the loss and the outputs, for many batches."""
+
+    def __init__(self, step: Callable[..., Sequence[Any]]) -> None:
+        self.step = step
+
+    def each(self, batches: Iterable[tuple[Any, ...]], still: bool) -> Iterator[Sequence[np.ndarray]]:
+        """Take a step for each batch, and yield the arrays of the loss and the outputs. Where all is `still`, nothing
+        that could change the step runs in between, and the batches are of one size."""
+        for batch in batches:
+            yield [x.data for x in self.step(*batch)]
+
+    def next_epoch(self, called_back: bool) -> None:
+        """Between two epochs, with or without a call of `on_epoch`, anything may have changed."""
 
 
 trained: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # epochs, by model
@@ -42,6 +65,8 @@ class Run:
     step     steps taken, in all epochs
     loss     sum of the losses of the samples seen in the epoch under way
     sums     sums of the metrics over those of these samples that are this rank's, by name
+    waiting  outputs and targets of batches that are not in these sums yet, until they fill the room there is
+    still    whether nothing of the user's runs between two steps
     settled  the same over all ranks, when they last exchanged what is their own
     stopped  whether `on_epoch` said to stop
     due      the step after which to save, where no epoch ends
@@ -80,6 +105,10 @@ class Run:
         }
         self.step, self.loss, self.due, self.stopped = 0, 0.0, -1, False
         self.sums, self.settled = dict.fromkeys(self.metrics, 0.0), dict.fromkeys(self.metrics, 0.0)
+        self.waiting: list[tuple[np.ndarray, np.ndarray]] = []
+        self.room = ROOM if all(map(own, self.metrics.values())) else 0
+        others = [f for f in (schedule, batches.augment, on_step) if f is not None]
+        self.still = ranks.size == 1 and self.room > 0 and all(map(own, (type(optimizer), *others)))
         self.generators = find_generators([model])
         self.elsewhere = {str(i): self.stands() for i in range(1, ranks.size)}  # where those of other ranks stand
         if path is not None or ranks.size > 1:
@@ -92,7 +121,7 @@ class Run:
         if path is not None:
             self.resume(path)
 
-    def train(self, step: Any, evaluate: Callable[[], dict[str, float]], progress: bool) -> None:
+    def train(self, step: Step, evaluate: Callable[[], dict[str, float]], progress: bool) -> None:
         """Take all epochs that are left, with what `evaluate` gives in the row of each; a recorded step is told between
         them that anything may have changed."""
         while len(self.history) < self.epochs and not self.stopped:
@@ -101,48 +130,73 @@ class Run:
             if self.on_epoch:
                 self.stopped = self.ranks.gather("whether to stop", self.on_epoch(row) is True)[0]
                 self.model.train()
-            if hasattr(step, "next_epoch"):
-                step.next_epoch(self.on_epoch is not None)
+            step.next_epoch(self.on_epoch is not None)
             self.save()
 
-    def epoch(self, step: Callable[..., Any], progress: bool) -> dict[str, float]:
+    def epoch(self, step: Step, progress: bool) -> dict[str, float]:
         """Take the steps that the epoch has left. Returns its row, which is not yet in the history."""
-        batches, optimizer, schedule = self.batches, self.optimizer, self.schedule
-        number = len(self.history)
+        batches, number = self.batches, len(self.history)
         batches.epoch = self.start + number
-        behind = self.step - number * len(batches)  # batches
-        seen = min(behind * batches.batch_size, len(batches.images))  # by all ranks
+        first, alone = number * len(batches), self.ranks.size == 1
+        behind = self.step - first  # batches
         bar = progress_bar(len(batches), behind, f"epoch {number + 1}/{self.epochs}", progress and on_terminal())
         self.plan()
-        first, alone = number * len(batches), self.ranks.size == 1
-        for batch in itertools.islice(batches, behind, None):
-            if schedule is not None:
-                optimizer.lr = schedule(self.step)
-            value, outputs = step(*batch)
-            mean, y = value.item(), batch[1]
-            require_finite(mean, number + 1, self.step - first + 1)
+        left = self.prepared(itertools.islice(batches, behind, None))
+        for batch in left:
             rows = batches.rows(self.step - first)
-            self.step += 1
-            self.loss += mean * rows
-            if alone or batches.has_rows(rows):
-                for name, metric in self.metrics.items():
-                    self.sums[name] += total(metric, outputs.data, y)
-            seen += rows
-            if self.on_step is not None:
-                self.on_step({"step": self.step, "loss": mean})
-            if self.step == self.due:
-                self.settle()
-                self.save()
-            if bar is not None and bar.update():
-                sums = self.sums if self.ranks.size == 1 else {}  # those of all are not known yet
-                bar.set_postfix_str("  ".join(f"{name} {x:.4f}" for name, x in self.means(sums, seen)), refresh=False)
+            counted = bool(self.metrics) and (alone or batches.has_rows(rows))
+            together = itertools.chain([batch], itertools.islice(left, self.together(first) - 1))
+            for loss, outputs in step.each(together, self.still):
+                mean = loss.item()
+                if not math.isfinite(mean):
+                    raise FloatingPointError(NOT_FINITE.format(mean, number + 1, self.step - first + 1))
+                self.step += 1
+                self.loss += mean * rows
+                if counted:
+                    self.waiting.append((outputs, self.targets))
+                    if len(self.waiting) * outputs.nbytes >= self.room:
+                        self.count()
+                if self.on_step is not None:
+                    self.on_step({"step": self.step, "loss": mean})
+                if self.step == self.due:
+                    self.settle()
+                    self.save()
+                if bar is not None and bar.update():
+                    self.count()
+                    means = self.means(self.sums if alone else {}, self.step - first)  # those of all are not known yet
+                    bar.set_postfix_str("  ".join(f"{name} {x:.4f}" for name, x in means), refresh=False)
+            self.count()
         if bar is not None:
             bar.close()
         self.settle()
-        return {"epoch": number + 1, **dict(self.means(self.settled, seen))}
+        return {"epoch": number + 1, **dict(self.means(self.settled, len(batches)))}
 
-    def means(self, sums: Mapping[str, float], seen: int) -> Iterator[tuple[str, float]]:
-        """The mean loss and metrics over the samples seen in the epoch under way, by name."""
+    def prepared(self, batches: Iterable[tuple[np.ndarray, ...]]) -> Iterator[tuple[np.ndarray, ...]]:
+        """Each batch, when its step is about to be taken: at the learning rate for it."""
+        for batch in batches:
+            if self.schedule is not None:
+                self.optimizer.lr = self.schedule(self.step)
+            self.targets = batch[1]
+            yield batch
+
+    def together(self, first: int) -> int:
+        """How many steps to take at once in the epoch that began with step `first`: batches of one size, until the
+        checkpoint is due."""
+        ends = first + len(self.batches.images) // self.batches.batch_size, self.due
+        return min([AT_ONCE, *(end - self.step for end in ends if end > self.step)])
+
+    def count(self) -> None:
+        """Add the batches that wait, which are of one size, to the sums of the metrics."""
+        if self.waiting:
+            outputs, targets = zip(*self.waiting, strict=True)
+            for name, metric in self.metrics.items():
+                for x in totals(metric, outputs, targets):
+                    self.sums[name] += x
+            self.waiting.clear()
+
+    def means(self, sums: Mapping[str, float], batches: int) -> Iterator[tuple[str, float]]:
+        """The mean loss and metrics over so many batches of the epoch under way, by name."""
+        seen = min(batches * self.batches.batch_size, len(self.batches.images))  # samples, by all ranks
         yield "loss", self.loss / seen
         yield from ((name, x / seen) for name, x in sums.items())
 
@@ -151,6 +205,7 @@ class Run:
     def settle(self) -> None:
         """Add up the metrics of all ranks, and take the mean of the layers' buffers, such as the running means of batch
         norm. Raises RuntimeError where the weights or the optimizer's state have not the same bits on all."""
+        self.count()
         if self.ranks.size == 1:
             self.settled = dict(self.sums)
             return
@@ -301,12 +356,10 @@ class Run:
         self.history, self.start = list(run["history"]), int(run["start"])
 
 
-def require_finite(loss: float, epoch: int, batch: int) -> None:
-    if not math.isfinite(loss):
-        raise FloatingPointError(
-            f"fit: the loss is {loss} at epoch {epoch}, batch {batch}; try a smaller learning rate, look for NaN in "
-            f"the images, or fit inside `with vector.detect_anomaly():`, which names the op that it comes from"
-        )
+def own(x: Any) -> bool:
+    """Whether x is a function or a class of this package, which calls nothing of the user's."""
+    plain = isinstance(x, (types.FunctionType, type))
+    return plain and (x.__module__ or "").partition(".")[0] == __package__.partition(".")[0]
 
 
 def found(path: str | os.PathLike[str]) -> dict[str, Any] | None:

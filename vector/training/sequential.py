@@ -24,7 +24,7 @@ from ..runtime.threads import use_threads
 from ..tensor import Tensor
 from .checkpoint import read, save
 from .metrics import Metric, metrics_for, total
-from .run import OnEpoch, OnStep, Run
+from .run import OnEpoch, OnStep, Run, Step
 
 
 class Sequential(Layer):
@@ -148,11 +148,13 @@ class Sequential(Layer):
             self.batches(*held_out, batch_size, shuffle=False)  # raises for what does not fit
         metrics = metrics_for(loss, batches.labels) if metrics is None else metrics
         run = Run(self, optimizer, batches, epochs, schedule, checkpoint, every, metrics, on_epoch, on_step, ranks)
-        step = self.train_step(optimizer, loss, ranks, weights is not None)
+        function = self.train_step(optimizer, loss, ranks, weights is not None)
         if compile:
             from .recorded import RecordedStep  # the compiler is loaded by who records
 
-            step = RecordedStep(step)
+            step: Step = RecordedStep(function)
+        else:
+            step = Step(function)
         with use_threads(ranks.threads() if threads is None else threads), in_mode(self, training=True):
             run.train(step, partial(self._validate, held_out, loss, metrics, ranks), progress and ranks.first)
         return run.history
