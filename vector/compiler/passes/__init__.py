@@ -11,7 +11,7 @@ from .exact import eliminate_common_subexpressions, eliminate_dead_code, fold_co
 from .fast_math import hoist_scale, lower_to_gemm, maximum_by_columns
 from .fuse_updates import fuse_updates
 from .join import join_in_place
-from .layout import box_scalars, pad_in_place, unify_shapes
+from .layout import box_scalars, pad_in_place, repeat_bounds, repeat_rows, unify_shapes
 from .parallel import parallelize, split_k
 from .scatter import place_parts
 
@@ -42,8 +42,10 @@ PIPELINE = (
     Stage(join_in_place),  # gradients that ranks add up: they are not copied to one array
     Stage(unify_shapes),  # with the next 3 to 8 %: numpy's loops over one shape
     Stage(box_scalars),  # no number is converted at each call
+    Stage(repeat_bounds),  # relu as a loop over vectors:
     Stage(split_k, exact=False),  # with the next up to 42 % for a batch of 128, where a second core is free
-    Stage(parallelize),  # last: others look for np.matmul
+    Stage(parallelize),  # others look for np.matmul
+    Stage(repeat_rows),  # a bias for a few channels:
 )
 
 
