@@ -7,6 +7,7 @@ from recorded import always
 
 from vector.compiler import passes
 from vector.compiler.ir import check
+from vector.compiler.passes import at_once
 from vector.compiler.step import CompiledStep
 from vector.runtime import matmul, threads
 
@@ -32,6 +33,12 @@ def only_replays() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CompiledStep, "verifying", False)
         yield
+
+
+@pytest.fixture
+def workers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """BLAS's own threads share nothing, as where numpy has another BLAS."""
+    monkeypatch.setattr(at_once, "parts_at_once", lambda x, y: 1)
 
 
 @pytest.fixture

@@ -160,7 +160,7 @@ def test_an_argument_may_lie_in_the_memory_of_the_weight(overlapping):
 
     x = whole(1, N, N)
     step(x)
-    assert added(step.program) == 1
+    assert added(step.program) >= 1
     if overlapping:
         x = w.data.view()
     expected = w.data + x @ x

@@ -6,7 +6,7 @@ from programs import TWO, made_of, record, seed_step, unchanged
 from recorded import same
 
 import vector
-from vector.runtime import blas
+from vector.runtime import blas, matmul
 
 
 @pytest.mark.parametrize("n", [1, 32, 128])
@@ -24,17 +24,21 @@ def test_the_printed_program(exact):
     assert head == "def train_step(images, labels):" and end.strip().startswith("return (")
     assert [int(row.split()[0]) for row in rows] == list(range(len(rows)))
     for row in rows:
+        if "helpers" in row:  # how many share products, and these
+            assert ("how many other threads" in row) is not (row.count(" @ ") == 2)
+            continue
         shape, dtype = row.rsplit("# ", 1)[1].split()
         assert shape == "scalar" or all(part.isdigit() for part in shape.split("x"))
         np.dtype(dtype)
     for name in ("weight0", "bias0", "weight1", "bias1", "lr", "images", "labels", "one_hot", "out="):
         assert name in text
     assert "32x128 float32" in text and "32x128 bool" in text
-    at_once = (
-        not exact and blas.routine("gemm", np.dtype(np.float32)) is not None
-    )  # products are added where they are computed
-    assert ("out=for_weight0)" in text) is not at_once and ("subtract_product(weight0" in text) is at_once
-    assert rows[-1].split("#")[0].rstrip().endswith("out=bias0_to_bias1)" if at_once else "out=weight0_to_bias1)")
+    added = not exact and blas.routine("gemm", np.dtype(np.float32)) is not None  # where they are computed
+    shared = not exact and matmul.parts_at_once(np.empty((32, 784), np.float32), np.empty((784, 128), np.float32)) > 1
+    assert ("out=for_weight0)" in text) is not added
+    assert ("subtract_product(weight0" in text) is (added and not shared)
+    assert ("subtract_products(helpers, images)" in text) is shared
+    assert rows[-1].split("#")[0].rstrip().endswith("out=bias0_to_bias1)" if added else "out=weight0_to_bias1)")
 
 
 def test_the_source_runs():

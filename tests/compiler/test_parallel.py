@@ -135,7 +135,7 @@ def test_two_halves_of_a_sum(optimizer, eager, monkeypatch):
     assert [call.args[1].shape for call in terms] == [(32, 16), (48, 16)], str(step.program)
 
 
-def test_how_a_step_is_cut(monkeypatch):
+def test_how_a_step_is_cut(monkeypatch, workers_alone):
     """Of a gradient's 14 tiles, with 128 images, the worker computes six, and updates as many rows of the weight: in
     the same call, where numpy's BLAS can be called."""
     monkeypatch.setattr(matmul, "machine_cores", lambda: 2)

@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..runtime.blas import Moving, ProductsAtOnce
 from ..runtime.threads import Autotuner, parallel_for
-from .ir import METHODS, Call, Program, Var, function_name, rewrite, statement, variables
+from .alias import IN_ORDER
+from .ir import METHODS, Call, Program, Var, function_name, rewrite, statement, subscript, variables
 from .memory import Plan
 
 
@@ -53,6 +55,21 @@ def timed(program: Program, run: Callable[..., Any], clock: Callable[[], int]) -
     exec("".join([f"{head}\n", *body, "    return _result\n"]), names)
     by_line: Callable[..., Any] = names[head.removeprefix("def ").partition("(")[0]]
     return by_line, times
+
+
+def viewer(x: Var) -> Callable[[np.ndarray], np.ndarray]:
+    """The function that makes a view of its root's array."""
+    chain: list[Any] = []
+    while x.base is not None:
+        chain.insert(0, x.view)
+        x = x.base
+
+    def view(array: np.ndarray) -> np.ndarray:
+        for f, args, kwargs in chain:
+            array = f(array, *args, **kwargs)
+        return array
+
+    return view
 
 
 def without_examples(program: Program) -> Program:
@@ -133,7 +150,9 @@ class Source:
             ask = self.names.bind("autotuner", Autotuner())
             self.lines.append(Line(f"{self.helpers} = {ask}.helpers()", "how many other threads"))
         for call in program.calls:
-            if call.parts:
+            if call.function is ProductsAtOnce:
+                self.write_products(call)
+            elif call.parts:
                 self.write_parts(call)
             else:
                 text = statement(call, self.show, self.function(call.function))
@@ -169,6 +188,34 @@ class Source:
         weakref.finalize(made[title], linecache.cache.pop, file, None)
         run: Callable[..., Any] = made[title]
         return run
+
+    def write_products(self, call: Call) -> None:
+        """Write products that BLAS computes at one time."""
+        given: dict[Var, int] = {}  # what each replay has anew, and its place among the arguments
+        sign = getattr(call.statements[0].function, "sign", None)
+        products, about = [], []
+        for product in call.statements:
+            operands = (*product.args[-2:], product.out)
+            found: list[Any] = [self.plan.fixed(x) for x in operands]
+            for i, x in enumerate(operands):
+                if found[i] is None:
+                    found[i] = Moving(given.setdefault(x.root, len(given)), viewer(x))
+            products.append(tuple(found))
+            x, y, out = map(self.described, operands)
+            about.append(f"{out} {'' if sign is None else '+' if sign > 0 else '-'}= {x} @ {y}")
+        run = ProductsAtOnce(sign, products)
+        text = f"{self.names.bind(run.__name__, run)}({', '.join([self.helpers, *map(self.show, given)])})"
+        self.lines.append(Line(text, "; ".join([*about[:2], *["..."][: len(about) - 2]]), call))
+
+    def described(self, x: Var) -> str:
+        """A variable as text: parts of what each replay has anew as such."""
+        if x.base is None or self.plan.fixed(x) is not None:
+            return self.show(x)
+        f, args, _ = x.view
+        base = self.described(x.base)
+        if f is operator.getitem:
+            return f"{base}[{subscript(args[0], self.show)}]"
+        return base if f in IN_ORDER else f"{base}.T"
 
     def write_parts(self, call: Call) -> None:
         """Write the parts of a parallel call, as a function of a part's number."""

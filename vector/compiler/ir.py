@@ -358,5 +358,5 @@ def check_parts(call: Call) -> None:
             raise ValueError(f"{call}: its parts do different things")
         touched = [x for inner in other.calls for x in (*inner.reads, inner.out)]
         for out in (inner.out for inner in one.calls):
-            if any(x.root is out.root and np.may_share_memory(x.array, out.array) for x in touched):
+            if any(x.root is out.root and np.shares_memory(x.array, out.array) for x in touched):
                 raise ValueError(f"{call}: one part touches {out}, which another one writes")

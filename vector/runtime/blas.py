@@ -1,7 +1,8 @@
-"""What BLAS can do and numpy cannot say: add a product to an array that is there, without one for the product.
+"""What BLAS can do and numpy cannot say: add a product to an array that is there, and compute several products at once.
 
 W - x @ g is one call of gemm with beta = 1 (Dongarra, Du Croz, Hammarling and Duff, 1990), or of ger for a column and
-a row: W is read and written once, while the product is computed. The library is the one that numpy itself calls.
+a row: W is read and written once, while the product is computed. Several products are one call of gemm_batch, each
+computed by one thread of BLAS's own. The library is the one that numpy itself calls.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ from __future__ import annotations
 import ctypes
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
+
+from . import threads
 
 ROWS, PLAIN, TRANSPOSED = 101, 111, 112  # of C's interface to BLAS
 FLAG, PLACE = ctypes.c_int, ctypes.c_void_p
@@ -22,20 +26,40 @@ LETTERS = {np.dtype(np.float32): ("s", ctypes.c_float), np.dtype(np.float64): ("
 
 @functools.cache
 def routine(name: str, dtype: np.dtype[Any]) -> Callable[..., None] | None:
-    """`gemm`, C <- alpha A B + beta C, or `ger`, A <- alpha x y^T + A, of numpy's own OpenBLAS, for arrays of a dtype.
-    None where that is not to be found, or another library is there instead."""
-    library = numpys_library()
+    """`gemm`, C <- alpha A B + beta C, `ger`, A <- alpha x y^T + A, or `gemm_batch`, many of the first, of numpy's own
+    OpenBLAS, for arrays of a dtype. None where that is not to be found, or another library is there instead."""
     letter, number = LETTERS.get(dtype, ("", None))
-    for prefix, suffix in itertools.product(("scipy_", ""), ("64_", "_64", "")) if library and letter else ():
-        found = getattr(library, f"{prefix}cblas_{letter}{name}{suffix}", None)
+    found, size = function(f"cblas_{letter}{name}") if letter else (None, None)
+    if found is not None:
+        array: list[Any] = [PLACE, size]
+        found.argtypes, found.restype = (
+            {
+                "gemm": [*[FLAG] * 3, *[size] * 3, number, *array * 2, number, *array],
+                "ger": [FLAG, size, size, number, *array * 3],
+                "gemm_batch": [FLAG, *[PLACE] * 13, size, PLACE],
+            }[name],
+            None,
+        )
+    return found
+
+
+@functools.cache
+def thread_setter() -> Callable[[int], None] | None:
+    """The function that sets how many threads numpy's OpenBLAS has from now on."""
+    found, _ = function("openblas_set_num_threads")
+    if found is not None:
+        found.argtypes, found.restype = [ctypes.c_int], None
+    return found
+
+
+def function(name: str) -> tuple[Any, Any]:
+    """A function of numpy's own OpenBLAS, under one of the names that it goes by, and the type of its sizes."""
+    library = numpys_library()
+    for prefix, suffix in itertools.product(("scipy_", ""), ("64_", "_64", "")) if library else ():
+        found = getattr(library, f"{prefix}{name}{suffix}", None)
         if found is not None:
-            size = ctypes.c_int64 if suffix else ctypes.c_int
-            array: list[Any] = [PLACE, size]
-            head: Any = {"gemm": [FLAG] * 3 + [size] * 3, "ger": [FLAG, size, size]}[name]
-            tail: Any = {"gemm": [*array, number, *array], "ger": [*array, *array]}[name]
-            found.argtypes, found.restype = [*head, number, *array, *tail], None
-            return found
-    return None
+            return found, ctypes.c_int64 if suffix else ctypes.c_int
+    return None, None
 
 
 @functools.cache
@@ -143,3 +167,93 @@ class ProductUpdate:
         if self.fixed:
             self.places[id(x)] = x.__array_interface__["data"][0], x
         return held
+
+
+class Moving(NamedTuple):
+    """A matrix that lies elsewhere at each call: what `view` makes of argument number `argument`."""
+
+    argument: int
+    view: Callable[[np.ndarray], np.ndarray]
+
+
+class ProductsAtOnce:
+    """x @ y for several pairs of matrices of one dtype or, with a sign, out + x @ y or out - x @ y in the memory of
+    out. BLAS computes each whole, in one of its threads, so that their number changes nothing in the results.
+
+    `products` are x, y and out of each. Call it with the number of other threads, and the arrays that those which are
+    `Moving` are found in: of the same layout at each call, they may lie in the memory of an out. BLAS's threads wait by
+    spinning: they keep their processors busy for some milliseconds after a product.
+    """
+
+    def __init__(self, sign: float | None, products: Sequence[tuple[Any, Any, np.ndarray]]) -> None:
+        self.sign, self.products = sign, products
+        self.__name__ = {None: "multiply", 1.0: "add_products", -1.0: "subtract_products"}[sign]
+        self.given: tuple[Any, ...] = ()  # what BLAS is told
+        self.slots: list[tuple[int, int, list[tuple[Any, int, int]]]] = []  # where it is told of an argument
+        self.outs: list[tuple[int, int]] = []
+
+    def __call__(self, helpers: int, *arrays: np.ndarray) -> None:
+        if not self.given:
+            self.hold(arrays)
+        for argument, reach, slots in self.slots:
+            place = arrays[argument].__array_interface__["data"][0]
+            if any(place < end and begin < place + reach for begin, end in self.outs):
+                arrays = (*arrays, laid_out_alike(arrays[argument], reach))  # it is to be read as it was
+                place = arrays[-1].__array_interface__["data"][0]
+            for places, k, offset in slots:
+                places[k] = place + offset
+        if helpers and self.set_threads and threads.turn.acquire(blocking=False):
+            try:
+                self.set_threads(helpers + 1)
+                self.function(*self.given)
+            finally:
+                self.set_threads(1)
+                threads.turn.release()
+        else:
+            self.function(*self.given)
+
+    def hold(self, given: Sequence[np.ndarray]) -> None:
+        """Write down what BLAS is told: layouts, sizes, and where the matrices lie. Raises ValueError for gaps."""
+        operands = [x for product in self.products for x in product]
+        arrays = [x.view(given[x.argument]) if isinstance(x, Moving) else x for x in operands]
+        layouts: list[Any] = [*map(leading, arrays)]
+        if None in layouts:
+            strides = [array.strides for array in arrays]
+            raise ValueError(f"{self.__name__}: expected rows or columns without gaps, got strides {strides}")
+        dtype, count = arrays[0].dtype, len(self.products)
+        batch: Any = routine("gemm_batch", dtype)
+        self.function, self.set_threads = batch, thread_setter()
+        size, (_, number) = batch.argtypes[-2], LETTERS[dtype]
+        outs = sorted(map(byte_bounds, arrays[2::3]))
+        self.outs[:] = outs[:1]  # where they begin and end: those one after the other as one
+        for begin, end in outs[1:]:
+            last = self.outs[-1]
+            self.outs[-1:] = [(last[0], max(end, last[1]))] if begin <= last[1] else [last, (begin, end)]
+        begins = [byte_bounds(x)[0] for x in arrays]
+        places = [of(PLACE, begins[k::3]) for k in range(3)]
+        flags = [of(FLAG, [flag for flag, _ in layouts[k::3]]) for k in range(2)]
+        steps = [of(size, [step for _, step in layouts[k::3]]) for k in range(3)]
+        rows, columns = (of(size, [out.shape[k] for out in arrays[2::3]]) for k in range(2))
+        inner, each = of(size, [x.shape[1] for x in arrays[0::3]]), of(size, [1] * count)
+        alpha, beta = of(number, [self.sign or 1.0] * count), of(number, [float(self.sign is not None)] * count)
+        for argument in sorted({x.argument for x in operands if isinstance(x, Moving)}):
+            begin, end = byte_bounds(given[argument])
+            these = [i for i, x in enumerate(operands) if isinstance(x, Moving) and x.argument == argument]
+            slots = [(places[i % 3], i // 3, begins[i] - begin) for i in these]
+            self.slots.append((argument, end - begin, slots))
+        tables = [alpha, places[0], steps[0], places[1], steps[1], beta, places[2], steps[2]]
+        lists = [ctypes.cast(x, PLACE) for x in (*flags, rows, columns, inner, *tables)]
+        self.given = (FLAG(ROWS), *lists, size(count), ctypes.cast(each, PLACE))
+
+
+def laid_out_alike(x: np.ndarray, reach: int) -> np.ndarray:
+    """A copy of an array of `reach` bytes from its first element to its last, with the same strides."""
+    memory = np.empty(reach, np.uint8)
+    copy = np.ndarray(x.shape, x.dtype, memory, strides=x.strides)
+    copy[...] = x
+    return copy
+
+
+def of(kind: Any, numbers: Sequence[Any]) -> Any:
+    """An array of C with these numbers."""
+    return (kind * len(numbers))(*numbers)

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from . import threads
+from .blas import routine, thread_setter
 from .threads import autotuner_for, machine_cores, parallel_for
 
 SMALL, LARGE = 1_000_000, 32_000_000  # multiply-adds: up to which a product is small, from which on it is large
 WAKE = 1_500_000  # multiply-adds of 4 bytes that the caller gets done until a worker is awake
 SHARED = 8_000_000  # the same, from which on a worker saves more time than it takes to wake it
+PART = 1_500_000  # multiply-adds that one of BLAS's own threads takes: they spin, so that less is worth it
 
 
 def tiled(x: Any, y: Any) -> Any:
@@ -75,6 +77,15 @@ def helpers_for(total: int, parts: int, *size: Any) -> int:
     if helpers < 1 or threads.turn.locked():
         return 0
     return helpers if autotuner_for(threading.get_ident(), *size, helpers).advice() else 0
+
+
+def parts_at_once(x: Any, y: Any) -> int:
+    """In how many parts BLAS's own threads compute a product of matrices (n, k) and (k, m), if there is a function for
+    that: 1 for all that is small. OpenBLAS 0.3.31 and older cannot compute several of at most a million multiply-adds.
+    """
+    if routine("gemm_batch", y.dtype) is None or thread_setter() is None:
+        return 1
+    return max(1, min(machine_cores(), math.prod(x.shape) * y.shape[1] // PART))
 
 
 def shared_matmul(x: Any, y: Any, out: Any) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import math
 import os
 import threading
 import time
@@ -76,17 +77,21 @@ class Autotuner:
     to do.
 
     What counts is the time from one such product to the next, a whole training step: what one processor wrote the other
-    has to fetch, which is felt after the product. Of each ROUND calls, in the first TRIALS the two ways take turns, for
-    RUN calls each, and what was quicker is done in the others.
+    has to fetch, which is felt after the product. In TRIALS calls the two ways take turns, for RUN calls each; what was
+    quicker is done for the rest of a ROUND. Calls that are shared are added up, too: where another process takes the
+    second processor, most of them are quick and some wait long. After a loss the next trials come later each time.
     """
 
     shared: bool  # what was done the last time
     last: float  # when that was, in seconds
     took: tuple[list[float], list[float]]  # seconds from a trial to the next call, alone and shared
-    quicker: bool  # whether it was quicker to share, as far as is known
+    alone: float  # the median of those alone
+    spent: float  # seconds in calls that were shared behind the trials; a pause counts little
 
     def __init__(self) -> None:
-        self.calls, self.shared, self.quicker = 0, False, False
+        self.calls, self.length, self.wait = 0, ROUND, ROUND - TRIALS
+        self.shared, self.quicker = False, False
+        self.alone, self.spent = math.inf, 0.0
 
     def helpers(self) -> int:
         """Say how many workers to share with this time."""
@@ -95,21 +100,39 @@ class Autotuner:
     def advice(self) -> bool:
         """Say whether to share this time."""
         now = time.perf_counter()
-        place = self.calls % ROUND
+        place = self.calls = self.calls if self.calls < self.length else 0
         self.calls += 1  # before anything is called: a signal's handler may come here too
         if place == 0:
-            self.took = [], []
+            self.took, self.spent = ([], []), 0.0
         elif place <= TRIALS:
             self.took[self.shared].append(now - self.last)
+        elif self.shared:
+            self.spent += min(now - self.last, PAUSE * self.alone)
+            if place % CHECK == 0:
+                self.settle(self.spent < CHECK * self.alone, place)
+                self.spent = 0.0
+        if place == 2 * RUN and min(self.took[True]) > 2 * max(self.took[False]):
+            place = TRIALS  # the other ones are spared
         if place == TRIALS:
             alone, shared = map(sorted, self.took)
-            self.quicker = shared[len(shared) // 2] < alone[len(alone) // 2]
-        self.shared = place // RUN % 2 == 1 if place < TRIALS else self.quicker
+            self.alone = alone[len(alone) // 2]
+            self.settle(shared[len(shared) // 2] < self.alone, place)
+        self.shared = place // RUN % 2 == 1 if self.calls <= TRIALS else self.quicker
         self.last = now
         return self.shared
 
+    def settle(self, quicker: bool, place: int) -> None:
+        """Go on from a place in the round with what is known by now."""
+        self.quicker, self.calls = quicker, max(self.calls, place + 1)
+        if quicker:
+            self.length = ROUND
+            self.wait = self.wait if place == TRIALS else ROUND - TRIALS
+        else:
+            self.length, self.wait = place + self.wait, min(2 * self.wait, LONGEST)
 
-ROUND, TRIALS, RUN = 256, 16, 4
+
+ROUND, TRIALS, RUN, LONGEST = 256, 16, 4, 4096  # calls
+CHECK, PAUSE = 128, 20  # calls that are added up, and the longest that one of them counts for
 
 
 @functools.lru_cache(maxsize=1024)

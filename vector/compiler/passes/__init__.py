@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ..ir import Program
 from .accumulate import accumulate_products
+from .at_once import multiply_at_once
 from .exact import eliminate_common_subexpressions, eliminate_dead_code, fold_constants, lower_powers, update_in_place
 from .fast_math import hoist_scale, lower_to_gemm, maximum_by_columns
 from .fuse_updates import fuse_updates
@@ -46,6 +47,7 @@ PIPELINE = (
     Stage(box_scalars),  # no number is converted at each call
     Stage(repeat_bounds),  # relu in a loop over vectors: 4 % of a convnet's step
     Stage(repeat_rows),  # biases of few channels: 3 % of a convnet's step
+    Stage(multiply_at_once, exact=False),  # a third for batches of 32 and more, where a core is free
     Stage(split_k, exact=False),  # with the next up to 42 % for a batch of 128, where a second core is free
     Stage(parallelize),  # last: others look for np.matmul
 )
