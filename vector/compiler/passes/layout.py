@@ -142,8 +142,8 @@ def replaced(new: dict[Any, Var], x: Any) -> Any:
 
 
 def axes_in_cache(out: Var) -> tuple[int, ...]:
-    """The lengths of as many of the last axes, two at least, as a cache holds; none where they are not much shorter
-    than the array."""
+    """The lengths of as many of the last axes, two at least, as a cache holds; none where it holds the array, or nearly
+    all axes."""
     sizes = (out.shape[k:] for k in range(1, len(out.shape) - 1))
     fits = next((shape for shape in sizes if math.prod(shape) * out.dtype.itemsize <= CACHED), ())
-    return fits if 4 * math.prod(fits) <= out.size else ()
+    return fits if out.nbytes > CACHED and 4 * math.prod(fits) <= out.size else ()
