@@ -21,6 +21,10 @@ def allocate(size: int) -> np.ndarray:
     return raw[start : start + size]
 
 
+# glibc gives each freed block of more than 128 KB back to the system, which then takes longer to give it anew, page by
+# page, than to fill it: until one of up to 32 MB is freed. From then on it keeps such blocks (mallopt(3)).
+np.empty(2**25 - 2**16, np.uint8)
+
 HELD = 2**24  # bytes that a thread keeps for one use
 held = threading.local()
 
