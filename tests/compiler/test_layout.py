@@ -139,3 +139,33 @@ def test_single_numbers_have_no_axes():
     step, _ = made_of(f, np.ones((1, 1)), np.ones(3), np.ones(1))()
     made = after(record(step, *CALLS[0]), passes.unify_shapes)
     assert [[v.shape for v in call.reads] for call in made.calls] == [[(), (1, 3)], [(3,), (1, 1)], [(1, 1), (1, 1)]]
+
+
+def test_numbers_to_compare_with_are_repeated_as_a_loop_over_vectors_wants_them():
+    def f(x, y):
+        few = np.maximum(x, 0.0), np.maximum(-0.0, x), np.minimum(x, np.nan), np.maximum(x[0, 0], 0.0)
+        some = np.zeros((300, 5, 20)) * x[:1, :1, :1]
+        return [*few, np.minimum(some, 1.0), np.maximum(x, y[:1]), np.maximum(x, some[0, 0, 0]), np.minimum(1.0, some)]
+
+    x = np.array([1.0, -1.0, 0.0, -0.0, np.nan, np.inf]).reshape(1, 2, 3)
+    calls = [[x, -x], [-x, x], [x * 2.0, x]]
+    changes = passes.box_scalars, passes.repeat_bounds
+    made = after(record(made_of(f)()[0], *calls[0]), *changes)
+    compared = [call for call in made.calls if call.function in (np.maximum, np.minimum)]
+    shapes = [sorted(v.shape for v in call.args if isinstance(v, Var) and v.kind == "constant") for call in compared]
+    assert shapes == [[(1, 2, 3)]] * 3 + [[(3,)], [(5, 20)], [], [], [(5, 20)]]
+    assert unchanged(made_of(f), calls, *changes) == 0
+
+
+def test_short_rows_are_repeated_beside_many_of_their_like():
+    def f(x, y):
+        row, many = y[0, 0, 0], np.exp(x)
+        some = [many + row, many * y[:1, :1, :1], row - many, x[0] + row]
+        return [*some, y[0, 0] + many, many[..., :1] + y[0, 0, 0, :1], many[0, 0] + row]
+
+    x, y = np.random.default_rng(0).standard_normal((2, 9, 30, 20, 3))
+    calls = [[x, y], [y, x], [x + y, y]]
+    made = after(record(made_of(f)()[0], *calls[0]), passes.repeat_rows)
+    copies = [call.out.shape for call in made.calls if call.function is np.copyto]
+    assert copies == [(30, 20, 3)] * 3
+    assert unchanged(made_of(f), calls, passes.repeat_rows) == -3

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from programs import after, made_of, record, unchanged
+from programs import after, made_of, record, run, unchanged
 
 import vector
 from vector.compiler import passes
@@ -71,6 +71,59 @@ def test_parts_are_written_to_their_places(name):
     unchanged(made_of(f), CALLS, passes.place_parts, passes.box_scalars)
 
 
+def columns(*parts):
+    """The sum of parts, each in columns of its own."""
+    shapes = [part.shape for part in parts]
+    ends = np.cumsum([0, *(shape[1] for shape in shapes)])
+    whole = shapes[0][0], int(ends[-1]) + 1
+    placed = [scattered(p, np.s_[:, a : a + p.shape[1]], whole) for p, a in zip(parts, map(int, ends), strict=False)]
+    total = placed[0]
+    for part in placed[1:]:
+        total = total + part
+    return total
+
+
+COMPUTED = {  # the step, and how many parts are still copied
+    "element by element": (lambda x, y: columns(x * y, np.exp(x)), 0),
+    "a product": (lambda x, y: columns(x.T @ y, x[:3] * y[:3]), 0),
+    "a product the other way round": (lambda x, y: columns((x.T @ y).T, (x @ y.T)[:3]), 1),
+    "turned": (lambda x, y: columns(np.transpose(x * y), np.swapaxes(x - y, 0, 1)), 0),
+    "turned in three axes": (
+        lambda x, y: columns(np.transpose((x * y).reshape(2, 2, 3) * 2.0, (-1, 0, 1)).reshape(3, 4), (x - y).T),
+        0,
+    ),
+    "in another shape": (lambda x, y: columns((x[:3] @ y.T).reshape(3, 4), (x[0] * y[0]).reshape(3, 1)), 0),
+    "in a shape that has no view there": (lambda x, y: columns((x * y).reshape(2, 6), (x - y)[:2]), 2),
+    "read by another": (lambda x, y: [(columns(p, x - y), p * 2.0) for p in [x * y]], 1),
+    "returned": (lambda x, y: [(columns(p, x - y), p) for p in [x * y]], 1),
+    "in two places": (lambda x, y: [columns(p, p) for p in [x * y]], 2),
+    "anew": (lambda x, y: columns((x * y)[[1, 0]], (x - y)[:2]), 2),
+    "changed": (lambda x, y: [(p.__imul__(2.0), columns(p, x - y)) for p in [x * y]], 1),
+    "a sum": (lambda x, y: columns(np.add.reduce(x, axis=1, keepdims=True), x - y), 1),
+    "an argument": (lambda x, y: columns(x, y * 1.0), 1),
+}
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_parts_are_computed_in_their_places(name):
+    f, left = COMPUTED[name]
+    program = after(record(made_of(f)()[0], *CALLS[0]), passes.place_parts, passes.compute_in_place)
+    assert sum(map(passes.scatter.is_placed, program.calls)) == left, str(program)
+    as_before(made_of(f), CALLS)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_what_is_computed_in_place_is_as_before(name):
+    as_before(made_of(STEPS[name][0]), CALLS)
+
+
+def as_before(make, calls):
+    """Raises AssertionError where parts that are computed in place have other numbers, whatever sign a zero has."""
+    changes = passes.place_parts, passes.compute_in_place, passes.unify_shapes, passes.box_scalars
+    for a, b in zip(run(make, calls)[0], run(make, calls, *changes)[0], strict=True):
+        assert np.allclose(a, b, rtol=1e-14, atol=1e-14)
+
+
 def added(program):
     """How many calls add two arrays."""
     return sum(call.function is np.add and len(call.reads) == 2 for call in program.calls)
@@ -92,4 +145,6 @@ def test_gradients_of_random_parts(cuts):
 
         return step, [x]
 
-    unchanged(make, [[np.arange(5.0) - k] for k in range(3)], passes.place_parts)
+    calls = [[np.arange(5.0) - k] for k in range(3)]
+    unchanged(make, calls, passes.place_parts)
+    as_before(make, calls)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..op import array, arrays, function, op, primitive
 from ..runtime.matmul import SHARED, helpers_for
-from ..runtime.memory import scratch
+from ..runtime.memory import copy_runs, scratch
 from ..runtime.threads import parallel_for
 from .elementwise import add
 from .products import matmul
@@ -31,6 +31,7 @@ Pair = tuple[int, int]
 Size = int | tuple[int, ...]
 TILE = 2**21  # bytes of columns at a time: what a cache holds beside the weight
 PARTS = 4  # that threads share a convolution in
+LONG = 128  # bytes of channels, from which on numpy's loops over them are as quick as any
 FEW = 4  # channels, up to which they are the outermost axis where that is quicker
 
 
@@ -62,7 +63,7 @@ def places(shape: tuple[int, ...], size: Pair, stride: Pair, dilation: Pair = (1
 def windows(x: np.ndarray, size: Pair, stride: Pair, dilation: Pair) -> np.ndarray:
     """A view (n, h', w', kh, kw, c) of what the kernel meets at each place."""
     n, *lengths, c = x.shape
-    count = map(steps, lengths, size, stride, dilation)
+    shape = (n, *map(steps, lengths, size, stride, dilation), *size, c)
     sn, *along, sc = x.strides
     strides = (
         sn,
@@ -70,7 +71,9 @@ def windows(x: np.ndarray, size: Pair, stride: Pair, dilation: Pair) -> np.ndarr
         *(a * d for a, d in zip(along, dilation, strict=True)),
         sc,
     )
-    return as_strided(x, (n, *count, *size, c), strides)
+    if x.flags.c_contiguous:  # which takes a tenth of the time
+        return np.ndarray(shape, x.dtype, x, 0, strides)
+    return as_strided(x, shape, strides)
 
 
 def tiles(n: int, size: int) -> Iterator[slice]:
@@ -100,13 +103,26 @@ def columns(
                 padded.fill(0.0)
             padded[:, top : top + h, left : left + w] = some
             some = padded
-        view = windows(some, size, stride, dilation)
-        if c <= FEW:  # in rows of so few elements numpy would take an age: make the transpose
-            view = view.transpose(3, 4, 5, 0, 1, 2)
+        yield part, gathered(some, size, stride, dilation)
+
+
+def gathered(x: np.ndarray, size: Pair, stride: Pair, dilation: Pair) -> np.ndarray:
+    """The windows of x as the rows of a matrix (n h' w', kh kw c), until the next call."""
+    view, c = windows(x, size, stride, dilation), x.shape[3]
+    wide = math.prod(size) * c
+    if c <= FEW:  # in rows of so few elements numpy would take an age: make the transpose
+        view = view.transpose(3, 4, 5, 0, 1, 2)
         block = scratch("columns", view.shape, x.dtype)
+        copy_runs(block, view)
+        return block.reshape(wide, -1).T
+    block = scratch("columns", view.shape, x.dtype)
+    if dilation[1] == 1 and x.flags.c_contiguous:  # what a row of the kernel meets lies side by side: as one item
+        run = np.dtype((np.void, size[1] * c * x.itemsize))
+        shape = view.shape[:4]
+        np.copyto(np.ndarray(shape, run, block), np.ndarray(shape, run, x, 0, view.strides[:4]))
+    else:
         np.copyto(block, view)
-        wide = math.prod(size) * c
-        yield part, block.reshape(wide, -1).T if c <= FEW else block.reshape(-1, wide)
+    return block.reshape(-1, wide)
 
 
 def work(result: np.ndarray, weight: np.ndarray) -> int:
@@ -441,21 +457,46 @@ def max_pool_(x, size, stride):
     return largest(x, size, stride)
 
 
-def combined(f: Callable[..., Any], x: np.ndarray, size: Pair, stride: Pair, out: np.ndarray | None) -> np.ndarray:
-    """f of two arrays, over all elements of each window."""
-    first, *others = met(x, size, stride)
-    if out is None:
-        out = np.empty(first.shape, x.dtype)
-    np.copyto(out, first)
+def combined(f: Callable[..., Any], parts: Sequence[np.ndarray], out: np.ndarray) -> np.ndarray:
+    """f of two arrays, over all parts."""
+    first, *others = parts
+    if not others:
+        np.copyto(out, first)
     for part in others:
-        f(out, part, out=out)
+        f(first, part, out=out)
+        first = out
     return out
+
+
+def cells(x: np.ndarray, size: Pair, count: tuple[int, ...]) -> np.ndarray:
+    """A view (n, h', kh, w', kw, c) of windows that lie side by side, `count` of them, (h', w')."""
+    (h, w), (kh, kw), (n, *_, c) = count, size, x.shape
+    return x[:, : h * kh, : w * kw].reshape(n, h, kh, w, kw, c)
+
+
+def over_cells(f: Callable[..., Any], x: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """f of two arrays, over all elements of each window of `cells`: over its rows, which numpy does window after window
+    without a break, then over its columns, which are copied to where they lie without gaps."""
+    n, h, kh, w, kw, c = x.shape
+    wide = combined(f, [x[:, :, i] for i in range(kh)], scratch("rows", (n, h, w, kw, c), out.dtype))
+    columns = scratch("lying", (kw, *out.shape), out.dtype)
+    for j in range(kw):
+        copy_runs(columns[j], wide[..., j, :])
+    return combined(f, [*columns], out)
 
 
 @primitive
 def largest(x, size, stride, out=None):
     """What `max_pool_` is."""
-    return combined(np.maximum, x, size, stride, out)
+    n, *lengths, c = x.shape
+    count = tuple(map(steps, lengths, size, stride, (1, 1)))
+    if out is None:
+        out = np.empty((n, *count, c), x.dtype)
+    if size != stride or c * x.itemsize >= LONG:
+        return combined(np.maximum, met(x, size, stride), out)
+    for part in tiles(n, x[:1].nbytes):
+        over_cells(np.maximum, cells(x[part], size, count), out[part])
+    return out
 
 
 def tied(x: np.ndarray, top: np.ndarray, size: Pair, stride: Pair) -> tuple[list[np.ndarray], np.ndarray]:
@@ -496,14 +537,51 @@ def max_share_(x, images, top, size, stride):
 @primitive
 def given_to_largest(x, images, top, size, stride, out=None):
     """What `max_share_` is."""
-    places, number = tied(images, top, size, stride)
     if out is None:
         out = np.empty(images.shape, x.dtype)
+    if size == stride:
+        count = top.shape[1:3]
+        h, w = (n * k for n, k in zip(count, size, strict=True))
+        out[:, h:], out[:, :h, w:] = 0.0, 0.0
+        for part in tiles(len(x), images[:1].nbytes):
+            give_to_cells(x[part], cells(images[part], size, count), top[part], cells(out[part], size, count))
+        return out
+    places, number = tied(images, top, size, stride)
     out.fill(0.0)
     shares = chosen(places, np.divide(x, number, out=number))
-    for part, mine in zip(met(out, size, stride), shares, strict=True):
-        part += mine
+    for elements, mine in zip(met(out, size, stride), shares, strict=True):
+        elements += mine
     return out
+
+
+def give_to_cells(x: np.ndarray, images: np.ndarray, top: np.ndarray, out: np.ndarray) -> None:
+    """`given_to_largest` for `cells` of images and of its result. A share is given by a mask, -1 where an element is
+    the largest, else 0: it keeps all bits of a number, whatever that is, or none."""
+    wide, nan = repeated(top, images.shape), np.isnan(top, out=scratch("nan", top.shape, bool))
+    place = np.equal(images, wide, out=scratch("places", images.shape, bool))
+    if some := nan.any():
+        np.logical_or(place, np.not_equal(wide, wide), out=place)
+    share = scratch("share", top.shape, x.dtype)
+    if some or np.count_nonzero(place) > top.size:  # else there is one in each window
+        few = images.shape[2] * images.shape[4] < 256
+        counts = scratch("counts", top.shape, np.uint8 if few else np.intp)
+        np.copyto(share, over_cells(np.add, place.view(np.uint8), counts))
+        if some:
+            share[nan] = np.nan
+        x = np.divide(x, share, out=share)
+    np.add(x, 0.0, out=share)  # -0.0 becomes 0.0, as where shares are added to zeros
+    mask, whole = place.view(np.int8), out.view(f"i{out.itemsize}")
+    np.copyto(whole, np.negative(mask, out=mask))
+    np.bitwise_and(whole, repeated(share, images.shape).view(whole.dtype), out=whole)
+
+
+def repeated(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """x, (n, h', w', c), for each column of its windows, which are `cells` of that shape: (n, h', 1, w', kw, c)."""
+    n, h, _, w, kw, c = shape
+    wide = scratch("repeated", (n, h, w, kw, c), x.dtype)
+    for j in range(kw):
+        copy_runs(wide[..., j, :], x)
+    return wide[:, :, None]
 
 
 @op(lambda g, images, top, size, stride: max_share_(g, plain(images), plain(top), size, stride))
@@ -527,7 +605,8 @@ def avg_pool_(x, size, stride):
 @primitive
 def average(x, size, stride, out=None):
     """What `avg_pool_` is."""
-    out = combined(np.add, x, size, stride, out)
+    parts = met(x, size, stride)
+    out = combined(np.add, parts, np.empty(parts[0].shape, x.dtype) if out is None else out)
     out /= float(math.prod(size))
     return out
 

@@ -42,6 +42,16 @@ def scratch(use: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return np.ndarray(shape, dtype, kept[use])
 
 
+def copy_runs(to: np.ndarray, x: np.ndarray) -> None:
+    """np.copyto of the same shape and dtype, where the last axis is short: a run along it is copied as one item, if it
+    lies without gaps in both, which takes half the time that numpy's loop over its elements takes."""
+    size = x.itemsize
+    if x.size and x.strides[-1] == to.strides[-1] == size:
+        run = np.dtype((np.void, x.shape[-1] * size))
+        to, x = to.view(run), x.view(run)
+    np.copyto(to, x)
+
+
 def aligned(x: Any) -> np.ndarray:
     """A copy of x, aligned. numpy's own arrays begin 16 bytes after a cache line when they are large: vector loads
     that straddle two lines make a product of matrices up to a third slower where BLAS reads them without packing.

@@ -13,6 +13,10 @@ from ..alias import cut, reshaped
 from ..ir import Call, Program, Var, in_place, rewrite, with_arguments
 from .exact import written
 
+CACHED = 2**16  # bytes of which numpy reads the same again and again, beside others, at no cost
+RUN = 128  # bytes, up to which a loop of numpy's takes longer to begin than to run
+LANES = 64  # elements that a loop of numpy's over vectors is to have at least
+
 
 def pad_in_place(program: Program) -> Program:
     """Where constants are joined to something, such as zeros to pad it, leave them where they are from the first run
@@ -91,3 +95,55 @@ def box_scalars(program: Program) -> Program:
                 call = with_arguments(call, functools.partial(boxed, dtype=dtype))
         calls.append(call)
     return rewrite(program, calls, {})
+
+
+def repeat_bounds(program: Program) -> Program:
+    """Hold a number that np.maximum and np.minimum compare with in an array: of the result's shape where that is small,
+    else of its last axes. Their loop over vectors takes arrays only; with a number they go element by element."""
+    made: dict[Any, Var] = {}
+
+    def repeated(x: Any, out: Var) -> Any:
+        if not (isinstance(x, Var) and x.kind == "constant" and not x.shape and x.dtype == out.dtype):
+            return x
+        shape = out.shape if out.nbytes <= CACHED else trailing(out, LANES)
+        if (x, shape) not in made:
+            made[x, shape] = Var("constant", np.full(shape, x.array), "bounds")
+        return made[x, shape]
+
+    calls = []
+    for call in program.calls:
+        if call.function in (np.maximum, np.minimum) and not call.kwargs and call.out.shape:
+            call = with_arguments(call, functools.partial(repeated, out=call.out))
+        calls.append(call)
+    return rewrite(program, calls, {})
+
+
+def trailing(out: Var, least: int) -> tuple[int, ...]:
+    """As few of the last axes as have so many elements."""
+    return next((out.shape[k:] for k in range(len(out.shape))[::-1] if math.prod(out.shape[k:]) >= least), out.shape)
+
+
+def repeat_rows(program: Program) -> Program:
+    """Repeat a short row, as of the biases of a few channels, along more of the last axes before it is joined to many
+    of its like element by element: numpy begins a loop for each."""
+    calls = []
+    for call in program.calls:
+        wide = axes_in_cache(call.out) if call.elementwise else ()
+        short = [x for x in call.reads if wide and 1 < x.size == x.shape[-1] == wide[-1] and x.nbytes <= RUN]
+        rows = {x: Var("result", np.empty(wide, x.dtype), "rows") for x in short}
+        calls += [Call(np.copyto, (x,), {}, row) for x, row in rows.items()]
+        calls.append(with_arguments(call, functools.partial(replaced, rows)) if rows else call)
+    return rewrite(program, calls, {})
+
+
+def replaced(new: dict[Any, Var], x: Any) -> Any:
+    """What stands for an argument: itself, unless there is another."""
+    return new.get(x, x) if isinstance(x, Var) else x
+
+
+def axes_in_cache(out: Var) -> tuple[int, ...]:
+    """The lengths of as many of the last axes, two at least, as a cache holds; none where it holds the array, or nearly
+    all axes."""
+    sizes = (out.shape[k:] for k in range(1, len(out.shape) - 1))
+    fits = next((shape for shape in sizes if math.prod(shape) * out.dtype.itemsize <= CACHED), ())
+    return fits if out.nbytes > CACHED and 4 * math.prod(fits) <= out.size else ()

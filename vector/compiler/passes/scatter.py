@@ -1,5 +1,5 @@
-"""A pass: gradients of several parts of one array are written to their places, instead of into zeros each, and then
-added."""
+"""Passes: gradients of several parts of one array are written to their places, instead of into zeros each, and then
+added; and where they may, they are computed there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...ops import shapes
-from ..alias import cut
+from ..alias import IN_ORDER, cut
 from ..ir import Call, Program, Var, rewrite, variables
 from .exact import eliminate_dead_code, written
 
@@ -85,3 +85,69 @@ def is_view(key: Any) -> bool:
     return all(
         k is None or k is Ellipsis or type(k) in (int, slice) for k in (key if isinstance(key, tuple) else (key,))
     )
+
+
+# --- computed in place ------------------------------------------------------------------------------------------------
+
+
+def compute_in_place(program: Program) -> Program:
+    """Compute a part where `place_parts` puts it, if nothing else reads it. A zero keeps its sign."""
+    updated = written(program)
+    readers = Counter(v.root for call in program.calls for v in call.reads)
+    readers.update(v.root for v in variables(program.outputs))
+    makers = {call.out: call for call in program.calls if call.allocates and call.out not in updated and computes(call)}
+    others = {call.out.root for call in program.calls if not (is_placed(call) or is_fill(call))}  # written otherwise
+    instead: dict[Call, list[Call]] = {}
+    aliases: dict[Var, Var] = {}
+    for call in program.calls:
+        maker = makers.get(call.reads[0].root) if is_placed(call) and call.out.root not in others else None
+        if maker is None or readers[maker.out] > 1 or call.out.root in (v.root for v in maker.reads):
+            continue
+        place = turned_back(call.reads[0], call.out)
+        if place is not None:
+            aliases[maker.out], instead[call] = place, []
+            instead[maker] = [Call(maker.function, maker.args, maker.kwargs, maker.out, call.writes)]
+    roots = {place.root for place in aliases.values()}
+    fills = [call for call in program.calls if is_fill(call) and call.out in roots]  # which come before any part
+    calls = [*fills, *(new for call in program.calls if call not in fills for new in instead.get(call, [call]))]
+    return rewrite(program, calls, aliases)
+
+
+def is_placed(call: Call) -> bool:
+    """Whether a call copies a part to its place in a result, with zeros added."""
+    plain = call.function is np.add and not call.kwargs and len(call.reads) == 1 and call.out.base is not None
+    if not plain or call.out.root.kind != "result" or not isinstance(call.args[0], Var):
+        return False
+    x, zero = call.args
+    return type(zero) is float and zero == 0.0 and x.shape == call.out.shape and x.dtype == call.out.dtype
+
+
+def is_fill(call: Call) -> bool:
+    """Whether a call fills a new result with a number."""
+    return call.function is np.copyto and call.allocates and not call.reads and not call.kwargs
+
+
+def computes(call: Call) -> bool:
+    """Whether a call may compute into memory that lies in any way."""
+    return (call.elementwise or call.function is np.matmul) and not call.kwargs and call.function is not np.copyto
+
+
+def turned_back(x: Var, place: Var) -> Var | None:
+    """The view of a place that x's root is to be, so that x is the place. None where there is none."""
+    while x.base is not None:
+        f, args, kwargs = x.view
+        if f is np.swapaxes:
+            view = (np.swapaxes, args, kwargs)
+        elif f is np.transpose and not kwargs:
+            n = len(x.shape)
+            order = [k % n for k in args[0]] if args and args[0] is not None else range(n)[::-1]
+            view = (np.transpose, (tuple(order.index(k) for k in range(n)),), {})
+        elif f in IN_ORDER:
+            view = (np.reshape, (x.base.shape,), {})
+        else:
+            return None
+        array = view[0](place.array, *view[1], **view[2])
+        if not np.may_share_memory(array, place.array):
+            return None
+        x, place = x.base, Var("view", array, "", place, view)
+    return place
