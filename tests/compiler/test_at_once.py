@@ -165,6 +165,25 @@ def test_numbers_that_are_too_large_are_treated_as_the_caller_wants(all_shared, 
                 assert same(matmul.shared_matmul(large, y, np.empty((3, 70, 150), "f")), np.matmul(large, y))
 
 
+def test_a_signals_handler_may_compute_such_products_in_between(all_shared, monkeypatch):
+    monkeypatch.setattr(matmul, "SHARED", 1_000_000)
+    x, y = tiles()
+    outs = [np.empty((3, 70, 150), "f") for _ in range(2)]
+    honest, calls = ProductsAtOnce.point_to, []
+
+    def interrupted(self, arrays):
+        held = honest(self, arrays)
+        calls.append(arrays)
+        if len(calls) == 1:
+            matmul.shared_matmul(x + 1, y, outs[1])
+        return held
+
+    monkeypatch.setattr(ProductsAtOnce, "point_to", interrupted)
+    with threads.use_threads(2):
+        matmul.shared_matmul(x, y, outs[0])
+    assert same(outs[0], np.matmul(x, y)) and same(outs[1], np.matmul(x + 1, y)) and len(calls) == 1
+
+
 def test_which_stacks_blas_shares(two_cores):
     def able(x, y, **more):
         out = np.empty((*x.shape[:2], y.shape[-1]), x.dtype)

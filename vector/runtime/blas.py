@@ -12,7 +12,7 @@ import functools
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
@@ -44,8 +44,8 @@ def routine(name: str, dtype: np.dtype[Any]) -> Callable[..., None] | None:
 
 
 @functools.cache
-def thread_setter() -> Callable[[int], None] | None:
-    """The function that sets how many threads numpy's OpenBLAS has from now on."""
+def blas_threads() -> Callable[[int], None] | None:
+    """The function that sets how many threads numpy's OpenBLAS has from now on; None where it is not to be found."""
     found, _ = function("openblas_set_num_threads")
     if found is not None:
         found.argtypes, found.restype = [ctypes.c_int], None
@@ -195,22 +195,32 @@ class ProductsAtOnce:
     def __call__(self, helpers: int, *arrays: np.ndarray) -> None:
         if not self.given:
             self.hold(arrays)
+        if not helpers or threads.turn.locked():
+            held = self.point_to(arrays)
+            self.function(*self.given)
+        else:
+            with threads.turn:
+                held = self.point_to(arrays)
+                try:
+                    self.set_threads(helpers + 1)
+                    self.function(*self.given)
+                finally:
+                    self.set_threads(1)
+        del held  # not before
+
+    def point_to(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Tell BLAS where these lie. Returns what must live until it has read them."""
+        held = []
         for argument, reach, slots in self.slots:
-            place = arrays[argument].__array_interface__["data"][0]
+            x = arrays[argument]
+            place = x.__array_interface__["data"][0]
             if any(place < end and begin < place + reach for begin, end in self.outs):
-                arrays = (*arrays, laid_out_alike(arrays[argument], reach))  # it is to be read as it was
-                place = arrays[-1].__array_interface__["data"][0]
+                x = laid_out_alike(x, reach)  # it is to be read as it was
+                place = x.__array_interface__["data"][0]
             for places, k, offset in slots:
                 places[k] = place + offset
-        if helpers and self.set_threads and threads.turn.acquire(blocking=False):
-            try:
-                self.set_threads(helpers + 1)
-                self.function(*self.given)
-            finally:
-                self.set_threads(1)
-                threads.turn.release()
-        else:
-            self.function(*self.given)
+            held.append(x)
+        return held
 
     def hold(self, given: Sequence[np.ndarray]) -> None:
         """Write down what BLAS is told: layouts, sizes, and where the matrices lie. Raises ValueError for gaps."""
@@ -222,7 +232,7 @@ class ProductsAtOnce:
             raise ValueError(f"{self.__name__}: expected rows or columns without gaps, got strides {strides}")
         dtype, count = arrays[0].dtype, len(self.products)
         batch: Any = routine("gemm_batch", dtype)
-        self.function, self.set_threads = batch, thread_setter()
+        self.function, self.set_threads = batch, cast(Any, blas_threads())
         size, (_, number) = batch.argtypes[-2], LETTERS[dtype]
         outs = sorted(byte_bounds(x) for x in operands[2::3] if isinstance(x, np.ndarray))  # others are new
         self.outs[:] = outs[:1]  # where they begin and end: those one after the other as one

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import threads
-from .blas import Moving, ProductsAtOnce, routine, takes, thread_setter
+from .blas import Moving, ProductsAtOnce, blas_threads, routine, takes
 from .threads import Autotuner, autotuner_for, machine_cores, parallel_for
 
 SMALL, LARGE = 1_000_000, 32_000_000  # multiply-adds: up to which a product is small, from which on it is large
@@ -84,9 +84,12 @@ def helpers_for(total: int, parts: int, *size: Any) -> int:
 def parts_at_once(x: Any, y: Any) -> int:
     """In how many parts BLAS's own threads compute a product of matrices (n, k) and (k, m), if there is a function for
     that: 1 for all that is small."""
-    if routine("gemm_batch", y.dtype) is None or thread_setter() is None:
-        return 1
-    return max(1, min(machine_cores(), math.prod(x.shape) * y.shape[1] // PART))
+    return max(1, min(machine_cores(), math.prod(x.shape) * y.shape[1] // PART)) if has_batches(y.dtype) else 1
+
+
+def has_batches(dtype: np.dtype[Any]) -> bool:
+    """Whether BLAS computes several products of a dtype at one time, on as many threads as it is told to."""
+    return routine("gemm_batch", dtype) is not None and blas_threads() is not None
 
 
 def shared_matmul(x: Any, y: Any, out: Any) -> Any:
@@ -99,7 +102,7 @@ def shared_matmul(x: Any, y: Any, out: Any) -> Any:
     batch = batch_for(threading.get_ident(), *layout(x), *layout(y), *layout(out))
     if batch is not None:
         helpers = min(threads.threads - 1, len(x) - 1)
-        if helpers and batch.autotuner.advice():
+        if helpers and not threads.turn.locked() and batch.autotuner.advice():
             batch.products(helpers, x, y, out)
             if math.isfinite(np.vdot(out, out)):
                 return out
@@ -153,7 +156,7 @@ def shared_by_blas(x: Any, y: Any, out: Any) -> bool:
     """Whether BLAS's threads can share the products of a stack (t, n, k) and (k, m) or (t, k, m), and it is worth it:
     arrays, or their layouts."""
     (t, n, k), m = x.shape, y.shape[-1]
-    able = t > 1 and y.shape[:-2] in ((), (t,)) and routine("gemm_batch", y.dtype) is not None and takes(x, y, out)
+    able = t > 1 and y.shape[:-2] in ((), (t,)) and has_batches(y.dtype) and takes(x, y, out)
     return able and n * k * m > TOO_SMALL and thread_count(x, y) > 1
 
 
