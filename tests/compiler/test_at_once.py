@@ -11,6 +11,7 @@ from recorded import always, same
 
 import vector
 from vector import nn
+from vector.compiler.ir import Call, Program, Var
 from vector.compiler.passes import multiply_at_once
 from vector.runtime import blas, matmul, threads
 from vector.runtime.blas import Moving, ProductsAtOnce, ProductUpdate
@@ -234,15 +235,19 @@ N, K, M = 32, 784, 128
 W, V = (np.random.default_rng(i).random(shape).astype("f") for i, shape in enumerate([(K, M), (300, 300)]))
 X = np.random.default_rng(5).random((N, K)).astype("f")
 HALVES = [((n, 300), (300, 300)) for n in (144, 156)]
+WIDE = [((100, 300), (300, n)) for n in (144, 156)]
 STEPS = {  # a step of w, v and x, and the shapes of the factors of each part
     "by a large weight": (lambda w, v, x: np.matmul(x, w), [((32, 392), (392, 128))] * 2),
     "by a result": (lambda w, v, x: np.matmul(v, v * 2), HALVES),
-    "a wide result": (lambda w, v, x: np.matmul(v[:100], v * 2), [((100, 300), (300, n)) for n in (144, 156)]),
+    "a wide result": (lambda w, v, x: np.matmul(v[:100], v * 2), WIDE),
     "transposed": (lambda w, v, x: np.matmul(x.T, x[:, :200]), [((392, 32), (32, 200))] * 2),
     "a stack": (lambda w, v, x: np.matmul(v.reshape(2, 150, 300), v * 2), HALVES),
     "a small one": (lambda w, v, x: np.matmul(x[:20], w), []),
     "two stacks": (lambda w, v, x: np.matmul(v.reshape(3, 100, 300), v.reshape(3, 300, 100)), []),
-    "rows with gaps": (lambda w, v, x: np.matmul(x[:, ::2], w[::2] * 2), []),
+    "rows with gaps": (lambda w, v, x: np.matmul(v[:, ::2], v[::2] * 2), []),
+    "a weight that is not large": (lambda w, v, x: np.matmul(v * 2, v), HALVES),
+    "parts of a stack": (lambda w, v, x: np.matmul(v.reshape(2, 150, 300)[:, :100], v * 2), []),
+    "a stack of other rows": (lambda w, v, x: np.matmul(v.reshape(2, 150, 300)[:, ::3], v * 2), WIDE),
 }
 
 
@@ -260,6 +265,40 @@ def test_what_is_cut(name, two_cores):
             results += [step(X).data, step(X).data]
     assert all(same(results[1], x) for x in results[2:])
     np.testing.assert_allclose(results[1], results[0], 1e-4)
+
+
+def test_an_argument_may_lie_backwards(two_cores):
+    v = vector.Tensor(V.copy())
+    step = vector.compile(lambda x: vector.Tensor(np.matmul(x[::-1], v.data * 2)), exact=False)
+    for x in (V[::-1], V[::-1] + 1, V):
+        for _ in range(2):
+            np.testing.assert_allclose(step(x).data, x[::-1] @ (V * 2), 1e-4)
+
+
+def variable(kind, *shape):
+    return Var(kind, np.zeros(shape, "f"))
+
+
+def test_which_products_stay_as_they_are(two_cores):
+    """Those into arrays that were there, of what lies otherwise at each replay, and into an argument."""
+    x, y = variable("input", 200, 200), variable("state", 200, 200)
+    out, there, given_ = (variable(kind, 200, 200) for kind in ("result", "state", "input"))
+    made = Call(np.copy, (x,), {}, variable("result", 200, 200), into=False)
+    add = ProductUpdate(1.0, False)
+    programs = {
+        "cut": [Call(np.matmul, (x, y), {}, out)],
+        "written over": [Call(np.matmul, (x, y), {}, there, writes=True)],
+        "loose": [made, Call(np.matmul, (made.out, y), {}, out)],
+        "loose, too": [made, Call(np.matmul, (x, made.out), {}, out)],
+        "an argument": [Call(add, (given_, x, y), {}, given_, writes=True)],
+        "of itself": [Call(add, (there, there, y), {}, there, writes=True)],
+        "of others than arrays": [Call(np.matmul, (1.0, y), {}, out)],
+    }
+    cut = {}
+    for name, calls in programs.items():
+        program = multiply_at_once(Program(calls, (x, given_), ()))
+        cut[name] = any(call.parts for call in program.calls)
+    assert cut == {name: name == "cut" for name in programs}
 
 
 def test_updates_are_cut_by_rows_of_the_weight(two_cores):

@@ -190,7 +190,7 @@ class ProductsAtOnce:
         self.__name__ = {None: "multiply", 1.0: "add_products", -1.0: "subtract_products"}[sign]
         self.given: tuple[Any, ...] = ()  # what BLAS is told
         self.slots: list[tuple[int, int, list[tuple[Any, int, int]]]] = []  # where it is told of an argument
-        self.outs: list[tuple[int, int]] = []
+        self.outs: list[tuple[int, int]] = []  # where they begin and end
 
     def __call__(self, helpers: int, *arrays: np.ndarray) -> None:
         if not self.given:
@@ -234,11 +234,7 @@ class ProductsAtOnce:
         batch: Any = routine("gemm_batch", dtype)
         self.function, self.set_threads = batch, cast(Any, blas_threads())
         size, (_, number) = batch.argtypes[-2], LETTERS[dtype]
-        outs = sorted(byte_bounds(x) for x in operands[2::3] if isinstance(x, np.ndarray))  # others are new
-        self.outs[:] = outs[:1]  # where they begin and end: those one after the other as one
-        for begin, end in outs[1:]:
-            last = self.outs[-1]
-            self.outs[-1:] = [(last[0], max(end, last[1]))] if begin <= last[1] else [last, (begin, end)]
+        self.outs = [byte_bounds(x) for x in operands[2::3] if isinstance(x, np.ndarray)]  # others are new
         begins = [byte_bounds(x)[0] for x in arrays]
         places = [of(PLACE, begins[k::3]) for k in range(3)]
         flags = [of(FLAG, [flag for flag, _ in layouts[k::3]]) for k in range(2)]
