@@ -1,8 +1,12 @@
 """Where the arrays of parameters, and of what optimizers keep, lie in memory."""
 
 import itertools
+import platform
+import subprocess
+import sys
 
 import numpy as np
+import pytest
 
 import vector
 from vector import Tensor, nn, optim
@@ -101,3 +105,20 @@ def test_an_optimizers_arrays_lie_one_after_the_other():
     adam = optim.Adam(model.parameters())
     assert lie_together(adam.sums) and lie_together(adam.squares)
     assert lie_together(optim.SGD(model.parameters(), 0.1, momentum=0.9).velocity)
+
+
+FREED = """
+import resource, {0}
+import numpy as np
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(100):
+    [np.ones(100_000) for _ in range(4)]
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the system's memory is not glibc's")
+def test_freed_blocks_are_kept():
+    """Four times 800 KB are 784 pages, which the system gives once, and not anew each time."""
+    asked = [int(subprocess.check_output([sys.executable, "-c", FREED.format(x)], text=True)) for x in ("vector", "os")]
+    assert asked[0] < 5_000 < asked[1]
