@@ -134,10 +134,8 @@ class ProductUpdate:
         else:
             place = x.__array_interface__["data"][0]
             if place < held.end and held.begin < place + held.reach:
-                x = x.copy(order="K")  # it is to be read as it was
+                x = laid_out_alike(x, held.reach)  # it is to be read as it was
                 place = x.__array_interface__["data"][0]
-                if held.strides != x.strides:
-                    held = self.hold(x, y, out)
         for before, offset, after in held.calls:
             held.function(*before, place + offset, *after)
         return out

@@ -98,7 +98,6 @@ def shared_matmul(x: Any, y: Any, out: Any) -> Any:
 
     Each computes some of the t products, whole, so that their number changes nothing in the results.
     """
-    total = work(x, y)
     batch = batch_for(threading.get_ident(), *layout(x), *layout(y), *layout(out))
     if batch is not None:
         helpers = min(threads.threads - 1, len(x) - 1)
@@ -107,6 +106,7 @@ def shared_matmul(x: Any, y: Any, out: Any) -> Any:
             if math.isfinite(np.vdot(out, out)):
                 return out
         return np.matmul(x, y, out=out)  # which says what is too large a number
+    total = work(x, y)
     helpers = helpers_for(total, len(x), x.shape, x.strides, y.shape, y.strides)
     if not helpers:
         return np.matmul(x, y, out=out)

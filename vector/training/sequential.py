@@ -149,12 +149,7 @@ class Sequential(Layer):
         metrics = metrics_for(loss, batches.labels) if metrics is None else metrics
         run = Run(self, optimizer, batches, epochs, schedule, checkpoint, every, metrics, on_epoch, on_step, ranks)
         function = self.train_step(optimizer, loss, ranks, weights is not None)
-        if compile:
-            from .recorded import RecordedStep  # the compiler is loaded by who records
-
-            step: Step = RecordedStep(function)
-        else:
-            step = Step(function)
+        step = recorded(function) if compile else Step(function)
         with use_threads(ranks.threads() if threads is None else threads), in_mode(self, training=True):
             run.train(step, partial(self._validate, held_out, loss, metrics, ranks), progress and ranks.first)
         return run.history
@@ -272,6 +267,13 @@ def hold_out(data: tuple[Any, ...], validation: Any) -> tuple[tuple[Any, ...], t
     if got != 2:
         raise ValueError(f"fit: expected validation=(images, labels) or a part from 0 to 1, got {got}")
     return data, validation
+
+
+def recorded(function: Callable[..., Any]) -> Step:
+    """A training step that is recorded: who records loads the compiler."""
+    from .recorded import RecordedStep
+
+    return RecordedStep(function)
 
 
 def move_side_by_side(parameters: Sequence[Tensor]) -> None:

@@ -11,6 +11,7 @@ from ...runtime.blas import ProductsAtOnce, ProductUpdate, takes
 from ...runtime.matmul import parts_at_once, shared_by_blas, shared_matmul
 from ..alias import cut, may_overlap, reshaped
 from ..ir import Call, Program, Var, rewrite
+from .parallel import in_halves, parallel, reads_a_large_weight
 
 
 def multiply_at_once(program: Program) -> Program:
@@ -69,10 +70,7 @@ def at_once(call: Call, operands: Sequence[Var], count: int) -> list[Call]:
     the longer side of the result. None for one part, or less than eight lines in each."""
     x, y, out = operands
     if count == 2 and reads_a_large_weight(x, y, out) and not call.writes:
-        outs = [Var("result", np.empty(out.shape, out.dtype)) for _ in range(count)]
-        cuts = [(cut(x, (slice(None), some)), cut(y, some)) for some in parts(y.shape[0], count)]
-        products = [Call(call.function, factors, {}, one) for factors, one in zip(cuts, outs, strict=True)]
-        return [together(products), Call(np.add, tuple(outs), {}, out)]
+        return in_halves(call.function, x, y, out, parts(y.shape[0], 2)[0].stop, ProductsAtOnce)
     products, side = [], max(out.shape)
     for some in parts(side, min(count, side // 8)):
         by_rows = out.shape[0] >= out.shape[1]
@@ -80,15 +78,8 @@ def at_once(call: Call, operands: Sequence[Var], count: int) -> list[Call]:
         factors = (cut(x, some), y) if by_rows else (x, cut(y, where))
         one = cut(out, where)
         target = (one,) if call.writes else ()
-        products.append(Call(call.function, (*target, *factors), {}, one, call.writes))
-    return [together(products)] if len(products) > 1 else []
-
-
-def reads_a_large_weight(x: Var, y: Var, out: Var) -> bool:
-    """Whether a product's second factor is a weight, and more to read than two results are to write and to add, and not
-    less than the other factor. What one processor wrote, another has to fetch before it can read it: so the thread that
-    updates some rows of the weight is to multiply by these."""
-    return y.root.kind == "state" and y.shape[0] >= 16 and 2 * out.size <= y.size >= x.size
+        products.append([Call(call.function, (*target, *factors), {}, one, call.writes)])
+    return [parallel(products, ProductsAtOnce)] if len(products) > 1 else []
 
 
 def parts(size: int, count: int) -> list[slice]:
@@ -96,9 +87,3 @@ def parts(size: int, count: int) -> list[slice]:
     unit = 8 if size >= 64 * count else 1
     ends = [i * size // count // unit * unit for i in range(count)] + [size]
     return [*map(slice, ends, ends[1:])]
-
-
-def together(products: Sequence[Call]) -> Call:
-    """One call that computes all these."""
-    programs = tuple(Program((product,), (), ()) for product in products)
-    return Call(ProductsAtOnce, (), {}, products[0].out, parts=programs)

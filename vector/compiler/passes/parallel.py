@@ -6,7 +6,7 @@ weight's gradient also updates these rows of the weight, and it is given the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -25,10 +25,10 @@ IN_PARTS = (*JOINED, np.copyto, np.maximum, np.minimum, np.greater, np.greater_e
 REACH = 1000  # calls after a product among which those that can follow it are looked for
 
 
-def parallel(parts: Sequence[Sequence[Call]]) -> Call:
-    """One call that lets threads share these parts."""
+def parallel(parts: Sequence[Sequence[Call]], function: Callable[..., Any] = parallel_for) -> Call:
+    """One call of `function`, which lets threads share these parts."""
     programs = tuple(Program(tuple(calls), (), ()) for calls in parts)
-    return Call(parallel_for, (), {}, parts[0][0].out, parts=programs)
+    return Call(function, (), {}, parts[0][0].out, parts=programs)
 
 
 def may_be_shared(call: Call) -> bool:
@@ -53,26 +53,31 @@ def split_k(program: Program) -> Program:
     then the two are added. So each has to read only this half."""
     calls = []
     for call in program.calls:
-        if call.writes or not (may_be_shared(call) and reads_a_large_weight(call)):
+        halved = not call.writes and may_be_shared(call) and reads_a_large_weight(call.args[0], call.args[1], call.out)
+        if not (halved and thread_count(*call.args) == 2):
             calls.append(call)
             continue
         x, y = call.args
         rows = 16 * parts_for(2, y.shape[0] // 16, work(x, y))[0].stop
-        products = []
-        for where in (slice(0, rows), slice(rows, None)):
-            factors = cut(x, (..., where)), cut(y, where)
-            products.append(Call(np.matmul, factors, {}, Var("result", call.out.array.copy())))
-        calls.append(parallel([[product] for product in products]))
-        calls.append(Call(np.add, tuple(product.out for product in products), {}, call.out))
+        calls += in_halves(np.matmul, x, y, call.out, rows, parallel_for)
     return rewrite(program, calls, {})
 
 
-def reads_a_large_weight(call: Call) -> bool:
+def in_halves(function: Any, x: Var, y: Var, out: Var, rows: int, share: Callable[..., Any]) -> list[Call]:
+    """The product of x and y, cut at so many rows of y: two, which threads share by `share`, and their sum."""
+    products = []
+    for where in (slice(0, rows), slice(rows, None)):
+        factors = cut(x, (..., where)), cut(y, where)
+        products.append(Call(function, factors, {}, Var("result", np.empty(out.shape, out.dtype))))
+    added = Call(np.add, tuple(product.out for product in products), {}, out)
+    return [parallel([[product] for product in products], share), added]
+
+
+def reads_a_large_weight(x: Var, y: Var, out: Var) -> bool:
     """Whether a product's second factor is a weight, and more to read than two results are to write and to add, and not
     less than the other factor."""
-    x, y = call.args
     weight = y.kind == "state" and len(y.shape) == 2 and y.shape[0] >= 32
-    return weight and 2 * call.out.size <= y.size >= x.size and thread_count(x, y) == 2
+    return weight and 2 * out.size <= y.size >= x.size
 
 
 # --- tiles, and what follows from them --------------------------------------------------------------------------------
